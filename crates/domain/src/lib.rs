@@ -1,0 +1,25 @@
+//! Ids, units and the pure rules of Assay: what a run may become, how a series is reduced for a chart, how samples
+//! are split, what a confusion matrix says, how a run filter reads.
+//!
+//! It does no I/O, knows no clock and draws no random numbers; it compiles to WebAssembly, so that the server and the
+//! interface apply the same rules. Start with [`RunStatus`], [`series`] and [`split`].
+
+pub mod confusion;
+pub mod entity;
+mod id;
+pub mod query;
+pub mod record;
+mod run;
+pub mod series;
+pub mod split;
+mod text;
+
+pub use confusion::Confusion;
+pub use id::{
+    AnnotationId, ClassId, DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, RunId, SampleId, SnapshotId,
+};
+pub use query::Filter;
+pub use run::{RunStatus, Timestamp};
+pub use series::{Bucket, Point};
+pub use split::Split;
+pub use text::{class_name, ClassNameError};

@@ -1,0 +1,100 @@
+//! Browsing and labeling.
+
+use crate::{Engine, EngineError, Result};
+use assay_domain::entity::{Author, Dataset, LabelEdit, Problem, Snapshot};
+use assay_domain::{ClassId, DatasetId, SampleId, class_name};
+use assay_protocol::{LabelRequest, SampleDetail, SamplePage, SamplesQuery};
+use assay_store::SampleFilter;
+
+impl Engine {
+    /// All datasets.
+    pub fn datasets(&self) -> Result<Vec<Dataset>> {
+        Ok(self.store.read(|reader| reader.datasets())?)
+    }
+
+    /// One dataset.
+    pub fn dataset(&self, dataset: DatasetId) -> Result<Dataset> {
+        Ok(self.store.read(|reader| reader.dataset(dataset))?)
+    }
+
+    /// The dataset of this name or number.
+    pub fn find_dataset(&self, text: &str) -> Result<DatasetId> {
+        Ok(self.store.read(|reader| reader.find_dataset(text))?)
+    }
+
+    /// What could not be taken.
+    pub fn problems(&self, dataset: DatasetId) -> Result<Vec<Problem>> {
+        Ok(self.store.read(|reader| reader.problems(dataset, 10_000))?)
+    }
+
+    /// A page of samples in browsing order.
+    pub fn samples(&self, dataset: DatasetId, query: &SamplesQuery) -> Result<SamplePage> {
+        let class = match query.class.as_deref() {
+            None | Some("") => None,
+            Some("none") => Some(None),
+            Some(number) => Some(Some(ClassId(
+                number.parse().map_err(|_| EngineError::Invalid(format!("class is a number or none, not {number:?}")))?,
+            ))),
+        };
+        let filter = SampleFilter { class, split: query.split };
+        let limit = query.limit.unwrap_or(200).min(5_000);
+        let (samples, total) = self.store.read(|reader| reader.samples(dataset, &filter, query.offset, limit))?;
+        Ok(SamplePage { samples, total })
+    }
+
+    /// A sample with its history.
+    pub fn sample(&self, sample: SampleId) -> Result<SampleDetail> {
+        Ok(self.store.read(|reader| {
+            Ok(SampleDetail { sample: reader.sample(sample)?, history: reader.label_history(sample)? })
+        })?)
+    }
+
+    /// Appends classes to a schema.
+    pub fn add_classes(&self, dataset: DatasetId, names: &[String]) -> Result<Dataset> {
+        let names: Vec<String> =
+            names.iter().map(|name| class_name(name).map_err(|why| EngineError::Invalid(why.to_string()))).collect::<Result<_>>()?;
+        self.dataset(dataset)?;
+        self.store.write(move |tx| tx.ensure_classes(dataset, &names))?;
+        self.dataset(dataset)
+    }
+
+    /// Sets or clears a label; durable when this returns.
+    pub fn label(&self, sample: SampleId, request: LabelRequest) -> Result<LabelEdit> {
+        let person = person(&request.person)?;
+        let author = match request.proposed_by {
+            Some(run) => Author::Proposal { person, run },
+            None => Author::Person(person),
+        };
+        Ok(self.store.write(move |tx| tx.set_label(sample, request.class, &author))?)
+    }
+
+    /// Takes back the person's latest edit.
+    pub fn undo(&self, dataset: DatasetId, by: &str) -> Result<LabelEdit> {
+        let person = person(by)?;
+        Ok(self.store.write(move |tx| tx.undo_label(dataset, &person))?)
+    }
+
+    /// Brings back what the person's latest undo took away.
+    pub fn redo(&self, dataset: DatasetId, by: &str) -> Result<LabelEdit> {
+        let person = person(by)?;
+        Ok(self.store.write(move |tx| tx.redo_label(dataset, &person))?)
+    }
+
+    /// Fixes a dataset as it is now.
+    pub fn take_snapshot(&self, dataset: DatasetId) -> Result<Snapshot> {
+        self.dataset(dataset)?;
+        Ok(self.store.take_snapshot(dataset)?)
+    }
+
+    /// The snapshots of a dataset.
+    pub fn snapshots(&self, dataset: DatasetId) -> Result<Vec<Snapshot>> {
+        Ok(self.store.read(|reader| reader.snapshots(dataset))?)
+    }
+}
+
+fn person(name: &str) -> Result<String> {
+    match name.trim() {
+        "" => Err(EngineError::Invalid("a label needs the name of the person who sets it".into())),
+        name => Ok(name.to_owned()),
+    }
+}

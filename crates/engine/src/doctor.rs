@@ -1,0 +1,39 @@
+//! What works here and what does not.
+
+use crate::{Engine, Result};
+use assay_learn::{DeviceChoice, Device};
+use assay_protocol::Check;
+
+impl Engine {
+    /// Looks at the workspace and the machine.
+    pub fn doctor(&self) -> Result<Vec<Check>> {
+        let check = |what: &str, ok: Option<bool>, found: String| Check { what: what.to_owned(), ok, found };
+        let mut checks = Vec::new();
+        let root = self.store.root().display();
+        checks.push(match self.store.is_read_only() {
+            true => check("workspace", Some(false), format!("read-only: {root}")),
+            false => check("workspace", Some(true), format!("{root}")),
+        });
+        let wrong = self.store.read(|reader| reader.check_integrity())?;
+        checks.push(match wrong.first() {
+            None => check("run database", Some(true), "intact".into()),
+            Some(first) => check("run database", Some(false), format!("damaged: {first}; restore it from a backup")),
+        });
+        for dataset in self.datasets()? {
+            let folder = Engine::source_folder(&dataset.source);
+            let what = format!("dataset {}", dataset.name);
+            checks.push(match folder.is_dir() {
+                true => check(&what, Some(true), format!("{} images, {} left out", dataset.samples, dataset.problems)),
+                false => check(&what, Some(false), format!("its folder is gone; import it again from where it is now: {}", folder.display())),
+            });
+        }
+        let machine = assay_probe::machine("");
+        let memory = machine.memory_bytes as f64 / 1e9;
+        checks.push(check("cpu", Some(true), format!("{}, {} cores, {memory:.1} GB memory", machine.cpu, machine.cores)));
+        checks.push(match self.device() {
+            Device::Cpu => check("cuda", None, "not available in this build or on this machine; training uses the CPU".into()),
+            device => check("cuda", Some(true), DeviceChoice::name(&device).into()),
+        });
+        Ok(checks)
+    }
+}

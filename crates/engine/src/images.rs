@@ -1,0 +1,182 @@
+//! Images of samples: read, verified, upright; thumbnails in a bounded cache.
+
+use crate::{Engine, EngineError, Result};
+use assay_domain::SampleId;
+use assay_domain::entity::Sample;
+use assay_learn::Samples;
+use assay_media::RgbImage;
+use assay_store::Hash;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The thumbnail cache holds at most so many bytes; the oldest go first.
+const CACHE_BYTES: u64 = 512 << 20;
+/// Decoded images that a run keeps in memory, in bytes.
+const MEMORY_BYTES: usize = 1 << 30;
+/// An image of at most so many pixels is sent without loss.
+const LOSSLESS_PIXELS: u64 = 1 << 20;
+
+/// The thumbnail cache.
+pub(crate) struct Images {
+    folder: PathBuf,
+    bytes: AtomicU64,
+    pruning: Mutex<bool>,
+}
+
+impl Images {
+    pub(crate) fn new(root: &Path) -> Images {
+        Images { folder: root.join("cache/thumbnails"), bytes: AtomicU64::new(0), pruning: Mutex::new(false) }
+    }
+
+    /// Keeps a thumbnail, as well as it goes: a cache that cannot be written costs time, nothing else.
+    fn keep(&self, path: &Path, thumbnail: &[u8]) {
+        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+        let folder = path.parent().unwrap_or(&self.folder);
+        let kept = std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&temporary, thumbnail))
+            .and_then(|()| std::fs::rename(&temporary, path));
+        match kept {
+            Ok(()) => {
+                let bytes = self.bytes.fetch_add(thumbnail.len() as u64, Ordering::Relaxed) + thumbnail.len() as u64;
+                let mut known = self.pruning.lock().unwrap_or_else(PoisonError::into_inner);
+                if !*known || bytes > CACHE_BYTES {
+                    *known = true;
+                    self.prune();
+                }
+            }
+            Err(error) => tracing::debug!(%error, "a thumbnail is not cached"),
+        }
+    }
+
+    /// Measures the cache, and frees its oldest tenth when it is too large.
+    fn prune(&self) {
+        let mut files: Vec<(std::time::SystemTime, u64, PathBuf)> = Vec::new();
+        for folder in std::fs::read_dir(&self.folder).into_iter().flatten().filter_map(|entry| entry.ok()) {
+            for entry in std::fs::read_dir(folder.path()).into_iter().flatten().filter_map(|entry| entry.ok()) {
+                if let Ok(facts) = entry.metadata() {
+                    files.push((facts.modified().unwrap_or(std::time::UNIX_EPOCH), facts.len(), entry.path()));
+                }
+            }
+        }
+        let mut bytes: u64 = files.iter().map(|file| file.1).sum();
+        files.sort();
+        let limit = if bytes > CACHE_BYTES { CACHE_BYTES / 10 * 9 } else { CACHE_BYTES };
+        for (_, length, path) in files {
+            if bytes <= limit {
+                break;
+            }
+            if std::fs::remove_file(path).is_ok() {
+                bytes -= length;
+            }
+        }
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Engine {
+    /// The folder that the paths of a dataset's samples are below.
+    pub(crate) fn source_folder(source: &str) -> PathBuf {
+        let source = Path::new(source);
+        match source.extension() {
+            Some(ending) if ending.eq_ignore_ascii_case("csv") => source.parent().unwrap_or(source).to_owned(),
+            _ => source.to_owned(),
+        }
+    }
+
+    fn file_of(&self, sample: &Sample) -> Result<PathBuf> {
+        let dataset = self.store.read(|reader| reader.dataset(sample.dataset))?;
+        Ok(Engine::source_folder(&dataset.source).join(&sample.path))
+    }
+
+    /// The upright image of a sample, as PNG (small ones) or JPEG.
+    pub fn sample_image(&self, sample: SampleId) -> Result<Vec<u8>> {
+        let sample = self.store.read(|reader| reader.sample(sample))?;
+        encode(&assay_media::decode(&read_file(&self.file_of(&sample)?)?)?)
+    }
+
+    /// The sample scaled into `side` x `side` pixels, from the cache where it is.
+    pub fn sample_thumbnail(&self, sample: SampleId, side: u32) -> Result<Vec<u8>> {
+        // A few sizes only, so that the cache holds few copies.
+        let side = side.clamp(16, 512).next_power_of_two();
+        let sample = self.store.read(|reader| reader.sample(sample))?;
+        let cached = self.images.folder.join(&sample.hash[..2]).join(format!("{}-{side}", sample.hash));
+        if let Ok(thumbnail) = std::fs::read(&cached) {
+            return Ok(thumbnail);
+        }
+        let image = assay_media::decode(&read_file(&self.file_of(&sample)?)?)?;
+        let thumbnail = encode(&assay_media::thumbnail(&image, side))?;
+        if !self.store.is_read_only() {
+            self.images.keep(&cached, &thumbnail);
+        }
+        Ok(thumbnail)
+    }
+}
+
+fn encode(image: &RgbImage) -> Result<Vec<u8>> {
+    let pixels = u64::from(image.width()) * u64::from(image.height());
+    Ok(if pixels <= 64 * 64 || (pixels <= LOSSLESS_PIXELS && pixels > 512 * 512) {
+        assay_media::encode_png(image)?
+    } else {
+        assay_media::encode_jpeg(image, 90)?
+    })
+}
+
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|why| {
+        EngineError::NotFound(format!(
+            "the image cannot be read ({why}); was it moved? import its folder again to find it: {}",
+            path.display()
+        ))
+    })
+}
+
+/// Labelled samples of a snapshot as the trainer wants them. Each file is verified against its hash; decoded images
+/// stay in memory up to a bound.
+pub(crate) struct SnapshotSamples {
+    files: Vec<(PathBuf, String, u32)>,
+    decoded: Mutex<Decoded>,
+}
+
+#[derive(Default)]
+struct Decoded {
+    images: HashMap<usize, Arc<[u8]>>,
+    bytes: usize,
+}
+
+impl SnapshotSamples {
+    /// From file, hash and class of each sample.
+    pub(crate) fn new(files: Vec<(PathBuf, String, u32)>) -> Arc<SnapshotSamples> {
+        Arc::new(SnapshotSamples { files, decoded: Mutex::default() })
+    }
+}
+
+impl Samples for SnapshotSamples {
+    fn count(&self) -> usize {
+        self.files.len()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        self.files[index].2
+    }
+
+    fn pixels(&self, index: usize, size: usize) -> Result<Arc<[u8]>, String> {
+        if let Some(found) = self.decoded.lock().unwrap_or_else(PoisonError::into_inner).images.get(&index) {
+            return Ok(found.clone());
+        }
+        let (path, hash, _) = &self.files[index];
+        let bytes = read_file(path).map_err(|why| why.to_string())?;
+        if Hash::of(&bytes).as_str() != hash {
+            return Err(format!("this image has changed since the snapshot; import the folder again: {}", path.display()));
+        }
+        let image = assay_media::decode(&bytes).map_err(|why| format!("{why}: {}", path.display()))?;
+        let pixels: Arc<[u8]> = assay_media::square(&image, size as u32).into();
+        let mut decoded = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
+        if decoded.bytes + pixels.len() <= MEMORY_BYTES {
+            decoded.bytes += pixels.len();
+            decoded.images.insert(index, pixels.clone());
+        }
+        Ok(pixels)
+    }
+}

@@ -1,0 +1,103 @@
+//! Models: the checkpoints of all runs, prediction of one image, export.
+
+use crate::{Engine, EngineError, Result};
+use assay_domain::RunId;
+use assay_domain::entity::CheckpointKind;
+use assay_learn::Classifier;
+use assay_protocol::{ModelCard, PredictedClass, PredictionReply};
+use assay_store::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// The classifier that predicted last, for the next image.
+#[derive(Default)]
+pub(crate) struct Models {
+    last: Mutex<Option<Loaded>>,
+}
+
+struct Loaded {
+    run: RunId,
+    weights: String,
+    classifier: Arc<Classifier>,
+    classes: Vec<String>,
+}
+
+impl Engine {
+    /// The checkpoints of all runs, the newest run first.
+    pub fn models(&self) -> Result<Vec<ModelCard>> {
+        let now = (self.clock)();
+        Ok(self.store.read(|reader| {
+            let evaluations = reader.evaluations(None)?;
+            let mut cards = Vec::new();
+            for checkpoint in reader.checkpoints(None)? {
+                let run = reader.run(checkpoint.run, now)?;
+                let tested = evaluations.iter().find(|evaluation| {
+                    evaluation.run == run.id
+                        && evaluation.checkpoint == checkpoint.kind
+                        && evaluation.split == assay_domain::Split::Test
+                });
+                cards.push(ModelCard {
+                    test_accuracy: tested.and_then(|evaluation| evaluation.confusion.accuracy()),
+                    dataset: run.dataset.map(|dataset| reader.dataset(dataset)).transpose()?,
+                    run,
+                    checkpoint,
+                });
+            }
+            Ok(cards)
+        })?)
+    }
+
+    /// What a run's model says of an image.
+    pub fn predict(&self, run: RunId, checkpoint: Option<&str>, image: &[u8]) -> Result<PredictionReply> {
+        let begun = Instant::now();
+        let kind = self.kind(run, checkpoint)?;
+        let (classifier, classes) = self.loaded(run, kind)?;
+        let image = assay_media::decode(image)?;
+        let probabilities = classifier.predict(&assay_media::square(&image, classifier.image_size() as u32))?;
+        let mut classes: Vec<PredictedClass> = classes
+            .into_iter()
+            .zip(probabilities)
+            .map(|(class, probability)| PredictedClass { class, probability })
+            .collect();
+        classes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        Ok(PredictionReply { classes, elapsed_ms: begun.elapsed().as_secs_f64() * 1000.0 })
+    }
+
+    /// A model as files: the weights, the config that they need, and the names of the classes.
+    pub fn export(&self, run: RunId, checkpoint: Option<&str>) -> Result<Vec<(String, Vec<u8>)>> {
+        let kind = self.kind(run, checkpoint)?;
+        let checkpoint = self.store.read(|reader| reader.checkpoint(run, kind))?;
+        let weights = self.store.blobs().get(&Hash::parse(&checkpoint.weights.hash)?)?;
+        let record = self.store.read(|reader| reader.record(run))?;
+        let record = record.ok_or_else(|| EngineError::NotFound(format!("run {run} has no record yet")))?;
+        let classes = record.data.as_ref().map(|data| data.classes.join("\n") + "\n").unwrap_or_default();
+        let json = serde_json::to_vec_pretty(&record).map_err(|why| EngineError::Internal(why.to_string()))?;
+        Ok(vec![
+            ("model.safetensors".into(), weights),
+            ("config.toml".into(), record.config.into_bytes()),
+            ("classes.txt".into(), classes.into_bytes()),
+            ("record.json".into(), json),
+        ])
+    }
+
+    fn kind(&self, run: RunId, asked: Option<&str>) -> Result<CheckpointKind> {
+        match asked {
+            None | Some("") => self.best_kind(run),
+            Some("best") => Ok(CheckpointKind::Best),
+            Some("last") => Ok(CheckpointKind::Last),
+            Some(other) => Err(EngineError::Invalid(format!("checkpoint is best or last, not {other:?}"))),
+        }
+    }
+
+    fn loaded(&self, run: RunId, kind: CheckpointKind) -> Result<(Arc<Classifier>, Vec<String>)> {
+        let weights = self.store.read(|reader| reader.checkpoint(run, kind))?.weights.hash;
+        let mut last = self.models.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = last.as_ref().filter(|loaded| loaded.run == run && loaded.weights == weights) {
+            return Ok((loaded.classifier.clone(), loaded.classes.clone()));
+        }
+        let (classifier, classes) = self.classifier(run, kind)?;
+        let classifier = Arc::new(classifier);
+        *last = Some(Loaded { run, weights, classifier: classifier.clone(), classes: classes.clone() });
+        Ok((classifier, classes))
+    }
+}

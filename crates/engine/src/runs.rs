@@ -1,0 +1,227 @@
+//! Runs: starting, stopping, resuming, finding, renaming, deleting.
+
+use crate::{Engine, EngineError, Result};
+use assay_domain::entity::{CheckpointKind, Experiment, JobKind, Run};
+use assay_domain::{Filter, RunId, RunStatus};
+use assay_learn::Config;
+use assay_learn::config::EXPLAINED;
+use assay_protocol::{ExplainedField, RunDetail, RunPatch, RunsQuery, RunsReply, SeriesQuery, SeriesReply, StartRun};
+use assay_store::{Hash, NewRun, RunOrder, RunQuery, SeriesRange};
+
+impl Engine {
+    /// Checks the request, fixes command and code, and queues the run.
+    pub fn start_run(&self, request: StartRun) -> Result<Run> {
+        let dataset = self.store.read(|reader| {
+            let found = reader.find_dataset(request.dataset.trim())?;
+            reader.dataset(found)
+        })?;
+        let config = Config::resolve(&request.config, &request.overrides).map_err(assay_learn::LearnError::from)?;
+        assay_learn::DeviceChoice::from(config.device).open()?;
+        if dataset.classes.len() < 2 || dataset.labeled == 0 {
+            return Err(EngineError::Invalid(format!(
+                "dataset {:?} has {} labelled images in {} classes; training needs labels of at least 2 classes: label some first",
+                dataset.name, dataset.labeled, dataset.classes.len()
+            )));
+        }
+        let params = config.params();
+        let (record, files) = self.begin_record(request.command);
+        let model = params.get("model.name").cloned().unwrap_or_default();
+        let name = request.name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| format!("{model}-"));
+        let experiment = request.experiment.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| "default".into());
+        let new = NewRun {
+            uid: (self.uid)(),
+            experiment,
+            name,
+            note: request.note,
+            dataset: Some(dataset.id),
+            parent: request.parent,
+            config: config.to_toml(),
+            params,
+            tags: request.tags,
+        };
+        let run = self.store.write(move |tx| {
+            let run = tx.create_run(&new)?;
+            tx.set_record(run, &record, None)?;
+            Ok(run)
+        })?;
+        self.keep_code_files(run, files)?;
+        self.queue(JobKind::Train { run })?;
+        self.run(run)
+    }
+
+    /// Stops a run: one that waits at once, one that runs after its current step, with a checkpoint.
+    pub fn stop_run(&self, run: RunId) -> Result<Run> {
+        let found = self.run(run)?;
+        if found.status.has_ended() {
+            return Err(EngineError::Conflict(format!("run {run} is not running: it is {}", found.status)));
+        }
+        let job = self.jobs()?.into_iter().find(|job| job.work == JobKind::Train { run } && !job.status.has_ended());
+        match job {
+            Some(job) => {
+                self.cancel_job(job.id)?;
+            }
+            None => self.store.write(move |tx| tx.end_run(run, RunStatus::Stopped, Some("stopped before it began")))?,
+        }
+        self.run(run)
+    }
+
+    /// Queues an ended run again; it goes on from its last checkpoint (from the beginning without one).
+    pub fn resume_run(&self, run: RunId) -> Result<Run> {
+        let found = self.run(run)?;
+        match found.status {
+            RunStatus::Finished => Err(EngineError::Conflict(format!("run {run} has finished; clone it to train again"))),
+            status if !status.has_ended() => Err(EngineError::Conflict(format!("run {run} is {status} already"))),
+            _ => {
+                self.store.write(move |tx| tx.requeue_run(run))?;
+                self.queue(JobKind::Train { run })?;
+                self.run(run)
+            }
+        }
+    }
+
+    /// A page of the runs table.
+    pub fn runs(&self, query: &RunsQuery) -> Result<RunsReply> {
+        let filter: Filter = query.filter.parse().map_err(|why: assay_domain::query::FilterError| EngineError::Invalid(why.to_string()))?;
+        let order = query.sort.as_deref().filter(|key| !key.is_empty()).map(|key| match key.strip_prefix('-') {
+            Some(key) => RunOrder { key: key.to_owned(), descending: true },
+            None => RunOrder { key: key.to_owned(), descending: false },
+        });
+        let limit = query.limit.unwrap_or(200).min(10_000);
+        let query = RunQuery { filter, order, offset: query.offset, limit, deleted: query.deleted };
+        let now = (self.clock)();
+        Ok(self.store.read(|reader| {
+            let page = reader.runs(&query, now)?;
+            let (param_keys, metric_keys) = reader.run_keys()?;
+            Ok(RunsReply { runs: page.runs, total: page.total, param_keys, metric_keys })
+        })?)
+    }
+
+    /// The experiments.
+    pub fn experiments(&self) -> Result<Vec<Experiment>> {
+        Ok(self.store.read(|reader| reader.experiments())?)
+    }
+
+    /// One run.
+    pub fn run(&self, run: RunId) -> Result<Run> {
+        let now = (self.clock)();
+        Ok(self.store.read(|reader| reader.run(run, now))?)
+    }
+
+    /// The run that a person means: by number, name or the beginning of its uid.
+    pub fn find_run(&self, text: &str) -> Result<RunId> {
+        Ok(self.store.read(|reader| reader.find_run(text))?)
+    }
+
+    /// Everything about a run.
+    pub fn run_detail(&self, run: RunId) -> Result<RunDetail> {
+        let now = (self.clock)();
+        Ok(self.store.read(|reader| {
+            Ok(RunDetail {
+                run: reader.run(run, now)?,
+                config: reader.run_config(run)?,
+                record: reader.record(run)?,
+                artifacts: reader.artifacts(run)?,
+                checkpoints: reader.checkpoints(Some(run))?,
+                log: reader.log(run, 2_000)?,
+                evaluations: reader.evaluations(Some(run))?,
+            })
+        })?)
+    }
+
+    /// Changes what people wrote of a run.
+    pub fn patch_run(&self, run: RunId, patch: RunPatch) -> Result<Run> {
+        if patch.name.as_deref().is_some_and(|name| name.trim().is_empty()) {
+            return Err(EngineError::Invalid("a run needs a name".into()));
+        }
+        self.store.write(move |tx| {
+            if let Some(name) = &patch.name {
+                tx.rename_run(run, name.trim())?;
+            }
+            if let Some(note) = &patch.note {
+                tx.set_note(run, note)?;
+            }
+            patch.tags.iter().try_for_each(|(key, value)| tx.set_tag(run, key, value.as_deref()))
+        })?;
+        self.run(run)
+    }
+
+    /// Deletes a run so that it can be restored.
+    pub fn delete_run(&self, run: RunId) -> Result<()> {
+        Ok(self.store.write(move |tx| tx.delete_run(run))?)
+    }
+
+    /// Brings a deleted run back.
+    pub fn restore_run(&self, run: RunId) -> Result<Run> {
+        self.store.write(move |tx| tx.restore_run(run))?;
+        self.run(run)
+    }
+
+    /// Series of runs for charts: of one metric, or of all metrics that the runs have.
+    pub fn series(&self, query: &SeriesQuery) -> Result<Vec<SeriesReply>> {
+        let range = SeriesRange {
+            first_step: query.first_step.unwrap_or(i64::MIN),
+            last_step: query.last_step.unwrap_or(i64::MAX),
+            buckets: query.buckets.unwrap_or(600).clamp(1, 10_000),
+        };
+        let runs = numbers(&query.runs)?;
+        let now = (self.clock)();
+        Ok(self.store.read(|reader| {
+            let mut replies = Vec::new();
+            for run in runs {
+                let keys = match query.key.as_str() {
+                    "" => reader.run(run, now)?.metrics.into_keys().collect(),
+                    key => vec![key.to_owned()],
+                };
+                for key in keys {
+                    let buckets = reader.series(run, &key, range)?;
+                    replies.push(SeriesReply { run, key, buckets });
+                }
+            }
+            Ok(replies)
+        })?)
+    }
+
+    /// The contents of a run's artifact.
+    pub fn artifact(&self, run: RunId, path: &str) -> Result<Vec<u8>> {
+        let artifact = self.store.read(|reader| reader.artifact(run, path))?;
+        Ok(self.store.blobs().get(&Hash::parse(&artifact.hash)?)?)
+    }
+
+    /// Every config key with its default and explanation.
+    pub fn explain_config(&self) -> Vec<ExplainedField> {
+        let defaults = Config::default().params();
+        let field = |(key, help): &(&str, &str)| ExplainedField {
+            key: (*key).to_owned(),
+            default: defaults.get(*key).cloned().unwrap_or_default(),
+            help: (*help).to_owned(),
+        };
+        EXPLAINED.iter().map(field).collect()
+    }
+
+    /// The resolved config of a run that has started.
+    pub(crate) fn resolved_config(&self, run: RunId) -> Result<Config> {
+        let text = self.store.read(|reader| {
+            let record = reader.record(run)?;
+            match record.filter(|record| !record.config.is_empty()) {
+                Some(record) => Ok(record.config),
+                None => reader.run_config(run),
+            }
+        })?;
+        Ok(Config::resolve(&text, &[]).map_err(assay_learn::LearnError::from)?)
+    }
+
+    /// The checkpoint that a model is used from: the best where there is one.
+    pub(crate) fn best_kind(&self, run: RunId) -> Result<CheckpointKind> {
+        let kinds = self.store.read(|reader| reader.checkpoints(Some(run)))?;
+        let kind = kinds.iter().map(|checkpoint| checkpoint.kind).min();
+        kind.ok_or_else(|| EngineError::NotFound(format!("run {run} has no checkpoint yet: it is saved after each epoch")))
+    }
+}
+
+/// Run numbers, separated by commas.
+pub(crate) fn numbers(text: &str) -> Result<Vec<RunId>> {
+    let number = |part: &str| {
+        part.trim().parse().map_err(|_| EngineError::Invalid(format!("runs are numbers separated by commas, not {text:?}")))
+    };
+    text.split(',').filter(|part| !part.trim().is_empty()).map(number).collect()
+}

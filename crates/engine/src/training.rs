@@ -1,0 +1,348 @@
+//! The training job: completes the record, feeds the trainer, keeps what it tells.
+
+use crate::images::SnapshotSamples;
+use crate::jobs::Done;
+use crate::{Engine, EngineError, Result};
+use assay_domain::entity::{Artifact, Checkpoint, CheckpointKind, LogLine, Progress, Sample, Snapshot};
+use assay_domain::record::{Data, Record};
+use assay_domain::{JobId, Point, RunId, RunStatus, SampleId, Split};
+use assay_learn::{Classifier, Config, DeviceChoice, Outcome, Saved, Sink, State, Task, train};
+use assay_store::Hash;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long points may wait before they are written.
+const FLUSH: Duration = Duration::from_millis(200);
+/// A sign of life comes this often.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// The machine is measured every so many heartbeats.
+const TELEMETRY: u32 = 2;
+
+impl Engine {
+    pub(crate) fn train(&self, job: JobId, run: RunId, stop: &AtomicBool) -> Result<Done> {
+        self.store.write(move |tx| tx.start_run(run))?;
+        let result = self.train_started(job, run, stop);
+        match &result {
+            Ok(Done::Finished(message)) => {
+                let message = message.clone();
+                self.store.write(move |tx| tx.end_run(run, RunStatus::Finished, Some(&message)))?;
+            }
+            Ok(Done::Stopped) => {
+                self.store.write(move |tx| tx.end_run(run, RunStatus::Stopped, Some("stopped by a person")))?;
+            }
+            Ok(Done::Requeue) => self.store.write(move |tx| tx.requeue_run(run))?,
+            Err(error) => {
+                let line = LogLine { at: (self.clock)(), text: format!("failed: {error}") };
+                self.store.write(move |tx| tx.append_log(run, &[line]))?;
+            }
+        }
+        result
+    }
+
+    fn train_started(&self, job: JobId, run: RunId, stop: &AtomicBool) -> Result<Done> {
+        let asked = self.run(run)?;
+        let dataset = asked.dataset.ok_or_else(|| EngineError::Invalid(format!("run {run} names no dataset")))?;
+        let resume = self.last_checkpoint(run)?;
+        // A resumed run learns from the snapshot that it began with.
+        let snapshot = match asked.snapshot {
+            Some(snapshot) => self.store.read(|reader| reader.snapshot(snapshot))?,
+            None => self.take_snapshot(dataset)?,
+        };
+        let mut config = self.resolved_config(run)?;
+        let files = self.snapshot_files(&snapshot)?;
+        if config.data.image_size == 0 {
+            config.data.image_size = usual_side(&files.samples);
+        }
+        let device = DeviceChoice::from(config.device).open()?;
+        self.complete_record(run, &config, &snapshot, &files, DeviceChoice::name(&device))?;
+
+        let task = Task {
+            config: &config,
+            classes: snapshot.classes.len(),
+            train: files.split(Split::Train),
+            val: files.split(Split::Val),
+            device,
+            resume,
+        };
+        let first_step = task.resume.as_ref().map_or(0, |saved| saved.state.step as i64 + 1);
+        self.store.write(move |tx| tx.begin_segment(run, first_step))?;
+        let teller = Teller { engine: self, run, job, told: Mutex::default(), over: Condvar::new() };
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(|| teller.beat());
+            let _ending = EndOfBeat(&teller); // also when training panics
+            let mut sink = RunSink { teller: &teller, last_flush: Instant::now() };
+            let outcome = train(&task, &mut sink, stop);
+            teller.flush();
+            outcome
+        });
+        match outcome? {
+            Outcome::Stopped if self.jobs.is_closing() => Ok(Done::Requeue),
+            Outcome::Stopped => Ok(Done::Stopped),
+            outcome => {
+                let tested = self.evaluate_run(run, Split::Test, &AtomicBool::new(false));
+                let tested = match tested {
+                    Ok(Some(evaluation)) => evaluation.confusion.accuracy(),
+                    Ok(None) => None,
+                    Err(error) => {
+                        let line = LogLine { at: (self.clock)(), text: format!("the test split was not evaluated: {error}") };
+                        self.store.write(move |tx| tx.append_log(run, &[line]))?;
+                        None
+                    }
+                };
+                let end = if outcome == Outcome::StoppedEarly { "ended early" } else { "all epochs done" };
+                let tested = tested.map(|accuracy| format!("; test accuracy {:.2} %", accuracy * 100.0));
+                Ok(Done::Finished(format!("{end}{}", tested.unwrap_or_default())))
+            }
+        }
+    }
+
+    fn complete_record(&self, run: RunId, config: &Config, snapshot: &Snapshot, files: &SnapshotFiles, device: &str) -> Result<()> {
+        let begun = self.store.read(|reader| reader.record(run))?.unwrap_or_default();
+        let count = |split: Split| files.samples.iter().filter(|(_, _, of, _)| *of == split).count() as u64;
+        let dataset = self.dataset(snapshot.dataset)?;
+        let record = Record {
+            machine: assay_probe::machine(device),
+            config: config.to_toml(),
+            seed: config.seed,
+            data: Some(Data {
+                dataset: dataset.name,
+                snapshot: snapshot.hash.clone(),
+                classes: snapshot.classes.clone(),
+                samples: Split::ALL.map(|split| (split, count(split))).to_vec(),
+            }),
+            ..begun
+        };
+        let (params, snapshot) = (config.params(), snapshot.id);
+        Ok(self.store.write(move |tx| {
+            tx.set_params(run, &params)?;
+            tx.set_record(run, &record, Some(snapshot))
+        })?)
+    }
+
+    fn last_checkpoint(&self, run: RunId) -> Result<Option<Saved>> {
+        let found = self.store.read(|reader| reader.checkpoints(Some(run)))?;
+        let Some(last) = found.into_iter().find(|checkpoint| checkpoint.kind == CheckpointKind::Last) else { return Ok(None) };
+        let get = |artifact: &Artifact| -> Result<Vec<u8>> { Ok(self.store.blobs().get(&Hash::parse(&artifact.hash)?)?) };
+        let state: State = serde_json::from_slice(&get(&last.state)?)
+            .map_err(|why| EngineError::Internal(format!("the checkpoint's state cannot be read: {why}")))?;
+        Ok(Some(Saved { weights: get(&last.weights)?, optimizer: get(&last.optimizer)?, state }))
+    }
+
+    /// The model of a run's checkpoint, with its classes.
+    pub(crate) fn classifier(&self, run: RunId, kind: CheckpointKind) -> Result<(Classifier, Vec<String>)> {
+        let config = self.resolved_config(run)?;
+        let found = self.run(run)?;
+        let snapshot = found.snapshot.ok_or_else(|| EngineError::NotFound(format!("run {run} has not started yet")))?;
+        let snapshot = self.store.read(|reader| reader.snapshot(snapshot))?;
+        let checkpoint = self.store.read(|reader| reader.checkpoint(run, kind))?;
+        let weights = self.store.blobs().get(&Hash::parse(&checkpoint.weights.hash)?)?;
+        let classifier = Classifier::load(&config, snapshot.classes.len(), &weights, &self.device())?;
+        Ok((classifier, snapshot.classes))
+    }
+
+    /// The files of a snapshot's samples.
+    pub(crate) fn snapshot_files(&self, snapshot: &Snapshot) -> Result<SnapshotFiles> {
+        let entries = self.store.snapshot_entries(snapshot)?;
+        let (dataset, samples) = self
+            .store
+            .read(|reader| Ok((reader.dataset(snapshot.dataset)?, reader.all_samples(snapshot.dataset)?)))?;
+        let folder = Engine::source_folder(&dataset.source);
+        let mut by_id: HashMap<SampleId, Sample> = samples.into_iter().map(|sample| (sample.id, sample)).collect();
+        let samples = entries
+            .into_iter()
+            .filter_map(|entry| {
+                let sample = by_id.remove(&entry.sample)?;
+                let file = (folder.join(&sample.path), entry.hash, entry.class.map(|class| class.0 as u32));
+                Some((entry.sample, file, entry.split, sample.width.max(sample.height)))
+            })
+            .collect();
+        Ok(SnapshotFiles { samples })
+    }
+}
+
+/// Path, hash and class of a sample's file.
+type SampleFile = (std::path::PathBuf, String, Option<u32>);
+
+/// The samples of a snapshot: id, file, split, longer side in pixels.
+pub(crate) struct SnapshotFiles {
+    pub(crate) samples: Vec<(SampleId, SampleFile, Split, u32)>,
+}
+
+impl SnapshotFiles {
+    /// The labelled samples of a split.
+    fn split(&self, split: Split) -> Arc<SnapshotSamples> {
+        let labelled = self.samples.iter().filter(|(_, _, of, _)| *of == split);
+        let files = labelled.filter_map(|(_, (path, hash, class), _, _)| Some((path.clone(), hash.clone(), (*class)?)));
+        SnapshotSamples::new(files.collect())
+    }
+}
+
+/// The side that suits most images: the median of the longer sides, in steps of 8, from 8 to 128 pixels.
+fn usual_side(samples: &[(SampleId, SampleFile, Split, u32)]) -> usize {
+    let mut sides: Vec<u32> = samples.iter().map(|sample| sample.3).collect();
+    sides.sort_unstable();
+    let median = sides.get(sides.len() / 2).copied().unwrap_or(32) as usize;
+    median.next_multiple_of(8).clamp(8, 128)
+}
+
+/// Collects what the trainer tells and writes it in few transactions.
+struct Teller<'a> {
+    engine: &'a Engine,
+    run: RunId,
+    job: JobId,
+    told: Mutex<Told>,
+    over: Condvar,
+}
+
+#[derive(Default)]
+struct Told {
+    points: Vec<(String, Point)>,
+    lines: Vec<LogLine>,
+    progress: Progress,
+    step: i64,
+    ended: bool,
+}
+
+impl Teller<'_> {
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what waits. A failure is reported and the points are kept for the next try.
+    fn flush(&self) {
+        let (points, lines, progress) = {
+            let mut told = self.told();
+            (std::mem::take(&mut told.points), std::mem::take(&mut told.lines), told.progress)
+        };
+        let (run, job) = (self.run, self.job);
+        let (points_kept, lines_kept) = (points.clone(), lines.clone());
+        let written = self.engine.store.write(move |tx| {
+            tx.run_heartbeat(run, progress)?;
+            if !points.is_empty() {
+                tx.append_points(run, &points)?;
+                tx.update_job(job, RunStatus::Running, progress, "training")?;
+            }
+            if !lines.is_empty() {
+                tx.append_log(run, &lines)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = written {
+            tracing::error!(%error, %run, "points wait to be written");
+            let mut told = self.told();
+            told.points.splice(0..0, points_kept);
+            told.lines.splice(0..0, lines_kept);
+        }
+    }
+
+    /// Signs of life and measurements of the machine, until the end.
+    fn beat(&self) {
+        let mut telemetry = assay_probe::Telemetry::start();
+        for beat in 1.. {
+            let told = self.told();
+            let (told, _) = self.over.wait_timeout_while(told, HEARTBEAT, |told| !told.ended).unwrap_or_else(PoisonError::into_inner);
+            if told.ended {
+                return;
+            }
+            let step = told.step;
+            drop(told);
+            if let Some(telemetry) = telemetry.as_mut().filter(|_| beat % TELEMETRY == 0) {
+                let wall_ms = (self.engine.clock)().0;
+                let values = telemetry.measure();
+                let points = values.into_iter().map(|(key, value)| (key.to_owned(), Point { step, wall_ms, value }));
+                self.told().points.extend(points);
+            }
+            self.flush();
+        }
+    }
+}
+
+/// Ends the beat when training ends, however it ends.
+struct EndOfBeat<'a>(&'a Teller<'a>);
+
+impl Drop for EndOfBeat<'_> {
+    fn drop(&mut self) {
+        self.0.told().ended = true;
+        self.0.over.notify_all();
+    }
+}
+
+struct RunSink<'a> {
+    teller: &'a Teller<'a>,
+    last_flush: Instant,
+}
+
+impl Sink for RunSink<'_> {
+    fn metrics(&mut self, step: u64, values: &[(&str, f64)]) {
+        let wall_ms = (self.teller.engine.clock)().0;
+        let mut told = self.teller.told();
+        told.step = step as i64;
+        told.points.extend(values.iter().map(|(key, value)| ((*key).to_owned(), Point { step: step as i64, wall_ms, value: *value })));
+        drop(told);
+        if self.last_flush.elapsed() >= FLUSH {
+            self.last_flush = Instant::now();
+            self.teller.flush();
+        }
+    }
+
+    fn progress(&mut self, done: u64, total: u64) {
+        self.teller.told().progress = Progress { done, total };
+    }
+
+    fn log(&mut self, text: String) {
+        tracing::info!(run = %self.teller.run, "{text}");
+        let at = (self.teller.engine.clock)();
+        self.teller.told().lines.push(LogLine { at, text });
+    }
+
+    fn checkpoint(&mut self, kind: CheckpointKind, saved: Saved) -> Result<(), String> {
+        let (engine, run) = (self.teller.engine, self.teller.run);
+        // What was told before the checkpoint is not lost if the process dies right after it.
+        self.teller.flush();
+        let state = serde_json::to_vec(&saved.state).map_err(|why| why.to_string())?;
+        let put = |bytes: &[u8]| -> Result<Artifact, String> {
+            let hash = engine.store.blobs().put(bytes).map_err(|why| format!("the checkpoint was not saved: {why}"))?;
+            Ok(Artifact { path: String::new(), hash: hash.as_str().to_owned(), bytes: bytes.len() as u64 })
+        };
+        let checkpoint = Checkpoint {
+            run,
+            kind,
+            step: saved.state.step,
+            epoch: saved.state.epoch,
+            val_accuracy: saved.state.val_accuracy,
+            at: (engine.clock)(),
+            weights: put(&saved.weights)?,
+            optimizer: put(&saved.optimizer)?,
+            state: put(&state)?,
+        };
+        let free = engine
+            .store
+            .write(move |tx| tx.put_checkpoint(&checkpoint))
+            .map_err(|why| format!("the checkpoint was not saved: {why}"))?;
+        for hash in free {
+            if let Err(error) = engine.store.blobs().remove(&hash) {
+                tracing::warn!(%error, "an old checkpoint still takes room");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SnapshotFiles {
+    /// All samples of a split, labelled or not, with what is needed to predict them.
+    pub(crate) fn of_split(&self, split: Split) -> (Vec<(SampleId, Option<u32>)>, Arc<SnapshotSamples>) {
+        let chosen: Vec<_> = self.samples.iter().filter(|(_, _, of, _)| *of == split).collect();
+        let ids = chosen.iter().map(|(id, (_, _, class), _, _)| (*id, *class)).collect();
+        let files = chosen.iter().map(|(_, (path, hash, class), _, _)| (path.clone(), hash.clone(), class.unwrap_or(0)));
+        (ids, SnapshotSamples::new(files.collect()))
+    }
+}
+
+impl Engine {
+    /// Whether a stop signal was meant for good.
+    pub(crate) fn ended_by(&self, stop: &AtomicBool) -> Option<Done> {
+        stop.load(Ordering::Relaxed).then(|| if self.jobs.is_closing() { Done::Requeue } else { Done::Stopped })
+    }
+}

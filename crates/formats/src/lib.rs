@@ -1,0 +1,84 @@
+//! Reading dataset formats: from a folder, an archive or a CSV to a list of entries.
+//!
+//! It decodes no image and knows no database. Start with [`read`], which tells the format from the path.
+
+mod archive;
+mod csv_list;
+mod folder;
+
+pub use archive::unpack;
+
+use assay_domain::Split;
+use std::path::{Path, PathBuf};
+
+/// One file that a source names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Where the file is.
+    pub file: PathBuf,
+    /// Its path below the source, with forward slashes.
+    pub path: String,
+    /// The class that the source gives it.
+    pub class: Option<String>,
+    /// The split that the source gives it.
+    pub split: Option<Split>,
+}
+
+/// What a source holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listing {
+    /// The files, in the order of their paths.
+    pub entries: Vec<Entry>,
+    /// What could not be taken: path and reason.
+    pub problems: Vec<(String, String)>,
+}
+
+/// Why a source cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// There is nothing at the path.
+    #[error("there is no file or folder here: {0}")]
+    Missing(PathBuf),
+    /// Neither a folder nor an archive nor a CSV.
+    #[error("only a folder, a .zip, .tar, .tar.gz or .tgz archive, or a .csv of path,label can be imported: {0}")]
+    Unknown(PathBuf),
+    /// The source does not read.
+    #[error("{what} cannot be read: {why}: {path}")]
+    Unreadable {
+        /// What kind of source.
+        what: &'static str,
+        /// Why.
+        why: String,
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+/// Lists a folder of class folders or a CSV of path,label.
+pub fn read(source: &Path) -> Result<Listing, FormatError> {
+    if source.is_dir() {
+        return folder::read(source);
+    }
+    if !source.exists() {
+        return Err(FormatError::Missing(source.to_owned()));
+    }
+    match extension(source).as_str() {
+        "csv" => csv_list::read(source),
+        _ => Err(FormatError::Unknown(source.to_owned())),
+    }
+}
+
+/// Whether the path is an archive that [`unpack`] opens.
+pub fn is_archive(source: &Path) -> bool {
+    let name = source.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    source.is_file() && [".zip", ".tar", ".tar.gz", ".tgz"].iter().any(|ending| name.ends_with(ending))
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
+/// Whether a file's name says that it is an image.
+fn named_as_image(path: &Path) -> bool {
+    matches!(extension(path).as_str(), "jpg" | "jpeg" | "png" | "webp" | "gif" | "bmp" | "tif" | "tiff")
+}

@@ -1,0 +1,66 @@
+//! Prediction with a trained model.
+
+use crate::layers::Mode;
+use crate::loader::{Loader, Plan, Samples};
+use crate::model::Model;
+use crate::parameters::Parameters;
+use crate::{Config, Device, LearnError, Result};
+use candle_core::Tensor;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A model with its weights, ready to predict.
+pub struct Classifier {
+    model: Model,
+    plan: Plan,
+    classes: usize,
+    device: Device,
+}
+
+impl Classifier {
+    /// The model of a resolved config with the weights of a safetensors file.
+    pub fn load(config: &Config, classes: usize, weights: &[u8], device: &Device) -> Result<Classifier> {
+        let mut parameters = Parameters::new(config.seed, device);
+        let model = Model::new(&mut parameters, &config.model, config.data.image_size, classes)?;
+        parameters.load(weights)?;
+        Ok(Classifier { model, plan: Plan::infer(config, config.data.image_size), classes, device: device.clone() })
+    }
+
+    /// The side of the square input, in pixels.
+    pub fn image_size(&self) -> usize {
+        self.plan.size
+    }
+
+    /// The probabilities of one image of `image_size` x `image_size` RGB bytes.
+    pub fn predict(&self, pixels: &[u8]) -> Result<Vec<f32>> {
+        let size = self.plan.size;
+        if pixels.len() != size * size * 3 {
+            return Err(LearnError::Data(format!("the model takes {size}x{size} RGB images")));
+        }
+        let mut planes = Vec::with_capacity(pixels.len());
+        self.plan.normalise(pixels, &mut planes);
+        let input = Tensor::from_vec(planes, (1, 3, size, size), &self.device)?;
+        let logits = self.model.forward(&input, Mode::Infer)?.flatten_all()?.to_vec1::<f32>()?;
+        Ok(softmax(&logits))
+    }
+
+    /// The logits of every sample, row by row, batch by batch, handed to `each`. Ends early when `stop` is set.
+    pub fn run(&self, samples: &Arc<dyn Samples>, stop: &AtomicBool, mut each: impl FnMut(&[f32])) -> Result<()> {
+        for batch in Loader::start(samples, &self.plan, 0, &self.device) {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let logits = self.model.forward(&batch?.images, Mode::Infer)?.flatten_all()?.to_vec1::<f32>()?;
+            logits.chunks_exact(self.classes).for_each(&mut each);
+        }
+        Ok(())
+    }
+}
+
+/// The probabilities of these logits.
+pub fn softmax(logits: &[f32]) -> Vec<f32> {
+    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = logits.iter().map(|logit| (logit - greatest).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
+}

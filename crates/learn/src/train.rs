@@ -1,0 +1,256 @@
+//! The training loop.
+
+use crate::layers::Mode;
+use crate::loader::{Batch, Loader, Plan, Samples};
+use crate::model::Model;
+use crate::optimizer::Optimizer;
+use crate::parameters::Parameters;
+use crate::{Config, Device, LearnError, Result, Saved, State, schedule};
+use assay_domain::entity::CheckpointKind;
+use assay_kernels::cross_entropy;
+use candle_core::{D, DType, Tensor};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Who hears what happens.
+pub trait Sink {
+    /// Values of metrics after `step` optimizer steps.
+    fn metrics(&mut self, step: u64, values: &[(&str, f64)]);
+    /// Optimizer steps done and planned.
+    fn progress(&mut self, done: u64, total: u64);
+    /// A line for the run's log.
+    fn log(&mut self, line: String);
+    /// A checkpoint to keep; training goes on once it is durable.
+    fn checkpoint(&mut self, kind: CheckpointKind, saved: Saved) -> Result<(), String>;
+}
+
+/// What is to be learned from what.
+pub struct Task<'a> {
+    /// The resolved config; its image size is set.
+    pub config: &'a Config,
+    /// How many classes there are.
+    pub classes: usize,
+    /// What is learned from.
+    pub train: Arc<dyn Samples>,
+    /// What is watched; may be empty.
+    pub val: Arc<dyn Samples>,
+    /// What computes.
+    pub device: Device,
+    /// Where to go on, instead of from the beginning.
+    pub resume: Option<Saved>,
+}
+
+/// How training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All epochs were done.
+    Finished,
+    /// Validation did not get better for long enough.
+    StoppedEarly,
+    /// The stop signal was obeyed; the last checkpoint is where it stopped.
+    Stopped,
+}
+
+/// Trains until the epochs are done, validation gets no better, or `stop` is set.
+///
+/// # Errors
+/// When there is too little data, an image cannot be read, the loss diverges, or a checkpoint cannot be kept.
+pub fn train(task: &Task<'_>, sink: &mut dyn Sink, stop: &AtomicBool) -> Result<Outcome> {
+    let config = task.config;
+    let mut learner = Learner::new(task)?;
+    let per_epoch = task.train.count().div_ceil(config.train.batch_size) as u64;
+    let total = per_epoch * config.train.epochs;
+    let warmup = (config.schedule.warmup_epochs * per_epoch as f64).round() as u64;
+    sink.log(learner.summary(task));
+
+    while learner.state.epoch < config.train.epochs {
+        let plan = Plan::train(config, config.data.image_size, learner.state.epoch);
+        let mut loader = Loader::start(&task.train, &plan, learner.state.batch as usize, &task.device);
+        let mut window = Window::new();
+        while let Some(batch) = loader.next() {
+            let factor = schedule::factor(&config.schedule, learner.state.step, warmup, total);
+            window.add(learner.step(&batch?, factor)?);
+            let stopping = stop.load(Ordering::Relaxed);
+            let epoch_ends = learner.state.batch == per_epoch;
+            if learner.state.step.is_multiple_of(config.train.log_every_steps) || epoch_ends || stopping {
+                window.report(sink, learner.state.step, config.optimizer.lr * factor, &loader)?;
+                sink.progress(learner.state.step, total);
+            }
+            if stopping && !epoch_ends {
+                sink.checkpoint(CheckpointKind::Last, learner.save()?).map_err(LearnError::Sink)?;
+                sink.log(format!("stopped after step {}", learner.state.step));
+                return Ok(Outcome::Stopped);
+            }
+        }
+        learner.state.epoch += 1;
+        learner.state.batch = 0;
+        let better = learner.validate(task, sink)?;
+        sink.checkpoint(CheckpointKind::Last, learner.save()?).map_err(LearnError::Sink)?;
+        if better {
+            sink.checkpoint(CheckpointKind::Best, learner.save()?).map_err(LearnError::Sink)?;
+        }
+        if stop.load(Ordering::Relaxed) && learner.state.epoch < config.train.epochs {
+            sink.log(format!("stopped after epoch {}", learner.state.epoch));
+            return Ok(Outcome::Stopped);
+        }
+        if learner.waits_in_vain(config.train.early_stop_epochs) {
+            sink.log(format!("no better validation accuracy for {} epochs", config.train.early_stop_epochs));
+            return Ok(Outcome::StoppedEarly);
+        }
+    }
+    Ok(Outcome::Finished)
+}
+
+/// The model with everything that changes while it learns.
+struct Learner {
+    parameters: Parameters,
+    model: Model,
+    optimizer: Optimizer,
+    label_smoothing: f32,
+    state: State,
+}
+
+impl Learner {
+    fn new(task: &Task<'_>) -> Result<Learner> {
+        if task.train.count() == 0 {
+            return Err(LearnError::Data("there are no labelled training samples: label some, or import classes".into()));
+        }
+        if task.classes < 2 {
+            return Err(LearnError::Data(format!("a classifier needs at least 2 classes, the dataset has {}", task.classes)));
+        }
+        let config = task.config;
+        let mut parameters = Parameters::new(config.seed, &task.device);
+        let model = Model::new(&mut parameters, &config.model, config.data.image_size, task.classes)?;
+        let mut optimizer = Optimizer::new(&config.optimizer, &parameters)?;
+        let mut state = State::default();
+        if let Some(saved) = &task.resume {
+            parameters.load(&saved.weights)?;
+            optimizer.load(&saved.optimizer, &task.device)?;
+            state = saved.state.clone();
+        }
+        Ok(Learner { parameters, model, optimizer, label_smoothing: config.train.label_smoothing as f32, state })
+    }
+
+    /// Forward, backward, update. The loss and the count of right answers stay on the device.
+    fn step(&mut self, batch: &Batch, factor: f64) -> Result<Seen> {
+        let logits = self.model.forward(&batch.images, Mode::Train)?;
+        let loss = cross_entropy(&logits, &batch.labels, self.label_smoothing)?.mean(0)?;
+        let grads = loss.backward()?;
+        self.state.step += 1;
+        self.state.batch += 1;
+        self.optimizer.step(&self.parameters, &grads, factor, self.state.step)?;
+        Ok(Seen { loss: loss.detach(), right: right(&logits.detach(), &batch.labels)?, count: batch.labels.dims1()? })
+    }
+
+    /// Measures validation loss and accuracy; returns whether this is the best state so far.
+    fn validate(&mut self, task: &Task<'_>, sink: &mut dyn Sink) -> Result<bool> {
+        let (config, step, epoch) = (task.config, self.state.step, self.state.epoch);
+        if task.val.count() == 0 {
+            sink.metrics(step, &[("epoch", epoch as f64)]);
+            return Ok(true);
+        }
+        let plan = Plan::infer(config, config.data.image_size);
+        let mut window = Window::new();
+        for batch in Loader::start(&task.val, &plan, 0, &task.device) {
+            let batch = batch?;
+            let logits = self.model.forward(&batch.images, Mode::Infer)?.detach();
+            let loss = cross_entropy(&logits, &batch.labels, 0.0)?.mean(0)?;
+            let count = batch.labels.dims1()?;
+            window.add(Seen { loss, right: right(&logits, &batch.labels)?, count });
+        }
+        let (loss, accuracy) = window.read()?;
+        sink.metrics(step, &[("val/loss", loss), ("val/accuracy", accuracy), ("epoch", epoch as f64)]);
+        sink.log(format!("epoch {epoch}/{}: val loss {loss:.4}, val accuracy {:.2} %", config.train.epochs, accuracy * 100.0));
+        self.state.val_accuracy = Some(accuracy);
+        let better = self.state.best.is_none_or(|(best, _)| accuracy > best);
+        if better {
+            self.state.best = Some((accuracy, epoch));
+        }
+        Ok(better)
+    }
+
+    fn waits_in_vain(&self, patience: u64) -> bool {
+        patience > 0 && self.state.best.is_some_and(|(_, epoch)| self.state.epoch - epoch >= patience)
+    }
+
+    fn save(&self) -> Result<Saved> {
+        Ok(Saved { weights: self.parameters.save()?, optimizer: self.optimizer.save()?, state: self.state.clone() })
+    }
+
+    fn summary(&self, task: &Task<'_>) -> String {
+        let count: usize = self.parameters.iter().map(|(_, var)| var.elem_count()).sum();
+        let size = task.config.data.image_size;
+        let beginning = match self.state.step {
+            0 => String::new(),
+            step => format!(", from step {step}"),
+        };
+        format!(
+            "{count} parameters, {} training and {} validation images of {size}x{size}, {} classes, on {}{beginning}",
+            task.train.count(),
+            task.val.count(),
+            task.classes,
+            crate::DeviceChoice::name(&task.device),
+        )
+    }
+}
+
+fn right(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    Ok(logits.argmax(D::Minus1)?.eq(labels)?.to_dtype(DType::F32)?.sum_all()?)
+}
+
+/// What one batch gave, still on the device.
+struct Seen {
+    loss: Tensor,
+    right: Tensor,
+    count: usize,
+}
+
+/// The batches since the last report.
+struct Window {
+    seen: Vec<Seen>,
+    begun: Instant,
+    waited_before: f64,
+}
+
+impl Window {
+    fn new() -> Window {
+        Window { seen: Vec::new(), begun: Instant::now(), waited_before: 0.0 }
+    }
+
+    fn add(&mut self, seen: Seen) {
+        self.seen.push(seen);
+    }
+
+    /// Mean loss and accuracy: the one place where the host waits for the device.
+    fn read(&self) -> Result<(f64, f64)> {
+        let column = |of: fn(&Seen) -> &Tensor| -> Result<Vec<f32>> {
+            let scalars = self.seen.iter().map(of).collect::<Vec<_>>();
+            Ok(Tensor::stack(&scalars, 0)?.to_vec1::<f32>()?)
+        };
+        let total: usize = self.seen.iter().map(|seen| seen.count).sum();
+        let weighted = column(|seen| &seen.loss)?.into_iter().zip(&self.seen);
+        let loss: f64 = weighted.map(|(loss, seen)| f64::from(loss) * seen.count as f64).sum();
+        let right: f64 = column(|seen| &seen.right)?.into_iter().map(f64::from).sum();
+        Ok((loss / total as f64, right / total as f64))
+    }
+
+    fn report(&mut self, sink: &mut dyn Sink, step: u64, learning_rate: f64, loader: &Loader) -> Result<()> {
+        let (loss, accuracy) = self.read()?;
+        let elapsed = self.begun.elapsed().as_secs_f64().max(1e-9);
+        let images: usize = self.seen.iter().map(|seen| seen.count).sum();
+        let waited = loader.waited().as_secs_f64();
+        sink.metrics(
+            step,
+            &[
+                ("train/loss", loss),
+                ("train/accuracy", accuracy),
+                ("lr", learning_rate),
+                ("system/images_per_s", images as f64 / elapsed),
+                ("system/loader_wait", ((waited - self.waited_before) / elapsed).clamp(0.0, 1.0)),
+            ],
+        );
+        *self = Window { waited_before: waited, ..Window::new() };
+        if loss.is_finite() { Ok(()) } else { Err(LearnError::Diverged { step, loss }) }
+    }
+}

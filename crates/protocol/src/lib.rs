@@ -1,0 +1,20 @@
+//! What the server and its clients say to each other: requests, replies, events and error codes.
+//!
+//! It does no I/O; how the words travel is the business of the doors. Every path stands in [`path`]; bodies and replies
+//! are JSON unless said otherwise.
+
+pub mod path;
+mod query;
+mod reply;
+mod request;
+
+pub use assay_domain as domain;
+pub use query::encode_component;
+pub use reply::{
+    About, Check, Comparison, Difference, ErrorBody, ErrorCode, EventPage, ExplainedField, ModelCard,
+    PredictedClass, PredictionPage, PredictionReply, RunDetail, RunsReply, SamplePage, SampleDetail, SeriesReply,
+};
+pub use request::{
+    AddClasses, ImportRequest, LabelRequest, PersonRequest, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery,
+    SeriesQuery, StartRun, EvaluateRequest, EventsQuery, PredictQuery, ClientCommand,
+};

@@ -1,0 +1,58 @@
+//! The paths of the native API.
+
+use assay_domain::{DatasetId, EvaluationId, JobId, RunId, SampleId};
+
+/// The beginning of all of them.
+pub const ROOT: &str = "/api/v1";
+
+/// What serves, and where.
+pub const ABOUT: &str = "/api/v1/about";
+/// What works here and what does not.
+pub const DOCTOR: &str = "/api/v1/doctor";
+/// The event log, as a long poll.
+pub const EVENTS: &str = "/api/v1/events";
+/// The runs table; POST starts a run.
+pub const RUNS: &str = "/api/v1/runs";
+/// Series of runs for charts.
+pub const SERIES: &str = "/api/v1/series";
+/// Runs side by side.
+pub const COMPARE: &str = "/api/v1/compare";
+/// A chart as SVG.
+pub const CHART: &str = "/api/v1/chart.svg";
+/// Every config key with its default and explanation.
+pub const CONFIG: &str = "/api/v1/config";
+/// The experiments.
+pub const EXPERIMENTS: &str = "/api/v1/experiments";
+/// The datasets; POST imports one.
+pub const DATASETS: &str = "/api/v1/datasets";
+/// The jobs.
+pub const JOBS: &str = "/api/v1/jobs";
+/// The checkpoints of all runs.
+pub const MODELS: &str = "/api/v1/models";
+/// The evaluations of all runs.
+pub const EVALUATIONS: &str = "/api/v1/evaluations";
+
+/// A run, or with `rest` something of it.
+pub fn run(run: RunId, rest: &str) -> String {
+    format!("{RUNS}/{run}{rest}")
+}
+
+/// A dataset, or with `rest` something of it.
+pub fn dataset(dataset: DatasetId, rest: &str) -> String {
+    format!("{DATASETS}/{dataset}{rest}")
+}
+
+/// A sample, or with `rest` something of it.
+pub fn sample(sample: SampleId, rest: &str) -> String {
+    format!("{ROOT}/samples/{sample}{rest}")
+}
+
+/// An evaluation, or with `rest` something of it.
+pub fn evaluation(evaluation: EvaluationId, rest: &str) -> String {
+    format!("{EVALUATIONS}/{evaluation}{rest}")
+}
+
+/// A job, or with `rest` something of it.
+pub fn job(job: JobId, rest: &str) -> String {
+    format!("{JOBS}/{job}{rest}")
+}

@@ -1,0 +1,238 @@
+//! What the server answers.
+
+use assay_domain::entity::{
+    Artifact, Checkpoint, Dataset, Evaluation, LabelEdit, LogLine, Prediction, Run, Sample, SequencedEvent,
+};
+use assay_domain::record::Record;
+use assay_domain::{Bucket, EventSeq, RunId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What serves, and where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// The program's version.
+    pub version: String,
+    /// The workspace folder.
+    pub workspace: String,
+    /// What computes.
+    pub device: String,
+    /// Whether nothing can be written.
+    pub read_only: bool,
+    /// The server's time.
+    pub now: Timestamp,
+    /// The latest event.
+    pub last_event: EventSeq,
+}
+
+/// What kind of failure it was; clients act on this, people read the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The request makes no sense; another one may.
+    Invalid,
+    /// There is no such thing.
+    NotFound,
+    /// It contradicts what is there.
+    Conflict,
+    /// Who asks must show a token.
+    Unauthorized,
+    /// It comes from a place that may not ask.
+    Forbidden,
+    /// Nothing can be written.
+    ReadOnly,
+    /// The disk has no room.
+    DiskFull,
+    /// The server failed.
+    Internal,
+    /// Nobody answered.
+    Unreachable,
+}
+
+impl ErrorCode {
+    /// The HTTP status that goes with it.
+    pub fn status(self) -> u16 {
+        match self {
+            ErrorCode::Invalid => 400,
+            ErrorCode::Unauthorized => 401,
+            ErrorCode::Forbidden | ErrorCode::ReadOnly => 403,
+            ErrorCode::NotFound => 404,
+            ErrorCode::Conflict => 409,
+            ErrorCode::Internal => 500,
+            ErrorCode::DiskFull => 507,
+            ErrorCode::Unreachable => 503,
+        }
+    }
+}
+
+/// A failure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ErrorBody {
+    /// What kind.
+    pub code: ErrorCode,
+    /// What failed, why, and what to do next.
+    pub message: String,
+}
+
+impl ErrorBody {
+    /// A failure of this kind.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> ErrorBody {
+        ErrorBody { code, message: message.into() }
+    }
+}
+
+/// New events.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EventPage {
+    /// In order.
+    pub events: Vec<SequencedEvent>,
+    /// The number to ask after next.
+    pub last: EventSeq,
+}
+
+/// A page of the runs table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunsReply {
+    /// The runs.
+    pub runs: Vec<Run>,
+    /// How many match in all.
+    pub total: usize,
+    /// Every param that any run has.
+    pub param_keys: Vec<String>,
+    /// Every metric that any run has.
+    pub metric_keys: Vec<String>,
+}
+
+/// Everything about a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunDetail {
+    /// The run.
+    pub run: Run,
+    /// The config as it was asked for.
+    pub config: String,
+    /// Its record, once fixed.
+    pub record: Option<Record>,
+    /// Its files.
+    pub artifacts: Vec<Artifact>,
+    /// Its checkpoints.
+    pub checkpoints: Vec<Checkpoint>,
+    /// The last lines of its log.
+    pub log: Vec<LogLine>,
+    /// The evaluations of its model, newest first.
+    pub evaluations: Vec<Evaluation>,
+}
+
+/// One series.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesReply {
+    /// The run.
+    pub run: RunId,
+    /// The metric.
+    pub key: String,
+    /// Its buckets in step order.
+    pub buckets: Vec<Bucket>,
+}
+
+/// Runs side by side.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The runs, in the order asked for.
+    pub runs: Vec<Run>,
+    /// What they have, one line a key.
+    pub differences: Vec<Difference>,
+}
+
+/// One line of a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Config, code, data, command, machine or metrics.
+    pub section: String,
+    /// The key.
+    pub key: String,
+    /// One value a run.
+    pub values: Vec<Option<String>>,
+    /// Whether they are not all the same.
+    pub differs: bool,
+}
+
+/// One key of the config.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExplainedField {
+    /// The dotted path.
+    pub key: String,
+    /// The default, as text.
+    pub default: String,
+    /// What it decides.
+    pub help: String,
+}
+
+/// A page of samples.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SamplePage {
+    /// The samples in browsing order.
+    pub samples: Vec<Sample>,
+    /// How many match in all.
+    pub total: u64,
+}
+
+/// A sample with its history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SampleDetail {
+    /// The sample.
+    pub sample: Sample,
+    /// Its label edits, oldest first.
+    pub history: Vec<LabelEdit>,
+}
+
+/// A page of predictions with their samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PredictionPage {
+    /// The predictions in the order asked for.
+    pub predictions: Vec<Prediction>,
+    /// The path of each one's sample.
+    pub paths: Vec<String>,
+    /// How many match in all.
+    pub total: u64,
+}
+
+/// One class of a prediction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PredictedClass {
+    /// The class.
+    pub class: String,
+    /// Its probability.
+    pub probability: f32,
+}
+
+/// What a model says of an image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PredictionReply {
+    /// The classes, the most probable first.
+    pub classes: Vec<PredictedClass>,
+    /// How long decoding and prediction took, in milliseconds.
+    pub elapsed_ms: f64,
+}
+
+/// A model: a run's checkpoint with what one needs to choose it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelCard {
+    /// The run.
+    pub run: Run,
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// The test accuracy of the latest evaluation of this checkpoint.
+    pub test_accuracy: Option<f64>,
+    /// The dataset it was trained on.
+    pub dataset: Option<Dataset>,
+}
+
+/// One line of the doctor's report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// What was looked at.
+    pub what: String,
+    /// Whether it is as it should be; `None` for a thing that one can do without.
+    pub ok: Option<bool>,
+    /// What was found, and what to do.
+    pub found: String,
+}

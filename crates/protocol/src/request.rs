@@ -1,0 +1,242 @@
+//! What clients ask.
+
+use crate::query::query_string;
+use assay_domain::{ClassId, RunId, Split};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Asks for events after a number; waits up to `wait_secs` for the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventsQuery {
+    /// The last event that the client knows.
+    pub after: i64,
+    /// How long to wait for a newer one, in seconds; at most 60.
+    pub wait_secs: f64,
+}
+
+impl EventsQuery {
+    /// As a query string.
+    pub fn to_query(self) -> String {
+        query_string(&[("after", Some(self.after.to_string())), ("wait_secs", Some(self.wait_secs.to_string()))])
+    }
+}
+
+/// Asks for a page of the runs table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunsQuery {
+    /// The filter, in the language of [`assay_domain::query`].
+    pub filter: String,
+    /// The column to sort by; the newest first without one. A leading `-` puts the greatest first.
+    pub sort: Option<String>,
+    /// How many to skip.
+    pub offset: usize,
+    /// How many to return; 200 without it.
+    pub limit: Option<usize>,
+    /// Deleted runs instead.
+    pub deleted: bool,
+}
+
+impl RunsQuery {
+    /// As a query string.
+    pub fn to_query(&self) -> String {
+        query_string(&[
+            ("filter", (!self.filter.is_empty()).then(|| self.filter.clone())),
+            ("sort", self.sort.clone()),
+            ("offset", (self.offset > 0).then(|| self.offset.to_string())),
+            ("limit", self.limit.map(|limit| limit.to_string())),
+            ("deleted", self.deleted.then(|| "true".into())),
+        ])
+    }
+}
+
+/// Asks for a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StartRun {
+    /// The dataset, by name or number.
+    pub dataset: String,
+    /// The config, as TOML.
+    pub config: String,
+    /// `key=value` with a dotted path, over the config.
+    pub overrides: Vec<String>,
+    /// The run's name; one is made from the model without it.
+    pub name: Option<String>,
+    /// The experiment; `default` without it.
+    pub experiment: Option<String>,
+    /// What people should know of it.
+    pub note: String,
+    /// Free key-value notes.
+    pub tags: BTreeMap<String, String>,
+    /// The run that this one is a clone of.
+    pub parent: Option<RunId>,
+    /// The command and directory of the client, for the record; the server's own without it.
+    pub command: Option<ClientCommand>,
+}
+
+/// Where and how a client was called.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClientCommand {
+    /// Program and arguments.
+    pub arguments: Vec<String>,
+    /// The working directory.
+    pub directory: String,
+}
+
+/// Changes what people wrote of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunPatch {
+    /// A new name.
+    pub name: Option<String>,
+    /// A new note.
+    pub note: Option<String>,
+    /// Tags to set (or, with null, to remove).
+    pub tags: BTreeMap<String, Option<String>>,
+}
+
+/// Asks for series of runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SeriesQuery {
+    /// The runs' numbers, separated by commas.
+    pub runs: String,
+    /// The metric.
+    pub key: String,
+    /// At most so many buckets a series; 600 without it.
+    pub buckets: Option<usize>,
+    /// The first step.
+    pub first_step: Option<i64>,
+    /// The last step.
+    pub last_step: Option<i64>,
+}
+
+impl SeriesQuery {
+    /// As a query string.
+    pub fn to_query(&self) -> String {
+        query_string(&[
+            ("runs", Some(self.runs.clone())),
+            ("key", (!self.key.is_empty()).then(|| self.key.clone())),
+            ("buckets", self.buckets.map(|buckets| buckets.to_string())),
+            ("first_step", self.first_step.map(|step| step.to_string())),
+            ("last_step", self.last_step.map(|step| step.to_string())),
+        ])
+    }
+}
+
+/// Imports a source, or looks at it again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImportRequest {
+    /// A folder, archive or CSV on the machine that serves.
+    pub source: String,
+    /// The dataset's name; the source's own without it.
+    pub name: Option<String>,
+    /// Share of validation samples.
+    pub val: Option<f64>,
+    /// Share of test samples.
+    pub test: Option<f64>,
+    /// The seed of the split.
+    pub seed: Option<u64>,
+}
+
+/// Asks for a page of samples.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SamplesQuery {
+    /// Only this class (its number), or `none` for samples without a label.
+    pub class: Option<String>,
+    /// Only this split.
+    pub split: Option<Split>,
+    /// How many to skip.
+    pub offset: usize,
+    /// How many to return; 200 without it.
+    pub limit: Option<usize>,
+}
+
+impl SamplesQuery {
+    /// As a query string.
+    pub fn to_query(&self) -> String {
+        query_string(&[
+            ("class", self.class.clone()),
+            ("split", self.split.map(|split| split.as_str().into())),
+            ("offset", Some(self.offset.to_string())),
+            ("limit", self.limit.map(|limit| limit.to_string())),
+        ])
+    }
+}
+
+/// Adds classes to a schema.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AddClasses {
+    /// Their names.
+    pub names: Vec<String>,
+}
+
+/// Sets or clears a label.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelRequest {
+    /// The class; null clears the label.
+    pub class: Option<ClassId>,
+    /// Who labels.
+    pub person: String,
+    /// The run whose proposal is confirmed.
+    #[serde(default)]
+    pub proposed_by: Option<RunId>,
+}
+
+/// Whose edit is undone or redone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PersonRequest {
+    /// Who.
+    pub person: String,
+}
+
+/// Evaluates a run's model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EvaluateRequest {
+    /// The split; test without it.
+    pub split: Option<Split>,
+}
+
+/// Asks for a page of predictions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PredictionsQuery {
+    /// Only samples labelled so.
+    pub label: Option<i64>,
+    /// Only samples predicted so.
+    pub predicted: Option<i64>,
+    /// Only wrong ones.
+    pub wrong: bool,
+    /// `loss` (the default), `confidence` or `sample`.
+    pub order: Option<String>,
+    /// How many to skip.
+    pub offset: usize,
+    /// How many to return; 200 without it.
+    pub limit: Option<usize>,
+}
+
+impl PredictionsQuery {
+    /// As a query string.
+    pub fn to_query(&self) -> String {
+        query_string(&[
+            ("label", self.label.map(|class| class.to_string())),
+            ("predicted", self.predicted.map(|class| class.to_string())),
+            ("wrong", self.wrong.then(|| "true".into())),
+            ("order", self.order.clone()),
+            ("offset", Some(self.offset.to_string())),
+            ("limit", self.limit.map(|limit| limit.to_string())),
+        ])
+    }
+}
+
+/// Which checkpoint predicts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PredictQuery {
+    /// `best` (the default where there is one) or `last`.
+    pub checkpoint: Option<String>,
+}

@@ -1,0 +1,144 @@
+//! Blobs: immutable files named by the BLAKE3 hash of their contents.
+
+use crate::{Result, StoreError};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The BLAKE3 hash of a content, as 64 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hash(String);
+
+impl Hash {
+    /// The hash of these bytes.
+    pub fn of(bytes: &[u8]) -> Hash {
+        Hash(blake3::hash(bytes).to_hex().to_string())
+    }
+
+    /// A hash from its digits.
+    pub fn parse(text: &str) -> Result<Hash> {
+        let digits = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        digits.then(|| Hash(text.to_owned())).ok_or_else(|| StoreError::missing("stored file", text))
+    }
+
+    /// Its digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Hash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The blob folder of a workspace.
+pub struct Blobs {
+    folder: PathBuf,
+    next_temporary: AtomicU64,
+}
+
+impl Blobs {
+    pub(crate) fn at(root: &Path) -> Blobs {
+        Blobs { folder: root.join("blobs"), next_temporary: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn open(root: &Path) -> Result<Blobs> {
+        let blobs = Blobs::at(root);
+        let temporary = blobs.folder.join("temporary");
+        // What an earlier process left half-written has no name yet, so nothing refers to it.
+        if temporary.exists() {
+            std::fs::remove_dir_all(&temporary).map_err(StoreError::io("clearing temporary files", &temporary))?;
+        }
+        std::fs::create_dir_all(&temporary).map_err(StoreError::io("making the blob folder", &temporary))?;
+        Ok(blobs)
+    }
+
+    /// Where the blob of this hash is.
+    pub fn path(&self, hash: &Hash) -> PathBuf {
+        self.folder.join(&hash.0[..2]).join(&hash.0)
+    }
+
+    /// Stores the bytes, whole and synced to disk, and returns their hash. Storing them again changes nothing.
+    pub fn put(&self, bytes: &[u8]) -> Result<Hash> {
+        let hash = Hash::of(bytes);
+        let path = self.path(&hash);
+        if std::fs::metadata(&path).is_ok_and(|found| found.len() == bytes.len() as u64) {
+            return Ok(hash);
+        }
+        let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
+        let temporary = self.folder.join("temporary").join(number.to_string());
+        let written = write_synced(&temporary, bytes).and_then(|()| {
+            let folder = path.parent().unwrap_or(&self.folder);
+            std::fs::create_dir_all(folder).map_err(StoreError::io("making a blob folder", folder))?;
+            std::fs::rename(&temporary, &path).map_err(StoreError::io("naming a blob", &path))?;
+            sync_folder(folder)
+        });
+        if written.is_err() {
+            let _ = std::fs::remove_file(&temporary); // best effort: the next start clears it as well
+        }
+        written.map(|()| hash)
+    }
+
+    /// Reads a blob back and verifies it.
+    pub fn get(&self, hash: &Hash) -> Result<Vec<u8>> {
+        let path = self.path(hash);
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(StoreError::missing("stored file", hash));
+            }
+            read => read.map_err(StoreError::io("reading a blob", &path))?,
+        };
+        if Hash::of(&bytes) == *hash { Ok(bytes) } else { Err(StoreError::Damaged(path)) }
+    }
+
+    /// Frees a blob that nothing refers to any more.
+    pub fn remove(&self, hash: &Hash) -> Result<()> {
+        let path = self.path(hash);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(StoreError::io("removing a blob", &path)),
+        }
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    File::create(path)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .map_err(StoreError::io("writing a blob", path))
+}
+
+/// Makes a rename durable. Windows has no handle to sync; its rename is journalled.
+fn sync_folder(folder: &Path) -> Result<()> {
+    if cfg!(windows) {
+        return Ok(());
+    }
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io("syncing a blob folder", folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_reads_back_and_a_damaged_one_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        let hash = blobs.put(b"weights").unwrap();
+        assert_eq!(blobs.put(b"weights").unwrap(), hash);
+        assert_eq!(blobs.get(&hash).unwrap(), b"weights");
+        std::fs::write(blobs.path(&hash), b"weighty").unwrap();
+        assert!(matches!(blobs.get(&hash), Err(StoreError::Damaged(_))));
+        blobs.remove(&hash).unwrap();
+        assert!(matches!(blobs.get(&hash), Err(StoreError::NotFound { .. })));
+    }
+
+    #[test]
+    fn a_hash_from_outside_cannot_name_another_file() {
+        assert!(Hash::parse("../../etc/passwd").is_err());
+        assert!(Hash::parse(&"A".repeat(64)).is_err());
+        assert!(Hash::parse(&"a1".repeat(32)).is_ok());
+    }
+}

@@ -1,0 +1,28 @@
+//! The workspace on disk: one SQLite database with one writer, metric columns, and blobs named by their hash.
+//!
+//! It runs nothing and draws nothing; it never makes a reader wait for a writer or a writer for a reader. Start with
+//! [`Store`]; each table's migration, rows and functions stand in one file of `table/`.
+
+mod blob;
+mod error;
+mod lock;
+mod migrate;
+mod points;
+mod reader;
+mod store;
+mod table;
+mod writer;
+
+pub use blob::{Blobs, Hash};
+pub use error::StoreError;
+pub use lock::Holder;
+pub use reader::Reader;
+pub use store::{Clock, Store};
+pub use table::dataset::{Listing, NewSample, SampleFilter};
+pub use table::evaluation::{PredictionFilter, PredictionOrder};
+pub use table::run::{NewRun, RunOrder, RunPage, RunQuery};
+pub use table::series::SeriesRange;
+pub use writer::WriteTx;
+
+/// What the store's functions return.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -1,0 +1,132 @@
+//! Artifacts and checkpoints: names for blobs.
+
+use crate::{Hash, Reader, Result, StoreError, WriteTx};
+use assay_domain::entity::{Artifact, Checkpoint, CheckpointKind, Event};
+use assay_domain::{RunId, Timestamp};
+use rusqlite::{OptionalExtension, Row, params};
+
+pub(crate) const TABLES: &str = "
+CREATE TABLE artifacts (
+    run INTEGER NOT NULL, path TEXT NOT NULL, hash TEXT NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (run, path)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX artifacts_by_hash ON artifacts (hash);
+CREATE TABLE checkpoints (
+    run INTEGER NOT NULL, kind TEXT NOT NULL, step INTEGER NOT NULL, epoch INTEGER NOT NULL, val_accuracy REAL,
+    at INTEGER NOT NULL, PRIMARY KEY (run, kind)
+) STRICT, WITHOUT ROWID;
+";
+
+/// The three files of a checkpoint, in the order weights, optimizer, state.
+const FILES: [&str; 3] = ["model.safetensors", "optimizer.safetensors", "state.json"];
+
+impl WriteTx<'_> {
+    /// Gives a blob a name within the run; an artifact of that name is replaced. Returns the hash that it had before.
+    pub fn put_artifact(&mut self, run: RunId, path: &str, hash: &Hash, bytes: u64) -> Result<Option<Hash>> {
+        let before: Option<String> = self
+            .db
+            .prepare_cached("SELECT hash FROM artifacts WHERE run = ?1 AND path = ?2")?
+            .query_row(params![run.0, path], |row| row.get(0))
+            .optional()?;
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO artifacts (run, path, hash, bytes) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![run.0, path, hash.as_str(), bytes as i64])?;
+        self.emit(&Event::ArtifactsChanged { run })?;
+        before.map(|hash| Hash::parse(&hash)).transpose()
+    }
+
+    /// Makes stored blobs the run's checkpoint of this kind: all three files or none. Returns the blobs that nothing
+    /// refers to any more.
+    pub fn put_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<Vec<Hash>> {
+        let Checkpoint { run, kind, .. } = *checkpoint;
+        let mut replaced = Vec::new();
+        for (name, file) in FILES.iter().zip([&checkpoint.weights, &checkpoint.optimizer, &checkpoint.state]) {
+            let path = format!("checkpoints/{}/{name}", kind.as_str());
+            replaced.extend(self.put_artifact(run, &path, &Hash::parse(&file.hash)?, file.bytes)?);
+        }
+        self.db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO checkpoints (run, kind, step, epoch, val_accuracy, at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                run.0,
+                kind.as_str(),
+                checkpoint.step as i64,
+                checkpoint.epoch as i64,
+                checkpoint.val_accuracy,
+                checkpoint.at.0
+            ])?;
+        let mut referred = self.db.prepare_cached("SELECT 1 FROM artifacts WHERE hash = ?1")?;
+        let mut free = Vec::new();
+        for hash in replaced {
+            if !referred.exists([hash.as_str()])? {
+                free.push(hash);
+            }
+        }
+        Ok(free)
+    }
+}
+
+fn artifact_of(row: &Row<'_>) -> rusqlite::Result<Artifact> {
+    Ok(Artifact { path: row.get(0)?, hash: row.get(1)?, bytes: row.get::<_, i64>(2)? as u64 })
+}
+
+impl Reader<'_> {
+    /// The artifacts of a run by path.
+    pub fn artifacts(&self, run: RunId) -> Result<Vec<Artifact>> {
+        let mut statement =
+            self.db.prepare_cached("SELECT path, hash, bytes FROM artifacts WHERE run = ?1 ORDER BY path")?;
+        let rows = statement.query_map([run.0], artifact_of)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// One artifact of a run.
+    pub fn artifact(&self, run: RunId, path: &str) -> Result<Artifact> {
+        self.db
+            .prepare_cached("SELECT path, hash, bytes FROM artifacts WHERE run = ?1 AND path = ?2")?
+            .query_row(params![run.0, path], artifact_of)
+            .optional()?
+            .ok_or_else(|| StoreError::missing("artifact", format_args!("{path} of run {run}")))
+    }
+
+    /// The checkpoints of a run (of all runs that are not deleted, newest run first, without one).
+    pub fn checkpoints(&self, run: Option<RunId>) -> Result<Vec<Checkpoint>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT run, kind, step, epoch, val_accuracy, at FROM checkpoints JOIN runs ON runs.id = run
+             WHERE (?1 IS NULL AND runs.deleted IS NULL) OR run = ?1 ORDER BY run DESC, kind",
+        )?;
+        let rows = statement.query_map([run.map(|id| id.0)], |row| {
+            let kind = match row.get::<_, String>(1)?.as_str() {
+                "best" => CheckpointKind::Best,
+                _ => CheckpointKind::Last,
+            };
+            Ok((RunId(row.get(0)?), kind, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?, row.get(4)?, row.get(5)?))
+        })?;
+        let mut checkpoints = Vec::new();
+        for row in rows {
+            let (run, kind, step, epoch, val_accuracy, at) = row?;
+            let file = |name: &str| self.artifact(run, &format!("checkpoints/{}/{name}", kind.as_str()));
+            let [weights, optimizer, state] = FILES;
+            checkpoints.push(Checkpoint {
+                run,
+                kind,
+                step: step as u64,
+                epoch: epoch as u64,
+                val_accuracy,
+                at: Timestamp(at),
+                weights: file(weights)?,
+                optimizer: file(optimizer)?,
+                state: file(state)?,
+            });
+        }
+        Ok(checkpoints)
+    }
+
+    /// One checkpoint of a run.
+    pub fn checkpoint(&self, run: RunId, kind: CheckpointKind) -> Result<Checkpoint> {
+        let mut all = self.checkpoints(Some(run))?;
+        let at = all.iter().position(|checkpoint| checkpoint.kind == kind);
+        at.map(|at| all.swap_remove(at))
+            .ok_or_else(|| StoreError::missing("checkpoint", format_args!("{} of run {run}", kind.as_str())))
+    }
+}

@@ -1,0 +1,173 @@
+//! Evaluations and their predictions.
+
+use super::{from_json, to_json};
+use crate::table::dataset::split_of;
+use crate::{Reader, Result, StoreError, WriteTx};
+use assay_domain::entity::{CheckpointKind, Evaluation, Event, Prediction};
+use assay_domain::{ClassId, EvaluationId, RunId, SampleId, SnapshotId, Timestamp};
+use rusqlite::types::Value;
+use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+
+pub(crate) const TABLES: &str = "
+CREATE TABLE evaluations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, run INTEGER NOT NULL, checkpoint TEXT NOT NULL, snapshot INTEGER NOT NULL,
+    split TEXT NOT NULL, created INTEGER NOT NULL, classes TEXT NOT NULL, loss REAL, confusion TEXT NOT NULL
+) STRICT;
+CREATE INDEX evaluations_by_run ON evaluations (run, id);
+CREATE TABLE predictions (
+    evaluation INTEGER NOT NULL, sample INTEGER NOT NULL, label INTEGER, predicted INTEGER NOT NULL, loss REAL,
+    confidence REAL NOT NULL, probabilities BLOB NOT NULL, PRIMARY KEY (evaluation, sample)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX predictions_by_loss ON predictions (evaluation, loss);
+CREATE INDEX predictions_by_sample ON predictions (sample);
+";
+
+/// Which predictions of an evaluation.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PredictionFilter {
+    /// Only samples labelled so.
+    pub label: Option<ClassId>,
+    /// Only samples predicted so.
+    pub predicted: Option<ClassId>,
+    /// Only those whose prediction differs from their label.
+    pub wrong: bool,
+}
+
+/// In which order.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum PredictionOrder {
+    /// The greatest loss first.
+    #[default]
+    Loss,
+    /// The least certain first.
+    Confidence,
+    /// Browsing order.
+    Sample,
+}
+
+impl WriteTx<'_> {
+    /// Stores an evaluation (its id is ignored) with its predictions.
+    pub fn put_evaluation(&mut self, evaluation: &Evaluation, predictions: &[Prediction]) -> Result<EvaluationId> {
+        self.db.execute(
+            "INSERT INTO evaluations (run, checkpoint, snapshot, split, created, classes, loss, confusion)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                evaluation.run.0,
+                evaluation.checkpoint.as_str(),
+                evaluation.snapshot.0,
+                evaluation.split.as_str(),
+                self.now.0,
+                to_json("classes", &evaluation.classes)?,
+                evaluation.loss,
+                to_json("confusion matrix", &evaluation.confusion)?
+            ],
+        )?;
+        let id = EvaluationId(self.db.last_insert_rowid());
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO predictions (evaluation, sample, label, predicted, loss, confidence, probabilities)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?;
+        for prediction in predictions {
+            let confidence = prediction.probabilities.iter().copied().fold(0.0, f32::max);
+            let probabilities: Vec<u8> = prediction.probabilities.iter().flat_map(|p| p.to_le_bytes()).collect();
+            insert.execute(params![
+                id.0,
+                prediction.sample.0,
+                prediction.label.map(|class| class.0),
+                prediction.predicted.0,
+                prediction.loss,
+                confidence,
+                probabilities
+            ])?;
+        }
+        drop(insert);
+        self.emit(&Event::EvaluationMade { run: evaluation.run, evaluation: id })?;
+        Ok(id)
+    }
+}
+
+const COLUMNS: &str = "id, run, checkpoint, snapshot, split, created, classes, loss, confusion FROM evaluations";
+
+fn evaluation_of(row: &Row<'_>) -> rusqlite::Result<Evaluation> {
+    Ok(Evaluation {
+        id: EvaluationId(row.get(0)?),
+        run: RunId(row.get(1)?),
+        checkpoint: match row.get::<_, String>(2)?.as_str() {
+            "best" => CheckpointKind::Best,
+            _ => CheckpointKind::Last,
+        },
+        snapshot: SnapshotId(row.get(3)?),
+        split: split_of(row, 4)?,
+        created: Timestamp(row.get(5)?),
+        classes: from_json(row, 6)?,
+        loss: row.get(7)?,
+        confusion: from_json(row, 8)?,
+    })
+}
+
+fn prediction_of(row: &Row<'_>) -> rusqlite::Result<Prediction> {
+    let bytes: Vec<u8> = row.get(4)?;
+    let probabilities = bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
+    Ok(Prediction {
+        sample: SampleId(row.get(0)?),
+        label: row.get::<_, Option<i64>>(1)?.map(ClassId),
+        predicted: ClassId(row.get(2)?),
+        loss: row.get(3)?,
+        probabilities: probabilities.collect(),
+    })
+}
+
+impl Reader<'_> {
+    /// The evaluations of a run (of all runs without one), newest first.
+    pub fn evaluations(&self, run: Option<RunId>) -> Result<Vec<Evaluation>> {
+        let sql = format!("SELECT {COLUMNS} WHERE ?1 IS NULL OR run = ?1 ORDER BY id DESC LIMIT 1000");
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let rows = statement.query_map([run.map(|id| id.0)], evaluation_of)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// One evaluation.
+    pub fn evaluation(&self, evaluation: EvaluationId) -> Result<Evaluation> {
+        let sql = format!("SELECT {COLUMNS} WHERE id = ?1");
+        let found = self.db.prepare_cached(&sql)?.query_row([evaluation.0], evaluation_of).optional()?;
+        found.ok_or_else(|| StoreError::missing("evaluation", evaluation))
+    }
+
+    /// A page of predictions, and how many match in all.
+    pub fn predictions(
+        &self,
+        evaluation: EvaluationId,
+        filter: &PredictionFilter,
+        order: PredictionOrder,
+        offset: usize,
+        limit: usize,
+    ) -> Result<(Vec<Prediction>, u64)> {
+        let mut condition = String::from("evaluation = ?");
+        let mut values: Vec<Value> = vec![evaluation.0.into()];
+        for (column, class) in [("label", filter.label), ("predicted", filter.predicted)] {
+            if let Some(class) = class {
+                condition.push_str(&format!(" AND {column} = ?"));
+                values.push(class.0.into());
+            }
+        }
+        if filter.wrong {
+            condition.push_str(" AND label IS NOT NULL AND label <> predicted");
+        }
+        let total: i64 = self
+            .db
+            .prepare_cached(&format!("SELECT count(*) FROM predictions WHERE {condition}"))?
+            .query_row(params_from_iter(&values), |row| row.get(0))?;
+        let order = match order {
+            PredictionOrder::Loss => "loss DESC, sample",
+            PredictionOrder::Confidence => "confidence, sample",
+            PredictionOrder::Sample => "sample",
+        };
+        values.extend([(limit as i64).into(), (offset as i64).into()]);
+        let mut statement = self.db.prepare_cached(&format!(
+            "SELECT sample, label, predicted, loss, probabilities FROM predictions
+             WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"
+        ))?;
+        let rows = statement.query_map(params_from_iter(&values), prediction_of)?;
+        Ok((rows.collect::<rusqlite::Result<_>>()?, total as u64))
+    }
+}

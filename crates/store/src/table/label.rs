@@ -1,0 +1,174 @@
+//! The annotation log: append-only; the current label of a sample is derived from it in the same transaction, and
+//! undo is another entry.
+
+use super::{from_json, to_json};
+use crate::{Reader, Result, StoreError, WriteTx};
+use assay_domain::entity::{Author, Event, LabelEdit};
+use assay_domain::{AnnotationId, ClassId, DatasetId, SampleId, Timestamp};
+use rusqlite::{OptionalExtension, Row, params};
+
+pub(crate) const TABLES: &str = "
+CREATE TABLE annotations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, dataset INTEGER NOT NULL, sample INTEGER NOT NULL, before INTEGER,
+    after INTEGER, at INTEGER NOT NULL, author TEXT NOT NULL, person TEXT, action TEXT NOT NULL, undoes INTEGER,
+    undone_by INTEGER
+) STRICT;
+CREATE INDEX annotations_by_sample ON annotations (sample, id);
+CREATE INDEX annotations_by_person ON annotations (dataset, person, action, id) WHERE person IS NOT NULL;
+";
+
+/// How an edit came about.
+#[derive(Clone, Copy, PartialEq)]
+enum Action {
+    Edit,
+    Undo,
+    Redo,
+}
+
+impl Action {
+    fn as_str(self) -> &'static str {
+        match self {
+            Action::Edit => "edit",
+            Action::Undo => "undo",
+            Action::Redo => "redo",
+        }
+    }
+}
+
+impl WriteTx<'_> {
+    /// Sets or clears the label of a sample.
+    pub fn set_label(&mut self, sample: SampleId, class: Option<ClassId>, author: &Author) -> Result<LabelEdit> {
+        let (dataset, before) = self.current_label(sample)?;
+        let classes: i64 =
+            self.db.query_row("SELECT count(*) FROM classes WHERE dataset = ?1", [dataset.0], |row| row.get(0))?;
+        if let Some(class) = class
+            && !(0..classes).contains(&class.0)
+        {
+            return Err(StoreError::missing("class", class));
+        }
+        self.append_label(dataset, sample, before, class, author)
+    }
+
+    pub(crate) fn append_label(
+        &mut self,
+        dataset: DatasetId,
+        sample: SampleId,
+        before: Option<ClassId>,
+        after: Option<ClassId>,
+        author: &Author,
+    ) -> Result<LabelEdit> {
+        let edit = self.append(dataset, sample, (before, after), author, (Action::Edit, None))?;
+        // One event stands for a whole import; a person's edit is followed at once.
+        if *author != Author::Import {
+            self.emit(&Event::LabelChanged { dataset, sample })?;
+        }
+        Ok(edit)
+    }
+
+    /// Takes back the person's latest edit of the dataset that is not taken back yet.
+    pub fn undo_label(&mut self, dataset: DatasetId, person: &str) -> Result<LabelEdit> {
+        let found = self.latest(dataset, person, "action IN ('edit', 'redo')", 0)?;
+        let edit = found.ok_or_else(|| StoreError::Conflict("there is nothing to undo".into()))?;
+        self.revert(dataset, &edit, person, Action::Undo)
+    }
+
+    /// Brings back what the person's latest undo took away, unless something was edited since.
+    pub fn redo_label(&mut self, dataset: DatasetId, person: &str) -> Result<LabelEdit> {
+        let latest_edit: i64 = self.db.query_row(
+            "SELECT coalesce(max(id), 0) FROM annotations WHERE dataset = ?1 AND person = ?2 AND action = 'edit'",
+            params![dataset.0, person],
+            |row| row.get(0),
+        )?;
+        let found = self.latest(dataset, person, "action = 'undo'", latest_edit)?;
+        let undo = found.ok_or_else(|| StoreError::Conflict("there is nothing to redo".into()))?;
+        self.revert(dataset, &undo, person, Action::Redo)
+    }
+
+    fn latest(&self, dataset: DatasetId, person: &str, actions: &str, after: i64) -> Result<Option<LabelEdit>> {
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE dataset = ?1 AND person = ?2 AND {actions} AND undone_by IS NULL AND id > ?3
+             ORDER BY id DESC LIMIT 1"
+        );
+        Ok(self.db.prepare_cached(&sql)?.query_row(params![dataset.0, person, after], edit_of).optional()?)
+    }
+
+    fn revert(&mut self, dataset: DatasetId, edit: &LabelEdit, person: &str, action: Action) -> Result<LabelEdit> {
+        let (_, current) = self.current_label(edit.sample)?;
+        if current != edit.after {
+            return Err(StoreError::Conflict("somebody else has labelled this sample since; set its label anew".into()));
+        }
+        let author = Author::Person(person.to_owned());
+        let reverted =
+            self.append(dataset, edit.sample, (current, edit.before), &author, (action, Some(edit.id)))?;
+        self.db.execute("UPDATE annotations SET undone_by = ?2 WHERE id = ?1", params![edit.id.0, reverted.id.0])?;
+        self.emit(&Event::LabelChanged { dataset, sample: edit.sample })?;
+        Ok(reverted)
+    }
+
+    fn append(
+        &mut self,
+        dataset: DatasetId,
+        sample: SampleId,
+        (before, after): (Option<ClassId>, Option<ClassId>),
+        author: &Author,
+        (action, undoes): (Action, Option<AnnotationId>),
+    ) -> Result<LabelEdit> {
+        let person = match author {
+            Author::Import => None,
+            Author::Person(person) | Author::Proposal { person, .. } => Some(person),
+        };
+        self.db
+            .prepare_cached(
+                "INSERT INTO annotations (dataset, sample, before, after, at, author, person, action, undoes)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                dataset.0,
+                sample.0,
+                before.map(|class| class.0),
+                after.map(|class| class.0),
+                self.now.0,
+                to_json("author", author)?,
+                person,
+                action.as_str(),
+                undoes.map(|edit| edit.0)
+            ])?;
+        let id = AnnotationId(self.db.last_insert_rowid());
+        self.db
+            .prepare_cached("UPDATE samples SET class = ?2 WHERE id = ?1")?
+            .execute(params![sample.0, after.map(|class| class.0)])?;
+        Ok(LabelEdit { id, sample, before, after, at: self.now, author: author.clone(), undoes })
+    }
+
+    fn current_label(&self, sample: SampleId) -> Result<(DatasetId, Option<ClassId>)> {
+        let found = self
+            .db
+            .prepare_cached("SELECT dataset, class FROM samples WHERE id = ?1")?
+            .query_row([sample.0], |row| Ok((DatasetId(row.get(0)?), row.get::<_, Option<i64>>(1)?.map(ClassId))))
+            .optional()?;
+        found.ok_or_else(|| StoreError::missing("sample", sample))
+    }
+}
+
+const COLUMNS: &str = "id, sample, before, after, at, author, undoes FROM annotations";
+
+fn edit_of(row: &Row<'_>) -> rusqlite::Result<LabelEdit> {
+    Ok(LabelEdit {
+        id: AnnotationId(row.get(0)?),
+        sample: SampleId(row.get(1)?),
+        before: row.get::<_, Option<i64>>(2)?.map(ClassId),
+        after: row.get::<_, Option<i64>>(3)?.map(ClassId),
+        at: Timestamp(row.get(4)?),
+        author: from_json(row, 5)?,
+        undoes: row.get::<_, Option<i64>>(6)?.map(AnnotationId),
+    })
+}
+
+impl Reader<'_> {
+    /// The edits of one sample, oldest first.
+    pub fn label_history(&self, sample: SampleId) -> Result<Vec<LabelEdit>> {
+        let mut statement = self.db.prepare_cached(&format!("SELECT {COLUMNS} WHERE sample = ?1 ORDER BY id"))?;
+        let rows = statement.query_map([sample.0], edit_of)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}

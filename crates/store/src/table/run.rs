@@ -1,0 +1,525 @@
+//! Experiments and runs, with their params, tags, records and logs.
+
+use super::{from_json, to_json, unknown_word};
+use crate::{Reader, Result, StoreError, WriteTx};
+use assay_domain::entity::{Event, Experiment, LogLine, Progress, Run};
+use assay_domain::query::{Field, Value};
+use assay_domain::record::Record;
+use assay_domain::{DatasetId, ExperimentId, Filter, RunId, RunStatus, SnapshotId, Timestamp};
+use rusqlite::{OptionalExtension, Row, params};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+pub(crate) const TABLES: &str = "
+CREATE TABLE experiments (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL) STRICT;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    uid TEXT NOT NULL UNIQUE,
+    experiment INTEGER NOT NULL REFERENCES experiments (id),
+    name TEXT NOT NULL,
+    note TEXT NOT NULL DEFAULT '',
+    status TEXT NOT NULL,
+    reason TEXT,
+    created INTEGER NOT NULL,
+    started INTEGER,
+    ended INTEGER,
+    heartbeat INTEGER,
+    done INTEGER NOT NULL DEFAULT 0,
+    total INTEGER NOT NULL DEFAULT 0,
+    dataset INTEGER,
+    snapshot INTEGER,
+    parent INTEGER,
+    config TEXT NOT NULL,
+    record TEXT,
+    deleted INTEGER
+) STRICT;
+CREATE TABLE params (run INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run, key))
+    STRICT, WITHOUT ROWID;
+CREATE INDEX params_by_key ON params (key, run);
+CREATE TABLE tags (run INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run, key))
+    STRICT, WITHOUT ROWID;
+CREATE TABLE run_log (number INTEGER PRIMARY KEY, run INTEGER NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL) STRICT;
+CREATE INDEX run_log_by_run ON run_log (run, number);
+";
+
+/// What a new run is made of.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    /// 32 hexadecimal digits, unique everywhere.
+    pub uid: String,
+    /// The experiment; made if it is missing.
+    pub experiment: String,
+    /// The name; its number is appended when it ends in `-`.
+    pub name: String,
+    /// What people wrote about it.
+    pub note: String,
+    /// The dataset it will learn from.
+    pub dataset: Option<DatasetId>,
+    /// The run it was cloned from.
+    pub parent: Option<RunId>,
+    /// The config as it was asked for, as TOML.
+    pub config: String,
+    /// The resolved config by dotted path.
+    pub params: BTreeMap<String, String>,
+    /// Free key-value notes.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Which runs, in which order.
+#[derive(Clone, Debug, Default)]
+pub struct RunQuery {
+    /// The filter.
+    pub filter: Filter,
+    /// The order; the newest first without one.
+    pub order: Option<RunOrder>,
+    /// How many to skip.
+    pub offset: usize,
+    /// How many to return.
+    pub limit: usize,
+    /// Deleted runs instead of those that are there.
+    pub deleted: bool,
+}
+
+/// A column to sort by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunOrder {
+    /// A field, a param, or a metric (its last value; `min:KEY` and `max:KEY` for its extremes).
+    pub key: String,
+    /// The greatest first.
+    pub descending: bool,
+}
+
+/// A page of the runs table.
+#[derive(Clone, Debug, Default)]
+pub struct RunPage {
+    /// The runs.
+    pub runs: Vec<Run>,
+    /// How many match in all.
+    pub total: usize,
+}
+
+impl WriteTx<'_> {
+    /// The experiment of this name, made if it is missing.
+    pub fn experiment(&mut self, name: &str) -> Result<ExperimentId> {
+        let found = self.db.prepare_cached("SELECT id FROM experiments WHERE name = ?1")?.query_row([name], |row| row.get(0));
+        if let Some(id) = found.optional()? {
+            return Ok(ExperimentId(id));
+        }
+        self.db.execute("INSERT INTO experiments (name, created) VALUES (?1, ?2)", params![name, self.now.0])?;
+        let experiment = ExperimentId(self.db.last_insert_rowid());
+        self.emit(&Event::ExperimentChanged { experiment })?;
+        Ok(experiment)
+    }
+
+    /// Makes a queued run.
+    pub fn create_run(&mut self, new: &NewRun) -> Result<RunId> {
+        let experiment = self.experiment(&new.experiment)?;
+        self.db.execute(
+            "INSERT INTO runs (uid, experiment, name, note, status, created, dataset, parent, config)
+             VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?7, ?8)",
+            params![
+                new.uid,
+                experiment.0,
+                new.name,
+                new.note,
+                self.now.0,
+                new.dataset.map(|id| id.0),
+                new.parent.map(|id| id.0),
+                new.config
+            ],
+        )?;
+        let run = RunId(self.db.last_insert_rowid());
+        if new.name.ends_with('-') {
+            self.db.execute("UPDATE runs SET name = name || id WHERE id = ?1", [run.0])?;
+        }
+        self.set_params(run, &new.params)?;
+        for (key, value) in &new.tags {
+            self.db.execute("INSERT INTO tags (run, key, value) VALUES (?1, ?2, ?3)", params![run.0, key, value])?;
+        }
+        self.emit(&Event::RunChanged { run })?;
+        Ok(run)
+    }
+
+    /// Replaces the params of a run.
+    pub fn set_params(&mut self, run: RunId, params_by_key: &BTreeMap<String, String>) -> Result<()> {
+        self.db.execute("DELETE FROM params WHERE run = ?1", [run.0])?;
+        let mut insert = self.db.prepare_cached("INSERT INTO params (run, key, value) VALUES (?1, ?2, ?3)")?;
+        for (key, value) in params_by_key {
+            insert.execute(params![run.0, key, value])?;
+        }
+        Ok(())
+    }
+
+    /// Fixes the record of a run, before its first step; the snapshot is known once the run starts.
+    pub fn set_record(&mut self, run: RunId, record: &Record, snapshot: Option<SnapshotId>) -> Result<()> {
+        let json = to_json("record", record)?;
+        self.update_run(run, "record = ?2, snapshot = ?3", params![run.0, json, snapshot.map(|id| id.0)])
+    }
+
+    /// The run begins to work (for the first time or again).
+    pub fn start_run(&mut self, run: RunId) -> Result<()> {
+        let now = self.now.0;
+        self.update_run(
+            run,
+            "status = 'running', started = coalesce(started, ?2), heartbeat = ?2, ended = NULL, reason = NULL",
+            params![run.0, now],
+        )
+    }
+
+    /// The run waits for its turn again.
+    pub fn requeue_run(&mut self, run: RunId) -> Result<()> {
+        self.update_run(run, "status = 'queued', ended = NULL, reason = NULL", params![run.0])
+    }
+
+    /// The run gives a sign of life and says how far it is. This is no event: the points logged with it are.
+    pub fn run_heartbeat(&mut self, run: RunId, progress: Progress) -> Result<()> {
+        self.db
+            .prepare_cached("UPDATE runs SET heartbeat = ?2, done = ?3, total = ?4 WHERE id = ?1")?
+            .execute(params![run.0, self.now.0, progress.done as i64, progress.total as i64])?;
+        Ok(())
+    }
+
+    /// The run has ended.
+    pub fn end_run(&mut self, run: RunId, status: RunStatus, reason: Option<&str>) -> Result<()> {
+        let now = self.now.0;
+        self.update_run(run, "status = ?2, reason = ?3, ended = ?4", params![run.0, status.as_str(), reason, now])
+    }
+
+    /// Ends what an earlier process left running: its lock is gone, so it is as well.
+    pub fn crash_abandoned_runs(&mut self) -> Result<Vec<RunId>> {
+        let mut statement = self.db.prepare("SELECT id, heartbeat FROM runs WHERE status = 'running'")?;
+        let rows = statement.query_map([], |row| Ok((RunId(row.get(0)?), row.get::<_, Option<i64>>(1)?)))?;
+        let abandoned: Vec<(RunId, Option<i64>)> = rows.collect::<rusqlite::Result<_>>()?;
+        for &(run, heartbeat) in &abandoned {
+            let reason = "its process ended without a word; resume continues from the last checkpoint";
+            let ended = heartbeat.unwrap_or(self.now.0);
+            self.update_run(
+                run,
+                "status = 'crashed', reason = ?2, ended = ?3",
+                params![run.0, reason, ended],
+            )?;
+        }
+        Ok(abandoned.into_iter().map(|(run, _)| run).collect())
+    }
+
+    /// Renames a run.
+    pub fn rename_run(&mut self, run: RunId, name: &str) -> Result<()> {
+        self.update_run(run, "name = ?2", params![run.0, name])
+    }
+
+    /// Replaces a run's note.
+    pub fn set_note(&mut self, run: RunId, note: &str) -> Result<()> {
+        self.update_run(run, "note = ?2", params![run.0, note])
+    }
+
+    /// Sets a tag, or removes it.
+    pub fn set_tag(&mut self, run: RunId, key: &str, value: Option<&str>) -> Result<()> {
+        match value {
+            Some(value) => self.db.execute(
+                "INSERT INTO tags (run, key, value) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (run, key) DO UPDATE SET value = excluded.value",
+                params![run.0, key, value],
+            )?,
+            None => self.db.execute("DELETE FROM tags WHERE run = ?1 AND key = ?2", params![run.0, key])?,
+        };
+        self.emit(&Event::RunChanged { run })
+    }
+
+    /// Deletes a run so that it can be restored.
+    pub fn delete_run(&mut self, run: RunId) -> Result<()> {
+        let status: Option<String> = self
+            .db
+            .query_row("SELECT status FROM runs WHERE id = ?1", [run.0], |row| row.get(0))
+            .optional()?;
+        if status.as_deref() == Some("running") {
+            return Err(StoreError::Conflict(format!("run {run} is running: stop it before deleting it")));
+        }
+        let now = self.now.0;
+        self.update_run(run, "deleted = ?2", params![run.0, now])
+    }
+
+    /// Brings a deleted run back.
+    pub fn restore_run(&mut self, run: RunId) -> Result<()> {
+        self.update_run(run, "deleted = NULL", params![run.0])
+    }
+
+    /// Appends lines to a run's log.
+    pub fn append_log(&mut self, run: RunId, lines: &[LogLine]) -> Result<()> {
+        let mut insert = self.db.prepare_cached("INSERT INTO run_log (run, at, text) VALUES (?1, ?2, ?3)")?;
+        for line in lines {
+            insert.execute(params![run.0, line.at.0, line.text])?;
+        }
+        self.emit(&Event::LogWritten { run })
+    }
+
+    fn update_run(&mut self, run: RunId, assignments: &str, values: impl rusqlite::Params) -> Result<()> {
+        let sql = format!("UPDATE runs SET {assignments} WHERE id = ?1");
+        match self.db.prepare_cached(&sql)?.execute(values)? {
+            0 => Err(StoreError::missing("run", run)),
+            _ => self.emit(&Event::RunChanged { run }),
+        }
+    }
+}
+
+const COLUMNS: &str = "runs.id, uid, experiments.name, runs.name, note, status, reason, runs.created, started, ended,
+    heartbeat, done, total, dataset, snapshot, parent, deleted
+    FROM runs JOIN experiments ON experiments.id = runs.experiment";
+
+fn run_of(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Run> {
+    let word: String = row.get(5)?;
+    let recorded = RunStatus::parse(&word).ok_or_else(|| unknown_word(5, &word))?;
+    let heartbeat = row.get::<_, Option<i64>>(10)?.map(Timestamp);
+    let status = recorded.seen_after_silence(heartbeat.map_or(0.0, |at| now.seconds_since(at)));
+    let time = |column: usize| row.get::<_, Option<i64>>(column).map(|at| at.map(Timestamp));
+    Ok(Run {
+        id: RunId(row.get(0)?),
+        uid: row.get(1)?,
+        experiment: row.get(2)?,
+        name: row.get(3)?,
+        note: row.get(4)?,
+        status,
+        reason: row.get(6)?,
+        created: Timestamp(row.get(7)?),
+        started: time(8)?,
+        ended: if status == recorded { time(9)? } else { heartbeat },
+        progress: Progress { done: row.get::<_, i64>(11)? as u64, total: row.get::<_, i64>(12)? as u64 },
+        dataset: row.get::<_, Option<i64>>(13)?.map(DatasetId),
+        snapshot: row.get::<_, Option<i64>>(14)?.map(SnapshotId),
+        parent: row.get::<_, Option<i64>>(15)?.map(RunId),
+        deleted: time(16)?,
+        params: BTreeMap::new(),
+        tags: BTreeMap::new(),
+        metrics: BTreeMap::new(),
+    })
+}
+
+impl Reader<'_> {
+    /// All experiments by name.
+    pub fn experiments(&self) -> Result<Vec<Experiment>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT experiments.id, experiments.name, count(runs.id) FROM experiments
+             LEFT JOIN runs ON runs.experiment = experiments.id AND runs.deleted IS NULL
+             GROUP BY experiments.id ORDER BY experiments.name",
+        )?;
+        let rows = statement.query_map([], |row| {
+            Ok(Experiment { id: ExperimentId(row.get(0)?), name: row.get(1)?, runs: row.get::<_, i64>(2)? as u64 })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// One run with its params, tags and metric summaries; a silent one is seen as crashed at `now`.
+    pub fn run(&self, run: RunId, now: Timestamp) -> Result<Run> {
+        let sql = format!("SELECT {COLUMNS} WHERE runs.id = ?1");
+        let mut found = self
+            .db
+            .prepare_cached(&sql)?
+            .query_row([run.0], |row| run_of(row, now))
+            .optional()?
+            .ok_or_else(|| StoreError::missing("run", run))?;
+        self.complete(&mut found)?;
+        Ok(found)
+    }
+
+    /// The runs that a person may mean: by number, by name, or by the beginning of the uid (six digits or more).
+    pub fn find_run(&self, text: &str) -> Result<RunId> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT id FROM runs WHERE deleted IS NULL AND (id = ?1 OR name = ?2 OR (length(?2) >= 6 AND uid LIKE ?2 || '%'))
+             ORDER BY id = ?1 DESC, id DESC",
+        )?;
+        let number: i64 = text.trim_start_matches('#').parse().unwrap_or(-1);
+        let found = statement.query_row(params![number, text.trim_start_matches('#')], |row| row.get(0)).optional()?;
+        found.map(RunId).ok_or_else(|| StoreError::missing("run", text))
+    }
+
+    /// A page of the runs table.
+    pub fn runs(&self, query: &RunQuery, now: Timestamp) -> Result<RunPage> {
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE runs.deleted IS {} NULL ORDER BY runs.id DESC",
+            if query.deleted { "NOT" } else { "" }
+        );
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let rows = statement.query_map([], |row| run_of(row, now))?.collect::<rusqlite::Result<Vec<Run>>>()?;
+        let values = Values::load(self, query)?;
+        let mut runs: Vec<Run> =
+            rows.into_iter().filter(|run| query.filter.matches(&Seen { run, values: &values })).collect();
+        if let Some(order) = &query.order {
+            sort(&mut runs, order, &values);
+        }
+        let total = runs.len();
+        let mut runs: Vec<Run> = runs.into_iter().skip(query.offset).take(query.limit).collect();
+        for run in &mut runs {
+            self.complete(run)?;
+        }
+        Ok(RunPage { runs, total })
+    }
+
+    /// Every key that a param, and that a metric, of any run has.
+    pub fn run_keys(&self) -> Result<(Vec<String>, Vec<String>)> {
+        let keys = |sql: &str| -> Result<Vec<String>> {
+            let mut statement = self.db.prepare_cached(sql)?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        };
+        Ok((
+            keys("SELECT DISTINCT key FROM params ORDER BY key")?,
+            keys("SELECT DISTINCT key FROM series ORDER BY key")?,
+        ))
+    }
+
+    /// The config of a run as it was asked for.
+    pub fn run_config(&self, run: RunId) -> Result<String> {
+        let config = self.db.query_row("SELECT config FROM runs WHERE id = ?1", [run.0], |row| row.get(0)).optional()?;
+        config.ok_or_else(|| StoreError::missing("run", run))
+    }
+
+    /// The record of a run; `None` before it was fixed.
+    pub fn record(&self, run: RunId) -> Result<Option<Record>> {
+        let found = self
+            .db
+            .query_row("SELECT record FROM runs WHERE id = ?1 AND record IS NOT NULL", [run.0], |row| from_json(row, 0));
+        Ok(found.optional()?)
+    }
+
+    /// At most `limit` last lines of a run's log, in order.
+    pub fn log(&self, run: RunId, limit: usize) -> Result<Vec<LogLine>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT at, text FROM (SELECT number, at, text FROM run_log WHERE run = ?1 ORDER BY number DESC LIMIT ?2)
+             ORDER BY number",
+        )?;
+        let rows = statement.query_map(params![run.0, limit as i64], |row| {
+            Ok(LogLine { at: Timestamp(row.get(0)?), text: row.get(1)? })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn complete(&self, run: &mut Run) -> Result<()> {
+        let pairs = |sql: &str| -> Result<BTreeMap<String, String>> {
+            let mut statement = self.db.prepare_cached(sql)?;
+            let rows = statement.query_map([run.id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        };
+        run.params = pairs("SELECT key, value FROM params WHERE run = ?1")?;
+        run.tags = pairs("SELECT key, value FROM tags WHERE run = ?1")?;
+        run.metrics = self.summaries(run.id)?;
+        Ok(())
+    }
+}
+
+/// The params, metrics and tags that a query asks of any run: only the keys it names are read.
+#[derive(Default)]
+struct Values {
+    by_key: HashMap<String, HashMap<RunId, Value>>,
+    tags: HashMap<RunId, String>,
+}
+
+impl Values {
+    fn load(reader: &Reader<'_>, query: &RunQuery) -> Result<Values> {
+        use assay_domain::query::Condition;
+        let mut values = Values::default();
+        let mut keys: BTreeSet<&str> = query.order.iter().map(|order| order.key.as_str()).collect();
+        let mut words = false;
+        for term in &query.filter.terms {
+            match &term.condition {
+                Condition::Word(_) => words = true,
+                Condition::Compare { key, .. } => {
+                    keys.insert(key);
+                }
+            }
+        }
+        for key in keys {
+            let mut of_key = reader.metric_values(key)?;
+            let mut statement = reader.db.prepare_cached("SELECT run, value FROM params WHERE key = ?1")?;
+            let rows = statement.query_map([key], |row| Ok((RunId(row.get(0)?), row.get::<_, String>(1)?)))?;
+            for row in rows {
+                let (run, value) = row?;
+                of_key.insert(run, Value::Text(value));
+            }
+            values.by_key.insert(key.to_owned(), of_key);
+        }
+        if words {
+            let mut statement =
+                reader.db.prepare_cached("SELECT run, group_concat(key || ' ' || value, ' ') FROM tags GROUP BY run")?;
+            let rows = statement.query_map([], |row| Ok((RunId(row.get(0)?), row.get::<_, String>(1)?)))?;
+            values.tags = rows.map(|row| row.map(|(run, text)| (run, text.to_lowercase()))).collect::<Result<_, _>>()?;
+        }
+        Ok(values)
+    }
+}
+
+struct Seen<'a> {
+    run: &'a Run,
+    values: &'a Values,
+}
+
+impl Field for Seen<'_> {
+    fn mentions(&self, word: &str) -> bool {
+        let run = self.run;
+        [&run.name, &run.note, &run.experiment].iter().any(|text| text.to_lowercase().contains(word))
+            || format!("#{}", run.id) == word
+            || run.uid.starts_with(word)
+            || self.values.tags.get(&run.id).is_some_and(|tags| tags.contains(word))
+    }
+
+    fn value(&self, key: &str) -> Option<Value> {
+        let run = self.run;
+        let number = |value: i64| Value::Number(value as f64);
+        match key {
+            "status" => Some(Value::Text(run.status.as_str().into())),
+            "name" => Some(Value::Text(run.name.clone())),
+            "experiment" => Some(Value::Text(run.experiment.clone())),
+            "id" | "run" => Some(number(run.id.0)),
+            "dataset" => run.dataset.map(|dataset| number(dataset.0)),
+            "created" => Some(number(run.created.0)),
+            "started" => run.started.map(|at| number(at.0)),
+            "duration" => Some(Value::Number(run.duration_secs(run.ended?)?)),
+            _ => self.values.by_key.get(key)?.get(&run.id).cloned(),
+        }
+    }
+}
+
+/// Sorts by the column; runs that have nothing there come last either way.
+fn sort(runs: &mut [Run], order: &RunOrder, values: &Values) {
+    let number = |value: &Value| match value {
+        Value::Number(number) => Some(*number),
+        Value::Text(text) => text.parse().ok(),
+    };
+    runs.sort_by_cached_key(|run| {
+        let value = Seen { run, values }.value(&order.key);
+        SortKey {
+            number: value.as_ref().and_then(number),
+            text: value.map(|value| match value {
+                Value::Text(text) => text.to_lowercase(),
+                Value::Number(number) => number.to_string(),
+            }),
+            descending: order.descending,
+        }
+    });
+}
+
+#[derive(PartialEq)]
+struct SortKey {
+    number: Option<f64>,
+    text: Option<String>,
+    descending: bool,
+}
+
+impl Eq for SortKey {}
+
+impl PartialOrd for SortKey {
+    fn partial_cmp(&self, other: &SortKey) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for SortKey {
+    fn cmp(&self, other: &SortKey) -> std::cmp::Ordering {
+        let directed = |order: std::cmp::Ordering| if self.descending { order.reverse() } else { order };
+        match (self.number, other.number) {
+            (Some(a), Some(b)) if a.is_nan() || b.is_nan() => a.is_nan().cmp(&b.is_nan()),
+            (Some(a), Some(b)) => directed(a.total_cmp(&b)),
+            _ => match (&self.text, &other.text) {
+                (Some(a), Some(b)) => directed(a.cmp(b)),
+                (a, b) => a.is_none().cmp(&b.is_none()),
+            },
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Metric series: append-only chunks of points with levels of buckets above them.
+//!
+//! New points come in small plain blocks; once [`points::CHUNK`] of them wait, they are sealed into one compressed
+//! chunk with its level. Nothing that was sealed is written again.
+
+use crate::{Reader, Result, WriteTx, points};
+use assay_domain::entity::Event;
+use assay_domain::query::Value;
+use assay_domain::series::{self, Summary};
+use assay_domain::{Bucket, Point, RunId};
+use rusqlite::{OptionalExtension, Row, params};
+use std::collections::{BTreeMap, HashMap};
+
+pub(crate) const TABLES: &str = "
+CREATE TABLE segments (run INTEGER NOT NULL, segment INTEGER NOT NULL, first_step INTEGER NOT NULL,
+    PRIMARY KEY (run, segment)) STRICT, WITHOUT ROWID;
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY, run INTEGER NOT NULL, key TEXT NOT NULL, segment INTEGER NOT NULL,
+    count INTEGER NOT NULL DEFAULT 0, last REAL, last_step INTEGER NOT NULL DEFAULT 0,
+    min REAL, min_step INTEGER, max REAL, max_step INTEGER, waiting INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (run, key, segment)
+) STRICT;
+CREATE INDEX series_by_key ON series (key, run);
+CREATE TABLE chunks (
+    series INTEGER NOT NULL, number INTEGER NOT NULL, sealed INTEGER NOT NULL, count INTEGER NOT NULL,
+    first_step INTEGER NOT NULL, last_step INTEGER NOT NULL, whole BLOB NOT NULL, level BLOB NOT NULL,
+    points BLOB NOT NULL, UNIQUE (series, number)
+) STRICT;
+";
+
+/// Which part of a series, how finely.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SeriesRange {
+    /// The first step.
+    pub first_step: i64,
+    /// The last step.
+    pub last_step: i64,
+    /// At most so many buckets.
+    pub buckets: usize,
+}
+
+impl SeriesRange {
+    /// The whole series.
+    pub fn whole(buckets: usize) -> SeriesRange {
+        SeriesRange { first_step: i64::MIN, last_step: i64::MAX, buckets }
+    }
+}
+
+impl WriteTx<'_> {
+    /// Begins a new segment of a run at this step: from there on, what earlier segments hold is kept but superseded.
+    pub fn begin_segment(&mut self, run: RunId, first_step: i64) -> Result<()> {
+        self.db.execute(
+            "INSERT INTO segments (run, segment, first_step)
+             SELECT ?1, coalesce(max(segment) + 1, 0), ?2 FROM segments WHERE run = ?1",
+            params![run.0, first_step],
+        )?;
+        Ok(())
+    }
+
+    /// Appends points to the series of a run, in arrival order.
+    pub fn append_points(&mut self, run: RunId, new: &[(String, Point)]) -> Result<()> {
+        let segment: i64 = self
+            .db
+            .prepare_cached("SELECT coalesce(max(segment), 0) FROM segments WHERE run = ?1")?
+            .query_row([run.0], |row| row.get(0))?;
+        let mut by_key: BTreeMap<&str, Vec<Point>> = BTreeMap::new();
+        for (key, point) in new {
+            by_key.entry(key).or_default().push(*point);
+        }
+        for (key, points) in by_key {
+            self.append_to_series(run, key, segment, &points)?;
+        }
+        self.emit(&Event::MetricsLogged { run })
+    }
+
+    fn append_to_series(&mut self, run: RunId, key: &str, segment: i64, new: &[Point]) -> Result<()> {
+        self.db
+            .prepare_cached("INSERT INTO series (run, key, segment) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+            .execute(params![run.0, key, segment])?;
+        let (series, mut summary, waiting) = self
+            .db
+            .prepare_cached(&format!(
+                "SELECT {SUMMARY}, id, waiting FROM series WHERE run = ?1 AND key = ?2 AND segment = ?3"
+            ))?
+            .query_row(params![run.0, key, segment], |row| {
+                Ok((row.get::<_, i64>(7)?, summary_of(row)?, row.get::<_, i64>(8)? as usize))
+            })?;
+        new.iter().for_each(|&point| summary.add(point));
+        let mut waiting = waiting + new.len();
+        self.put_chunk(series, new, points::plain(new), false)?;
+        if waiting >= points::CHUNK {
+            self.seal(series)?;
+            waiting = 0;
+        }
+        self.db
+            .prepare_cached(
+                "UPDATE series SET count = ?2, last = ?3, last_step = ?4, min = ?5, min_step = ?6, max = ?7,
+                 max_step = ?8, waiting = ?9 WHERE id = ?1",
+            )?
+            .execute(params![
+                series,
+                summary.count as i64,
+                summary.last,
+                summary.last_step,
+                summary.min.map(|min| min.0),
+                summary.min.map(|min| min.1),
+                summary.max.map(|max| max.0),
+                summary.max.map(|max| max.1),
+                waiting as i64
+            ])?;
+        Ok(())
+    }
+
+    /// Joins the waiting blocks of a series to sealed chunks.
+    fn seal(&mut self, series: i64) -> Result<()> {
+        let mut statement =
+            self.db.prepare_cached("SELECT points FROM chunks WHERE series = ?1 AND sealed = 0 ORDER BY number")?;
+        let mut waiting = Vec::new();
+        let mut rows = statement.query([series])?;
+        while let Some(row) = rows.next()? {
+            waiting.extend(points::decode(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?);
+        }
+        drop(rows);
+        self.db.prepare_cached("DELETE FROM chunks WHERE series = ?1 AND sealed = 0")?.execute([series])?;
+        for chunk in waiting.chunks(points::CHUNK) {
+            self.put_chunk(series, chunk, points::compressed(chunk)?, true)?;
+        }
+        Ok(())
+    }
+
+    fn put_chunk(&mut self, series: i64, block: &[Point], encoded: Vec<u8>, sealed: bool) -> Result<()> {
+        let Some(whole) = points::whole_of(block) else { return Ok(()) };
+        let level = if sealed { points::encode_buckets(&points::level_of(block)) } else { Vec::new() };
+        self.db
+            .prepare_cached(
+                "INSERT INTO chunks (series, number, sealed, count, first_step, last_step, whole, level, points)
+                 SELECT ?1, coalesce(max(number) + 1, 0), ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM chunks WHERE series = ?1",
+            )?
+            .execute(params![
+                series,
+                sealed,
+                block.len() as i64,
+                whole.step,
+                whole.last_step,
+                points::encode_buckets(&[whole]),
+                level,
+                encoded
+            ])?;
+        Ok(())
+    }
+}
+
+const SUMMARY: &str = "count, last, last_step, min, min_step, max, max_step";
+
+fn summary_of(row: &Row<'_>) -> rusqlite::Result<Summary> {
+    let count = row.get::<_, i64>(0)? as u64;
+    let extreme = |value: usize| -> rusqlite::Result<Option<(f64, i64)>> {
+        Ok(row.get::<_, Option<f64>>(value)?.zip(row.get::<_, Option<i64>>(value + 1)?))
+    };
+    Ok(Summary {
+        count,
+        // SQLite has no NaN: it becomes NULL.
+        last: (count > 0).then_some(row.get::<_, Option<f64>>(1)?.unwrap_or(f64::NAN)),
+        last_step: row.get(2)?,
+        min: extreme(3)?,
+        max: extreme(5)?,
+    })
+}
+
+/// One segment of a series.
+struct Segment {
+    series: i64,
+    count: u64,
+    /// The steps in which no later segment supersedes it.
+    current_until: i64,
+}
+
+impl Reader<'_> {
+    /// The summary of each metric of a run: of its latest segment, with the extremes of all.
+    pub(crate) fn summaries(&self, run: RunId) -> Result<BTreeMap<String, Summary>> {
+        let sql = format!("SELECT {SUMMARY}, key FROM series WHERE run = ?1 ORDER BY key, segment");
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let rows = statement.query_map([run.0], |row| Ok((row.get::<_, String>(7)?, summary_of(row)?)))?;
+        let mut summaries: BTreeMap<String, Summary> = BTreeMap::new();
+        for row in rows {
+            let (key, later) = row?;
+            match summaries.get_mut(&key) {
+                None => {
+                    summaries.insert(key, later);
+                }
+                Some(summary) => {
+                    let least = |a: Option<(f64, i64)>, b: Option<(f64, i64)>| match (a, b) {
+                        (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
+                        (a, b) => a.or(b),
+                    };
+                    let negated = |extreme: Option<(f64, i64)>| extreme.map(|(value, step)| (-value, step));
+                    *summary = Summary {
+                        count: summary.count + later.count,
+                        last: later.last,
+                        last_step: later.last_step,
+                        min: least(summary.min, later.min),
+                        max: negated(least(negated(summary.max), negated(later.max))),
+                    };
+                }
+            }
+        }
+        Ok(summaries)
+    }
+
+    /// For each run that has the metric, its last value (`min:KEY` and `max:KEY` give the extremes).
+    pub(crate) fn metric_values(&self, key: &str) -> Result<HashMap<RunId, Value>> {
+        let (column, key) = match key.split_once(':') {
+            Some(("min", key)) => ("min(min)", key),
+            Some(("max", key)) => ("max(max)", key),
+            // SQLite takes a bare column from the row of the greatest segment.
+            _ => ("last, max(segment)", key),
+        };
+        let mut statement =
+            self.db.prepare_cached(&format!("SELECT run, {column} FROM series WHERE key = ?1 GROUP BY run"))?;
+        let rows = statement.query_map([key], |row| {
+            Ok((RunId(row.get(0)?), Value::Number(row.get::<_, Option<f64>>(1)?.unwrap_or(f64::NAN))))
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// A series as a chart needs it: at most `range.buckets` buckets in step order, read from the coarsest level that
+    /// is fine enough. Segments that a resumed run superseded are left out. Empty when there is no such series.
+    pub fn series(&self, run: RunId, key: &str, range: SeriesRange) -> Result<Vec<Bucket>> {
+        let mut input = Vec::new();
+        for segment in self.segments(run, key)? {
+            let last_step = range.last_step.min(segment.current_until);
+            let finest = segment.count as usize <= range.buckets.saturating_mul(4).max(points::CHUNK);
+            let mut statement = self.db.prepare_cached(
+                "SELECT sealed, count, first_step, last_step, whole, level, rowid FROM chunks
+                 WHERE series = ?1 AND last_step >= ?2 AND first_step <= ?3 ORDER BY number",
+            )?;
+            let mut rows = statement.query(params![segment.series, range.first_step, last_step])?;
+            let mut chunks = Vec::new();
+            while let Some(row) = rows.next()? {
+                let within = row.get::<_, i64>(2)? >= range.first_step && row.get::<_, i64>(3)? <= last_step;
+                let blob = |column: usize| -> Result<Vec<Bucket>> {
+                    points::decode_buckets(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?)
+                };
+                chunks.push(Chunk {
+                    id: row.get(6)?,
+                    sealed: row.get(0)?,
+                    points: row.get::<_, i64>(1)? as usize,
+                    within,
+                    whole: blob(4)?,
+                    level: blob(5)?,
+                });
+            }
+            let in_range: usize = chunks.iter().map(|chunk| chunk.points).sum();
+            let fine_enough = |size: usize| !finest && in_range / size >= range.buckets.max(1) * 2;
+            let inside = |bucket: &Bucket| bucket.step >= range.first_step && bucket.last_step <= last_step;
+            for chunk in chunks {
+                if chunk.within && chunk.sealed && fine_enough(points::CHUNK) {
+                    input.extend(chunk.whole);
+                } else if chunk.within && chunk.sealed && fine_enough(points::BUCKET) {
+                    input.extend(chunk.level);
+                } else {
+                    input.extend(self.chunk_points(chunk.id)?.into_iter().map(Bucket::of).filter(inside));
+                }
+            }
+        }
+        Ok(series::reduce(input, range.buckets))
+    }
+
+    fn chunk_points(&self, id: i64) -> Result<Vec<Point>> {
+        let mut statement = self.db.prepare_cached("SELECT points FROM chunks WHERE rowid = ?1")?;
+        let mut rows = statement.query([id])?;
+        match rows.next()? {
+            Some(row) => points::decode(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Every point of a series that is not superseded, in arrival order.
+    pub fn points(&self, run: RunId, key: &str) -> Result<Vec<Point>> {
+        let mut all = Vec::new();
+        for segment in self.segments(run, key)? {
+            let mut statement =
+                self.db.prepare_cached("SELECT rowid FROM chunks WHERE series = ?1 ORDER BY number")?;
+            let ids: Vec<i64> = statement.query_map([segment.series], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            for id in ids {
+                all.extend(self.chunk_points(id)?.into_iter().filter(|point| point.step <= segment.current_until));
+            }
+        }
+        Ok(all)
+    }
+
+    fn segments(&self, run: RunId, key: &str) -> Result<Vec<Segment>> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT id, segment, count FROM series WHERE run = ?1 AND key = ?2 ORDER BY segment")?;
+        let rows = statement.query_map(params![run.0, key], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?)))?;
+        let found: Vec<(i64, i64, i64)> = rows.collect::<rusqlite::Result<_>>()?;
+        let mut segments = Vec::new();
+        for (series, segment, count) in found {
+            let next: Option<i64> = self
+                .db
+                .prepare_cached("SELECT min(first_step) FROM segments WHERE run = ?1 AND segment > ?2")?
+                .query_row(params![run.0, segment], |row| row.get(0))
+                .optional()?
+                .flatten();
+            let current_until = next.map_or(i64::MAX, |first| first.saturating_sub(1));
+            segments.push(Segment { series, count: count as u64, current_until });
+        }
+        Ok(segments)
+    }
+}
+
+struct Chunk {
+    id: i64,
+    sealed: bool,
+    points: usize,
+    within: bool,
+    whole: Vec<Bucket>,
+    level: Vec<Bucket>,
+}
