@@ -1,1 +1,158 @@
-fn main(){}
+//! `assay`: everything, headless. Each command reads its arguments, talks to the workspace through a [`client::Client`],
+//! and prints.
+
+mod arguments;
+mod client;
+mod model;
+mod serve;
+mod tables;
+mod train;
+
+use anyhow::Result;
+use arguments::{Arguments, Command};
+use assay_protocol::domain::DatasetId;
+use assay_protocol::domain::entity::{Dataset, Job};
+use assay_protocol::{Check, ImportRequest, StartRun, path};
+use assay_server::Work;
+use client::Client;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let level = if arguments.verbose { "info" } else { "error" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| level.into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("assay: the runtime does not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run(arguments)).unwrap_or_else(|error| {
+        eprintln!("assay: {error:#}");
+        ExitCode::FAILURE
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    code
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let root = arguments.workspace_folder()?;
+    if let Command::Ui = &arguments.command {
+        return serve::ui(&root).await;
+    }
+    let work = match &arguments.command {
+        Command::Serve { .. } => Work::All,
+        _ => Work::Own,
+    };
+    let existed = root.join("assay.db").exists();
+    let client = Client::open(&root, work).await?;
+    let result = command(&client, &arguments, existed).await;
+    client.close().await;
+    result
+}
+
+async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Result<ExitCode> {
+    let json = arguments.json;
+    match &arguments.command {
+        Command::Init { .. } => {
+            let word = if existed { "the workspace is there already" } else { "made the workspace" };
+            println!("{word}: {}", client.root().display());
+        }
+        Command::Import { source, name, val, test, seed } => {
+            let request = ImportRequest {
+                source: std::path::absolute(source)?.display().to_string(),
+                name: name.clone(),
+                val: *val,
+                test: *test,
+                seed: *seed,
+            };
+            let job: Job = client.post(path::DATASETS, &request).await?;
+            return train::follow_job(client, job, json).await;
+        }
+        Command::Datasets => tables::datasets(&client.get::<Vec<Dataset>>(path::DATASETS).await?, json)?,
+        Command::Train { config, overrides, dataset, name, experiment, note, resume, detach, .. } => {
+            let run = match resume {
+                Some(text) => client.post(&path::run(client.find_run(text).await?, "/resume"), &()).await?,
+                None => {
+                    let request = StartRun {
+                        dataset: match dataset {
+                            Some(dataset) => dataset.clone(),
+                            None => only_dataset(client).await?,
+                        },
+                        config: train::read_config(config.as_deref())?,
+                        overrides: overrides.clone(),
+                        name: name.clone(),
+                        experiment: experiment.clone(),
+                        note: note.clone().unwrap_or_default(),
+                        command: Some(client::this_command()),
+                        ..StartRun::default()
+                    };
+                    client.post(path::RUNS, &request).await?
+                }
+            };
+            return train::follow_run(client, run, *detach, json).await;
+        }
+        Command::Config => tables::config(&client.get::<Vec<_>>(path::CONFIG).await?, json)?,
+        Command::Runs { filter, sort, limit } => {
+            let query = assay_protocol::RunsQuery {
+                filter: filter.join(" "),
+                sort: sort.clone(),
+                limit: Some(*limit),
+                ..Default::default()
+            };
+            tables::runs(&client.get(&format!("{}{}", path::RUNS, query.to_query())).await?, json)?;
+        }
+        Command::Show { run } => {
+            tables::run(&client.get(&path::run(client.find_run(run).await?, "")).await?, json)?;
+        }
+        Command::Compare { runs, all, chart, metric } => {
+            let mut ids = Vec::new();
+            for run in runs {
+                ids.push(client.find_run(run).await?.to_string());
+            }
+            let ids = ids.join(",");
+            if let Some(file) = chart {
+                let query = assay_protocol::SeriesQuery { runs: ids.clone(), key: metric.clone(), ..Default::default() };
+                let svg = client.bytes(&format!("{}{}", path::CHART, query.to_query())).await?;
+                client::write_whole(file, &svg)?;
+                eprintln!("wrote {}", file.display());
+            }
+            tables::comparison(&client.get(&format!("{}?runs={ids}", path::COMPARE)).await?, *all, json)?;
+        }
+        Command::Stop { run } => {
+            let run: assay_protocol::domain::entity::Run =
+                client.post(&path::run(client.find_run(run).await?, "/stop"), &()).await?;
+            println!("run {} ({}) is asked to stop", run.id, run.name);
+        }
+        Command::Evaluate { run, split } => {
+            let request = assay_protocol::EvaluateRequest { split: Some(*split) };
+            let job = client.post(&path::run(client.find_run(run).await?, "/evaluate"), &request).await?;
+            return train::follow_job(client, job, json).await;
+        }
+        Command::Predict { run, images, checkpoint } => {
+            return model::predict(client, run, images, checkpoint.as_deref(), json).await;
+        }
+        Command::Export { run, folder, checkpoint } => model::export(client, run, folder, checkpoint.as_deref()).await?,
+        Command::Serve { address, port, token } => return serve::serve(client, *address, *port, token.clone()).await,
+        Command::Doctor => {
+            let checks: Vec<Check> = client.get(path::DOCTOR).await?;
+            return tables::doctor(checks, json);
+        }
+        Command::Ui => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn only_dataset(client: &Client) -> Result<String> {
+    let datasets: Vec<Dataset> = client.get(path::DATASETS).await?;
+    match datasets.as_slice() {
+        [only] => Ok(DatasetId::to_string(&only.id)),
+        [] => anyhow::bail!("there is no dataset yet: assay import FOLDER"),
+        many => {
+            let names: Vec<&str> = many.iter().map(|dataset| dataset.name.as_str()).collect();
+            anyhow::bail!("name the dataset with --data: {}", names.join(", "))
+        }
+    }
+}

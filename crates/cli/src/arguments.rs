@@ -1,0 +1,185 @@
+//! The command line.
+
+use anyhow::{Context, Result};
+use assay_protocol::domain::Split;
+use assay_server::{FOLDER, data_folder, find_workspace};
+use clap::{Parser, Subcommand};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+const CODES: &str = "Exit codes: 0 done; 1 it failed, the message says why; 2 the command line is wrong; \
+    3 the run failed or crashed; 4 a check of the doctor failed; 130 the run was stopped.";
+
+/// The lab on your desk: train, label, review.
+#[derive(Parser)]
+#[command(name = "assay", version, about, after_help = CODES)]
+pub(crate) struct Arguments {
+    /// The workspace folder; without it the nearest .assay in this folder or above, else the user's own.
+    #[arg(long, short = 'w', global = true, env = "ASSAY_WORKSPACE")]
+    workspace: Option<PathBuf>,
+    /// Print JSON instead of tables.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Tell what happens on the way.
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make a workspace in this folder (or in FOLDER).
+    Init { folder: Option<PathBuf> },
+    /// Import a folder of class folders, a zip or tar of one, or a CSV of path,label; again to bring it up to date.
+    Import {
+        source: PathBuf,
+        /// The dataset's name; the source's own without it.
+        #[arg(long)]
+        name: Option<String>,
+        /// Share of validation samples.
+        #[arg(long)]
+        val: Option<f64>,
+        /// Share of test samples.
+        #[arg(long)]
+        test: Option<f64>,
+        /// The seed of the split.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// List the datasets.
+    Datasets,
+    /// Train a run: assay train digits.toml optimizer.lr=3e-4 model.name=resnet18
+    Train {
+        /// A config file, then overrides as key=value.
+        #[arg(value_name = "CONFIG.toml | key=value")]
+        config_and_overrides: Vec<String>,
+        #[arg(skip)]
+        config: Option<PathBuf>,
+        #[arg(skip)]
+        overrides: Vec<String>,
+        /// The dataset, by name or number; not needed where there is only one.
+        #[arg(long = "data", short = 'd')]
+        dataset: Option<String>,
+        /// The run's name.
+        #[arg(long)]
+        name: Option<String>,
+        /// The experiment that it belongs to.
+        #[arg(long)]
+        experiment: Option<String>,
+        /// What people should know of it.
+        #[arg(long)]
+        note: Option<String>,
+        /// Go on with an ended run from its last checkpoint.
+        #[arg(long, value_name = "RUN", conflicts_with = "config_and_overrides")]
+        resume: Option<String>,
+        /// Do not wait for its end (needs a running server or window).
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Explain every config key.
+    Config,
+    /// List runs: assay runs status:finished 'val/accuracy>0.9' --sort=-val/accuracy
+    Runs {
+        filter: Vec<String>,
+        /// The column to sort by; a leading - puts the greatest first.
+        #[arg(long, allow_hyphen_values = true)]
+        sort: Option<String>,
+        /// How many to list.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Show everything about a run (its number, name or uid).
+    Show { run: String },
+    /// Show what differs between runs.
+    Compare {
+        #[arg(required = true)]
+        runs: Vec<String>,
+        /// Also what is the same.
+        #[arg(long)]
+        all: bool,
+        /// Write a chart of the metric as SVG.
+        #[arg(long, value_name = "FILE.svg")]
+        chart: Option<PathBuf>,
+        /// The metric of the chart.
+        #[arg(long, default_value = "val/loss")]
+        metric: String,
+    },
+    /// Stop a run; it saves a checkpoint first.
+    Stop { run: String },
+    /// Predict a split with a run's best model and keep the predictions for review.
+    Evaluate {
+        run: String,
+        /// train, val or test.
+        #[arg(long, default_value = "test", value_parser = split)]
+        split: Split,
+    },
+    /// Predict images with a run's model.
+    Predict {
+        run: String,
+        #[arg(required = true)]
+        images: Vec<PathBuf>,
+        /// best or last.
+        #[arg(long)]
+        checkpoint: Option<String>,
+    },
+    /// Write a run's model, config and class names into a folder.
+    Export {
+        run: String,
+        folder: PathBuf,
+        /// best or last.
+        #[arg(long)]
+        checkpoint: Option<String>,
+    },
+    /// Serve the interface and the API; on an address other than loopback it demands a token.
+    Serve {
+        /// The address to listen on.
+        #[arg(long, default_value = "127.0.0.1")]
+        address: IpAddr,
+        /// The port; 0 for any free one.
+        #[arg(long, default_value_t = 5151)]
+        port: u16,
+        /// The token for addresses other than loopback; one is made without it.
+        #[arg(long, env = "ASSAY_TOKEN", hide_env_values = true)]
+        token: Option<String>,
+    },
+    /// Open the desktop window; without a display, serve the interface.
+    Ui,
+    /// Say what works here and what does not.
+    Doctor,
+}
+
+fn split(word: &str) -> Result<Split, String> {
+    Split::parse(word).ok_or_else(|| "a split is train, val or test".into())
+}
+
+impl Arguments {
+    /// Parses, and tells a config file from overrides.
+    pub(crate) fn parse() -> Arguments {
+        let mut arguments = <Arguments as Parser>::parse();
+        if let Command::Train { config_and_overrides, config, overrides, .. } = &mut arguments.command {
+            for word in config_and_overrides.drain(..) {
+                match word.contains('=') {
+                    false if config.is_none() => *config = Some(word.into()),
+                    _ => overrides.push(word),
+                }
+            }
+        }
+        arguments
+    }
+
+    /// The workspace folder that the command is about.
+    pub(crate) fn workspace_folder(&self) -> Result<PathBuf> {
+        let here = std::env::current_dir().context("the working directory cannot be read")?;
+        let of = |folder: &PathBuf| match folder.file_name() {
+            Some(name) if name == FOLDER => std::path::absolute(folder),
+            _ => std::path::absolute(folder.join(FOLDER)),
+        };
+        Ok(match (&self.command, &self.workspace) {
+            (Command::Init { folder: Some(folder) }, _) => of(folder)?,
+            (_, Some(folder)) => of(folder)?,
+            (Command::Init { folder: None }, None) => here.join(FOLDER),
+            (_, None) => find_workspace(&here, &data_folder(|name| std::env::var_os(name))),
+        })
+    }
+}
