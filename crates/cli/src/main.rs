@@ -114,7 +114,8 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             }
             let ids = ids.join(",");
             if let Some(file) = chart {
-                let query = assay_protocol::SeriesQuery { runs: ids.clone(), key: metric.clone(), ..Default::default() };
+                let query =
+                    assay_protocol::SeriesQuery { runs: ids.clone(), key: metric.clone(), ..Default::default() };
                 let svg = client.bytes(&format!("{}{}", path::CHART, query.to_query())).await?;
                 client::write_whole(file, &svg)?;
                 eprintln!("wrote {}", file.display());
@@ -134,7 +135,9 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
         Command::Predict { run, images, checkpoint } => {
             return model::predict(client, run, images, checkpoint.as_deref(), json).await;
         }
-        Command::Export { run, folder, checkpoint } => model::export(client, run, folder, checkpoint.as_deref()).await?,
+        Command::Export { run, folder, checkpoint } => {
+            model::export(client, run, folder, checkpoint.as_deref()).await?
+        }
         Command::Serve { address, port, token } => return serve::serve(client, *address, *port, token.clone()).await,
         Command::Doctor => {
             let checks: Vec<Check> = client.get(path::DOCTOR).await?;

@@ -14,7 +14,13 @@ fn with_checkpoint(path: String, checkpoint: Option<&str>) -> String {
 }
 
 /// Predicts images and the images in folders; what cannot be predicted is reported and the rest goes on.
-pub(crate) async fn predict(client: &Client, run: &str, images: &[PathBuf], checkpoint: Option<&str>, json: bool) -> Result<ExitCode> {
+pub(crate) async fn predict(
+    client: &Client,
+    run: &str,
+    images: &[PathBuf],
+    checkpoint: Option<&str>,
+    json: bool,
+) -> Result<ExitCode> {
     let address = with_checkpoint(path::run(client.find_run(run).await?, "/predict"), checkpoint);
     let mut failed = false;
     for image in images_in(images)? {
@@ -27,7 +33,12 @@ pub(crate) async fn predict(client: &Client, run: &str, images: &[PathBuf], chec
                 println!("{}", serde_json::json!({ "image": image.display().to_string(), "classes": reply.classes }));
             }
             Ok(reply) => {
-                let best: Vec<String> = reply.classes.iter().take(3).map(|c| format!("{} {:.1} %", c.class, c.probability * 100.0)).collect();
+                let best: Vec<String> = reply
+                    .classes
+                    .iter()
+                    .take(3)
+                    .map(|c| format!("{} {:.1} %", c.class, c.probability * 100.0))
+                    .collect();
                 println!("{}: {}", image.display(), best.join(", "));
             }
             Err(error) => {
@@ -43,8 +54,10 @@ fn images_in(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let entries = std::fs::read_dir(path).with_context(|| format!("the folder cannot be read: {}", path.display()))?;
-            let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
+            let entries =
+                std::fs::read_dir(path).with_context(|| format!("the folder cannot be read: {}", path.display()))?;
+            let mut files: Vec<PathBuf> =
+                entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
             files.sort();
             images.extend(files);
         } else {

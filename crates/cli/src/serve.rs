@@ -39,7 +39,8 @@ fn new_token() -> String {
 
 /// Opens the desktop window beside this program; without one, or without a display, serves.
 pub(crate) async fn ui(root: &Path) -> Result<ExitCode> {
-    let display = cfg!(not(target_os = "linux")) || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
+    let display = cfg!(not(target_os = "linux"))
+        || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
     let program = std::env::current_exe()?.with_file_name(format!("assay-desktop{}", std::env::consts::EXE_SUFFIX));
     if display && program.is_file() {
         let status = std::process::Command::new(&program)
@@ -49,7 +50,14 @@ pub(crate) async fn ui(root: &Path) -> Result<ExitCode> {
             .with_context(|| format!("the window does not open: {}", program.display()))?;
         return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    eprintln!("{}", if display { "the window's program is not beside this one; serving instead" } else { "there is no display; serving instead" });
+    eprintln!(
+        "{}",
+        if display {
+            "the window's program is not beside this one; serving instead"
+        } else {
+            "there is no display; serving instead"
+        }
+    );
     let client = Client::open(root, Work::All).await?;
     let served = serve(&client, IpAddr::from([127, 0, 0, 1]), 0, None).await;
     client.close().await;

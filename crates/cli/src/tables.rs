@@ -49,7 +49,8 @@ pub(crate) fn runs(reply: &RunsReply, as_json: bool) -> Result<()> {
             metric(run, "train/loss"),
             metric(run, "val/loss"),
             metric(run, "val/accuracy"),
-            run.duration_secs(run.ended.or(run.started).unwrap_or_default()).map_or("–".into(), |secs| format!("{secs:.0} s")),
+            run.duration_secs(run.ended.or(run.started).unwrap_or_default())
+                .map_or("–".into(), |secs| format!("{secs:.0} s")),
         ]
     };
     let rows: Vec<Vec<String>> = reply.runs.iter().map(row).collect();
@@ -101,7 +102,13 @@ pub(crate) fn run(detail: &RunDetail, as_json: bool) -> Result<()> {
             .enumerate()
             .map(|(class, name)| {
                 let score = confusion.score(class);
-                vec![name.clone(), percent(score.precision), percent(score.recall), percent(score.f1), score.support.to_string()]
+                vec![
+                    name.clone(),
+                    percent(score.precision),
+                    percent(score.recall),
+                    percent(score.f1),
+                    score.support.to_string(),
+                ]
             })
             .collect();
         table(&["class", "precision", "recall", "F1", "support"], &rows);
@@ -109,11 +116,20 @@ pub(crate) fn run(detail: &RunDetail, as_json: bool) -> Result<()> {
     if let Some(record) = &detail.record {
         let code = &record.code;
         println!();
-        println!("code     {}{}", code.commit.as_deref().unwrap_or("no commit"), if code.dirty { " with uncommitted changes" } else { "" });
+        println!(
+            "code     {}{}",
+            code.commit.as_deref().unwrap_or("no commit"),
+            if code.dirty { " with uncommitted changes" } else { "" }
+        );
         println!("command  {}", record.command.arguments.join(" "));
         if let Some(data) = &record.data {
             let samples: Vec<String> = data.samples.iter().map(|(split, count)| format!("{count} {split}")).collect();
-            println!("data     {} ({}), snapshot {}", data.dataset, samples.join(", "), &data.snapshot[..12.min(data.snapshot.len())]);
+            println!(
+                "data     {} ({}), snapshot {}",
+                data.dataset,
+                samples.join(", "),
+                &data.snapshot[..12.min(data.snapshot.len())]
+            );
         }
         println!("machine  {}, {}", record.machine.cpu, record.machine.device);
     }
@@ -158,7 +174,10 @@ pub(crate) fn datasets(datasets: &[Dataset], as_json: bool) -> Result<()> {
             dataset.source.clone(),
         ]
     };
-    table(&["id", "name", "images", "labelled", "classes", "left out", "source"], &datasets.iter().map(row).collect::<Vec<_>>());
+    table(
+        &["id", "name", "images", "labelled", "classes", "left out", "source"],
+        &datasets.iter().map(row).collect::<Vec<_>>(),
+    );
     Ok(())
 }
 
@@ -174,7 +193,11 @@ pub(crate) fn config(fields: &[ExplainedField], as_json: bool) -> Result<()> {
 
 pub(crate) fn doctor(mut checks: Vec<Check>, as_json: bool) -> Result<ExitCode> {
     let window = std::env::current_exe()?.with_file_name(format!("assay-desktop{}", std::env::consts::EXE_SUFFIX));
-    let found = if window.is_file() { window.display().to_string() } else { "not beside this program; assay serve shows the same in a browser".into() };
+    let found = if window.is_file() {
+        window.display().to_string()
+    } else {
+        "not beside this program; assay serve shows the same in a browser".into()
+    };
     checks.push(Check { what: "desktop window".into(), ok: window.is_file().then_some(true), found });
     if as_json {
         json(&checks)?;
@@ -184,7 +207,8 @@ pub(crate) fn doctor(mut checks: Vec<Check>, as_json: bool) -> Result<ExitCode> 
             Some(false) => "FAILED",
             None => "absent",
         };
-        let rows: Vec<Vec<String>> = checks.iter().map(|check| vec![mark(check).into(), check.what.clone(), check.found.clone()]).collect();
+        let rows: Vec<Vec<String>> =
+            checks.iter().map(|check| vec![mark(check).into(), check.what.clone(), check.found.clone()]).collect();
         table(&["", "what", "found"], &rows);
     }
     Ok(if checks.iter().any(|check| check.ok == Some(false)) { ExitCode::from(4) } else { ExitCode::SUCCESS })

@@ -16,8 +16,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(crate) fn read_config(file: Option<&Path>) -> Result<String> {
     match file {
         None => Ok(String::new()),
-        Some(file) => std::fs::read_to_string(file)
-            .with_context(|| format!("the config cannot be read (overrides are written key=value): {}", file.display())),
+        Some(file) => std::fs::read_to_string(file).with_context(|| {
+            format!("the config cannot be read (overrides are written key=value): {}", file.display())
+        }),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::series::Summary;
 use crate::{
-    AnnotationId, ClassId, DatasetId, EvaluationId, ExperimentId, JobId, EventSeq, RunId, RunStatus, SampleId, SnapshotId, Split,
-    Timestamp,
+    AnnotationId, ClassId, DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, RunId, RunStatus, SampleId,
+    SnapshotId, Split, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -22,4 +22,4 @@ pub use query::Filter;
 pub use run::{RunStatus, Timestamp};
 pub use series::{Bucket, Point};
 pub use split::Split;
-pub use text::{class_name, ClassNameError};
+pub use text::{ClassNameError, class_name};

@@ -209,7 +209,8 @@ mod tests {
 
     #[test]
     fn extreme_steps_do_not_overflow() {
-        let reduced = reduce([Bucket::of(point(0, 1.0)), Bucket { step: i64::MIN, ..Bucket::of(point(i64::MAX, 2.0)) }], 3);
+        let reduced =
+            reduce([Bucket::of(point(0, 1.0)), Bucket { step: i64::MIN, ..Bucket::of(point(i64::MAX, 2.0)) }], 3);
         assert_eq!(reduced.len(), 2);
     }
 

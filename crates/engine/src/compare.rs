@@ -18,15 +18,18 @@ impl Engine {
         let sides = self.store.read(|reader| {
             ids.iter()
                 .map(|&id| {
-                    let patches = reader.artifacts(id)?.into_iter().filter(|artifact| artifact.path.starts_with("code/"));
-                    let patches: Vec<String> = patches.map(|artifact| format!("{} {}", artifact.path, &artifact.hash[..12])).collect();
+                    let patches =
+                        reader.artifacts(id)?.into_iter().filter(|artifact| artifact.path.starts_with("code/"));
+                    let patches: Vec<String> =
+                        patches.map(|artifact| format!("{} {}", artifact.path, &artifact.hash[..12])).collect();
                     Ok(Side { run: reader.run(id, now)?, record: reader.record(id)?.unwrap_or_default(), patches })
                 })
                 .collect::<Result<Vec<Side>, assay_store::StoreError>>()
         })?;
         let mut differences = Vec::new();
         for section in ["config", "data", "code", "command", "machine", "metrics"] {
-            let keys: BTreeSet<String> = sides.iter().flat_map(|side| side.lines(section).into_iter().map(|line| line.0)).collect();
+            let keys: BTreeSet<String> =
+                sides.iter().flat_map(|side| side.lines(section).into_iter().map(|line| line.0)).collect();
             for key in keys {
                 let value = |side: &Side| side.lines(section).into_iter().find(|line| line.0 == key).map(|line| line.1);
                 let values: Vec<Option<String>> = sides.iter().map(value).collect();
@@ -50,11 +53,21 @@ impl Side {
         let (code, command, machine) = (&self.record.code, &self.record.command, &self.record.machine);
         match section {
             "config" => self.run.params.iter().map(|(key, value)| line(key, value)).collect(),
-            "data" => self.record.data.iter().flat_map(|data| {
-                let mut lines = vec![line("dataset", &data.dataset), line("snapshot", &data.snapshot[..16.min(data.snapshot.len())])];
-                lines.extend(data.samples.iter().map(|(split, count)| line(&format!("{split} images"), &count.to_string())));
-                lines
-            }).collect(),
+            "data" => self
+                .record
+                .data
+                .iter()
+                .flat_map(|data| {
+                    let mut lines = vec![
+                        line("dataset", &data.dataset),
+                        line("snapshot", &data.snapshot[..16.min(data.snapshot.len())]),
+                    ];
+                    lines.extend(
+                        data.samples.iter().map(|(split, count)| line(&format!("{split} images"), &count.to_string())),
+                    );
+                    lines
+                })
+                .collect(),
             "code" => [
                 ("commit", code.commit.clone()),
                 ("branch", code.branch.clone()),
@@ -75,15 +88,21 @@ impl Side {
                 line("cores", &machine.cores.to_string()),
                 line("device", &machine.device),
             ],
-            _ => self.run.metrics.iter().filter(|(key, _)| !key.starts_with("system/")).flat_map(|(key, summary)| {
-                let text = |value: f64| format!("{value:.5}");
-                let mut lines = vec![(format!("{key} (last)"), summary.last.map(text).unwrap_or_default())];
-                let best = if key.contains("loss") { summary.min } else { summary.max };
-                if let Some((value, step)) = best {
-                    lines.push((format!("{key} (best)"), format!("{} at step {step}", text(value))));
-                }
-                lines
-            }).collect(),
+            _ => self
+                .run
+                .metrics
+                .iter()
+                .filter(|(key, _)| !key.starts_with("system/"))
+                .flat_map(|(key, summary)| {
+                    let text = |value: f64| format!("{value:.5}");
+                    let mut lines = vec![(format!("{key} (last)"), summary.last.map(text).unwrap_or_default())];
+                    let best = if key.contains("loss") { summary.min } else { summary.max };
+                    if let Some((value, step)) = best {
+                        lines.push((format!("{key} (best)"), format!("{} at step {step}", text(value))));
+                    }
+                    lines
+                })
+                .collect(),
         }
     }
 }

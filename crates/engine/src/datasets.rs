@@ -33,7 +33,9 @@ impl Engine {
             None | Some("") => None,
             Some("none") => Some(None),
             Some(number) => Some(Some(ClassId(
-                number.parse().map_err(|_| EngineError::Invalid(format!("class is a number or none, not {number:?}")))?,
+                number
+                    .parse()
+                    .map_err(|_| EngineError::Invalid(format!("class is a number or none, not {number:?}")))?,
             ))),
         };
         let filter = SampleFilter { class, split: query.split };
@@ -51,8 +53,10 @@ impl Engine {
 
     /// Appends classes to a schema.
     pub fn add_classes(&self, dataset: DatasetId, names: &[String]) -> Result<Dataset> {
-        let names: Vec<String> =
-            names.iter().map(|name| class_name(name).map_err(|why| EngineError::Invalid(why.to_string()))).collect::<Result<_>>()?;
+        let names: Vec<String> = names
+            .iter()
+            .map(|name| class_name(name).map_err(|why| EngineError::Invalid(why.to_string())))
+            .collect::<Result<_>>()?;
         self.dataset(dataset)?;
         self.store.write(move |tx| tx.ensure_classes(dataset, &names))?;
         self.dataset(dataset)

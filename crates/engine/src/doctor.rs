@@ -1,7 +1,7 @@
 //! What works here and what does not.
 
 use crate::{Engine, Result};
-use assay_learn::{DeviceChoice, Device};
+use assay_learn::{Device, DeviceChoice};
 use assay_protocol::Check;
 
 impl Engine {
@@ -24,14 +24,24 @@ impl Engine {
             let what = format!("dataset {}", dataset.name);
             checks.push(match folder.is_dir() {
                 true => check(&what, Some(true), format!("{} images, {} left out", dataset.samples, dataset.problems)),
-                false => check(&what, Some(false), format!("its folder is gone; import it again from where it is now: {}", folder.display())),
+                false => check(
+                    &what,
+                    Some(false),
+                    format!("its folder is gone; import it again from where it is now: {}", folder.display()),
+                ),
             });
         }
         let machine = assay_probe::machine("");
         let memory = machine.memory_bytes as f64 / 1e9;
-        checks.push(check("cpu", Some(true), format!("{}, {} cores, {memory:.1} GB memory", machine.cpu, machine.cores)));
+        checks.push(check(
+            "cpu",
+            Some(true),
+            format!("{}, {} cores, {memory:.1} GB memory", machine.cpu, machine.cores),
+        ));
         checks.push(match self.device() {
-            Device::Cpu => check("cuda", None, "not available in this build or on this machine; training uses the CPU".into()),
+            Device::Cpu => {
+                check("cuda", None, "not available in this build or on this machine; training uses the CPU".into())
+            }
             device => check("cuda", Some(true), DeviceChoice::name(&device).into()),
         });
         Ok(checks)

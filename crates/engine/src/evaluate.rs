@@ -21,7 +21,10 @@ impl Engine {
         match self.evaluate_run(run, split, stop)? {
             _ if self.ended_by(stop).is_some() => Ok(self.ended_by(stop).unwrap_or(Done::Stopped)),
             Some(evaluation) => {
-                let accuracy = evaluation.confusion.accuracy().map(|accuracy| format!("{split} accuracy {:.2} %", accuracy * 100.0));
+                let accuracy = evaluation
+                    .confusion
+                    .accuracy()
+                    .map(|accuracy| format!("{split} accuracy {:.2} %", accuracy * 100.0));
                 Ok(Done::Finished(accuracy.unwrap_or_else(|| "no labelled samples".into())))
             }
             None => Ok(Done::Finished(format!("the snapshot has no {split} samples"))),
@@ -32,7 +35,8 @@ impl Engine {
     pub(crate) fn evaluate_run(&self, run: RunId, split: Split, stop: &AtomicBool) -> Result<Option<Evaluation>> {
         let kind = self.best_kind(run)?;
         let (classifier, classes) = self.classifier(run, kind)?;
-        let snapshot = self.run(run)?.snapshot.ok_or_else(|| EngineError::NotFound(format!("run {run} has no snapshot")))?;
+        let snapshot =
+            self.run(run)?.snapshot.ok_or_else(|| EngineError::NotFound(format!("run {run} has no snapshot")))?;
         let snapshot = self.store.read(|reader| reader.snapshot(snapshot))?;
         let (ids, samples) = self.snapshot_files(&snapshot)?.of_split(split);
         if ids.is_empty() {
@@ -81,7 +85,9 @@ impl Engine {
             None | Some("loss") => PredictionOrder::Loss,
             Some("confidence") => PredictionOrder::Confidence,
             Some("sample") => PredictionOrder::Sample,
-            Some(other) => return Err(EngineError::Invalid(format!("order is loss, confidence or sample, not {other:?}"))),
+            Some(other) => {
+                return Err(EngineError::Invalid(format!("order is loss, confidence or sample, not {other:?}")));
+            }
         };
         let filter = PredictionFilter {
             label: query.label.map(ClassId),

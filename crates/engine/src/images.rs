@@ -168,7 +168,10 @@ impl Samples for SnapshotSamples {
         let (path, hash, _) = &self.files[index];
         let bytes = read_file(path).map_err(|why| why.to_string())?;
         if Hash::of(&bytes).as_str() != hash {
-            return Err(format!("this image has changed since the snapshot; import the folder again: {}", path.display()));
+            return Err(format!(
+                "this image has changed since the snapshot; import the folder again: {}",
+                path.display()
+            ));
         }
         let image = assay_media::decode(&bytes).map_err(|why| format!("{why}: {}", path.display()))?;
         let pixels: Arc<[u8]> = assay_media::square(&image, size as u32).into();

@@ -24,11 +24,15 @@ impl Engine {
         if request.source.trim().is_empty() {
             return Err(EngineError::Invalid("an import needs the path of a folder, archive or CSV".into()));
         }
-        let source = std::path::absolute(&given).map_err(|why| EngineError::Invalid(format!("{why}: {}", given.display())))?;
+        let source =
+            std::path::absolute(&given).map_err(|why| EngineError::Invalid(format!("{why}: {}", given.display())))?;
         if !source.exists() {
             return Err(assay_formats::FormatError::Missing(source).into());
         }
-        if !source.is_dir() && !assay_formats::is_archive(&source) && source.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("csv")) {
+        if !source.is_dir()
+            && !assay_formats::is_archive(&source)
+            && source.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("csv"))
+        {
             return Err(assay_formats::FormatError::Unknown(source).into());
         }
         let name = match request.name.as_deref().map(str::trim) {
@@ -76,11 +80,8 @@ impl Engine {
         }
         self.tell(job, Progress::default(), "looking for files")?;
         let listing = assay_formats::read(&folder)?;
-        let mut problems: Vec<Problem> = left_out
-            .into_iter()
-            .chain(listing.problems)
-            .map(|(path, reason)| Problem { path, reason })
-            .collect();
+        let mut problems: Vec<Problem> =
+            left_out.into_iter().chain(listing.problems).map(|(path, reason)| Problem { path, reason }).collect();
         let classes = self.classes_of(dataset, &listing.entries)?;
         let known = Known::new(self.store.read(|reader| reader.listings(dataset))?);
         let total = listing.entries.len() as u64;
@@ -89,7 +90,8 @@ impl Engine {
             if stop.load(Ordering::Relaxed) {
                 return Ok(if self.jobs.is_closing() { Done::Requeue } else { Done::Stopped });
             }
-            let looked: Vec<Result<Option<Seen>, Problem>> = round.par_iter().map(|entry| look(entry, &known)).collect();
+            let looked: Vec<Result<Option<Seen>, Problem>> =
+                round.par_iter().map(|entry| look(entry, &known)).collect();
             let mut seen = Vec::new();
             for result in looked {
                 match result {
@@ -211,7 +213,8 @@ impl Known {
     /// The sample that this file was before it was moved: same contents, and nothing at the old path any more.
     fn moved_from(&self, folder: &Path, seen: &Seen) -> Option<&Listing> {
         let listing = self.by_hash.get(&seen.hash)?;
-        let moved = !self.by_path.contains_key(&seen.path) && !Engine::source_folder(&folder.to_string_lossy()).join(&listing.path).exists();
+        let moved = !self.by_path.contains_key(&seen.path)
+            && !Engine::source_folder(&folder.to_string_lossy()).join(&listing.path).exists();
         moved.then_some(listing)
     }
 }

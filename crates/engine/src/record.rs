@@ -29,7 +29,8 @@ impl Engine {
             std::env::consts::ARCH,
             std::env::consts::OS
         );
-        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let command = assay_probe::command(process.arguments, &process.directory, environment, &program, &build);
         (Record { code: state.code, command, ..Record::default() }, state.files)
     }

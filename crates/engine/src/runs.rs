@@ -20,7 +20,9 @@ impl Engine {
         if dataset.classes.len() < 2 || dataset.labeled == 0 {
             return Err(EngineError::Invalid(format!(
                 "dataset {:?} has {} labelled images in {} classes; training needs labels of at least 2 classes: label some first",
-                dataset.name, dataset.labeled, dataset.classes.len()
+                dataset.name,
+                dataset.labeled,
+                dataset.classes.len()
             )));
         }
         let params = config.params();
@@ -69,7 +71,9 @@ impl Engine {
     pub fn resume_run(&self, run: RunId) -> Result<Run> {
         let found = self.run(run)?;
         match found.status {
-            RunStatus::Finished => Err(EngineError::Conflict(format!("run {run} has finished; clone it to train again"))),
+            RunStatus::Finished => {
+                Err(EngineError::Conflict(format!("run {run} has finished; clone it to train again")))
+            }
             status if !status.has_ended() => Err(EngineError::Conflict(format!("run {run} is {status} already"))),
             _ => {
                 self.store.write(move |tx| tx.requeue_run(run))?;
@@ -81,7 +85,10 @@ impl Engine {
 
     /// A page of the runs table.
     pub fn runs(&self, query: &RunsQuery) -> Result<RunsReply> {
-        let filter: Filter = query.filter.parse().map_err(|why: assay_domain::query::FilterError| EngineError::Invalid(why.to_string()))?;
+        let filter: Filter = query
+            .filter
+            .parse()
+            .map_err(|why: assay_domain::query::FilterError| EngineError::Invalid(why.to_string()))?;
         let order = query.sort.as_deref().filter(|key| !key.is_empty()).map(|key| match key.strip_prefix('-') {
             Some(key) => RunOrder { key: key.to_owned(), descending: true },
             None => RunOrder { key: key.to_owned(), descending: false },
@@ -214,14 +221,18 @@ impl Engine {
     pub(crate) fn best_kind(&self, run: RunId) -> Result<CheckpointKind> {
         let kinds = self.store.read(|reader| reader.checkpoints(Some(run)))?;
         let kind = kinds.iter().map(|checkpoint| checkpoint.kind).min();
-        kind.ok_or_else(|| EngineError::NotFound(format!("run {run} has no checkpoint yet: it is saved after each epoch")))
+        kind.ok_or_else(|| {
+            EngineError::NotFound(format!("run {run} has no checkpoint yet: it is saved after each epoch"))
+        })
     }
 }
 
 /// Run numbers, separated by commas.
 pub(crate) fn numbers(text: &str) -> Result<Vec<RunId>> {
     let number = |part: &str| {
-        part.trim().parse().map_err(|_| EngineError::Invalid(format!("runs are numbers separated by commas, not {text:?}")))
+        part.trim()
+            .parse()
+            .map_err(|_| EngineError::Invalid(format!("runs are numbers separated by commas, not {text:?}")))
     };
     text.split(',').filter(|part| !part.trim().is_empty()).map(number).collect()
 }

@@ -86,7 +86,8 @@ impl Engine {
                     Ok(Some(evaluation)) => evaluation.confusion.accuracy(),
                     Ok(None) => None,
                     Err(error) => {
-                        let line = LogLine { at: (self.clock)(), text: format!("the test split was not evaluated: {error}") };
+                        let line =
+                            LogLine { at: (self.clock)(), text: format!("the test split was not evaluated: {error}") };
                         self.store.write(move |tx| tx.append_log(run, &[line]))?;
                         None
                     }
@@ -98,7 +99,14 @@ impl Engine {
         }
     }
 
-    fn complete_record(&self, run: RunId, config: &Config, snapshot: &Snapshot, files: &SnapshotFiles, device: &str) -> Result<()> {
+    fn complete_record(
+        &self,
+        run: RunId,
+        config: &Config,
+        snapshot: &Snapshot,
+        files: &SnapshotFiles,
+        device: &str,
+    ) -> Result<()> {
         let begun = self.store.read(|reader| reader.record(run))?.unwrap_or_default();
         let count = |split: Split| files.samples.iter().filter(|(_, _, of, _)| *of == split).count() as u64;
         let dataset = self.dataset(snapshot.dataset)?;
@@ -123,8 +131,11 @@ impl Engine {
 
     fn last_checkpoint(&self, run: RunId) -> Result<Option<Saved>> {
         let found = self.store.read(|reader| reader.checkpoints(Some(run)))?;
-        let Some(last) = found.into_iter().find(|checkpoint| checkpoint.kind == CheckpointKind::Last) else { return Ok(None) };
-        let get = |artifact: &Artifact| -> Result<Vec<u8>> { Ok(self.store.blobs().get(&Hash::parse(&artifact.hash)?)?) };
+        let Some(last) = found.into_iter().find(|checkpoint| checkpoint.kind == CheckpointKind::Last) else {
+            return Ok(None);
+        };
+        let get =
+            |artifact: &Artifact| -> Result<Vec<u8>> { Ok(self.store.blobs().get(&Hash::parse(&artifact.hash)?)?) };
         let state: State = serde_json::from_slice(&get(&last.state)?)
             .map_err(|why| EngineError::Internal(format!("the checkpoint's state cannot be read: {why}")))?;
         Ok(Some(Saved { weights: get(&last.weights)?, optimizer: get(&last.optimizer)?, state }))
@@ -145,9 +156,8 @@ impl Engine {
     /// The files of a snapshot's samples.
     pub(crate) fn snapshot_files(&self, snapshot: &Snapshot) -> Result<SnapshotFiles> {
         let entries = self.store.snapshot_entries(snapshot)?;
-        let (dataset, samples) = self
-            .store
-            .read(|reader| Ok((reader.dataset(snapshot.dataset)?, reader.all_samples(snapshot.dataset)?)))?;
+        let (dataset, samples) =
+            self.store.read(|reader| Ok((reader.dataset(snapshot.dataset)?, reader.all_samples(snapshot.dataset)?)))?;
         let folder = Engine::source_folder(&dataset.source);
         let mut by_id: HashMap<SampleId, Sample> = samples.into_iter().map(|sample| (sample.id, sample)).collect();
         let samples = entries
@@ -242,7 +252,10 @@ impl Teller<'_> {
         let mut telemetry = assay_probe::Telemetry::start();
         for beat in 1.. {
             let told = self.told();
-            let (told, _) = self.over.wait_timeout_while(told, HEARTBEAT, |told| !told.ended).unwrap_or_else(PoisonError::into_inner);
+            let (told, _) = self
+                .over
+                .wait_timeout_while(told, HEARTBEAT, |told| !told.ended)
+                .unwrap_or_else(PoisonError::into_inner);
             if told.ended {
                 return;
             }
@@ -279,7 +292,9 @@ impl Sink for RunSink<'_> {
         let wall_ms = (self.teller.engine.clock)().0;
         let mut told = self.teller.told();
         told.step = step as i64;
-        told.points.extend(values.iter().map(|(key, value)| ((*key).to_owned(), Point { step: step as i64, wall_ms, value: *value })));
+        told.points.extend(
+            values.iter().map(|(key, value)| ((*key).to_owned(), Point { step: step as i64, wall_ms, value: *value })),
+        );
         drop(told);
         if self.last_flush.elapsed() >= FLUSH {
             self.last_flush = Instant::now();
@@ -335,7 +350,8 @@ impl SnapshotFiles {
     pub(crate) fn of_split(&self, split: Split) -> (Vec<(SampleId, Option<u32>)>, Arc<SnapshotSamples>) {
         let chosen: Vec<_> = self.samples.iter().filter(|(_, _, of, _)| *of == split).collect();
         let ids = chosen.iter().map(|(id, (_, _, class), _, _)| (*id, *class)).collect();
-        let files = chosen.iter().map(|(_, (path, hash, class), _, _)| (path.clone(), hash.clone(), class.unwrap_or(0)));
+        let files =
+            chosen.iter().map(|(_, (path, hash, class), _, _)| (path.clone(), hash.clone(), class.unwrap_or(0)));
         (ids, SnapshotSamples::new(files.collect()))
     }
 }

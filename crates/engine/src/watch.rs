@@ -26,7 +26,8 @@ impl Engine {
     /// Begins to watch the folders of all datasets.
     pub(crate) fn watch_datasets(self: &Arc<Self>) -> Result<()> {
         let (changes, changed) = channel();
-        *self.watch.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watching { changes, watchers: HashMap::new() });
+        *self.watch.state.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Watching { changes, watchers: HashMap::new() });
         let engine = Arc::downgrade(self);
         std::thread::spawn(move || {
             while let Ok(first) = changed.recv() {
@@ -61,7 +62,8 @@ impl Engine {
         }
         let changes = watching.changes.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let real = event.is_ok_and(|event| event.kind.is_create() || event.kind.is_modify() || event.kind.is_remove());
+            let real =
+                event.is_ok_and(|event| event.kind.is_create() || event.kind.is_modify() || event.kind.is_remove());
             if real {
                 let _ = changes.send(dataset); // the engine is gone
             }

@@ -13,7 +13,9 @@ pub(crate) fn read(source: &Path) -> Result<Listing, FormatError> {
         .map_err(|why| unreadable(why.to_string()))?;
     let headers = reader.headers().map_err(|why| unreadable(why.to_string()))?.clone();
     let column = |names: &[&str]| {
-        headers.iter().position(|header| names.iter().any(|name| header.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name)))
+        headers.iter().position(|header| {
+            names.iter().any(|name| header.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name))
+        })
     };
     let path_column = column(&["path", "file", "filename", "image"])
         .ok_or_else(|| unreadable("its first line must name a column \"path\"".into()))?;
@@ -28,7 +30,8 @@ pub(crate) fn read(source: &Path) -> Result<Listing, FormatError> {
                 continue;
             }
         };
-        let field = |column: Option<usize>| column.and_then(|column| record.get(column)).filter(|text| !text.is_empty());
+        let field =
+            |column: Option<usize>| column.and_then(|column| record.get(column)).filter(|text| !text.is_empty());
         let Some(path) = field(Some(path_column)) else {
             listing.problems.push((format!("line {}", line + 2), "it names no path".into()));
             continue;
@@ -60,7 +63,8 @@ mod tests {
 
     #[test]
     fn rows_become_entries_and_bad_rows_are_reported() {
-        let listing = listing("path,label,split\na b.png, cat ,train\n\"x,y.jpg\",,\n,dog,\nsub\\z.png,dog,val\n").unwrap();
+        let listing =
+            listing("path,label,split\na b.png, cat ,train\n\"x,y.jpg\",,\n,dog,\nsub\\z.png,dog,val\n").unwrap();
         let seen: Vec<(&str, Option<&str>, Option<Split>)> =
             listing.entries.iter().map(|e| (e.path.as_str(), e.class.as_deref(), e.split)).collect();
         assert_eq!(

@@ -52,7 +52,8 @@ fn entry(file: &Path, below: &Path) -> Result<Entry, String> {
         .collect();
     let split = folders.iter().find_map(|name| Split::parse(name));
     let class = folders.last().filter(|name| Split::parse(name).is_none() && !name.eq_ignore_ascii_case("images"));
-    let class = class.map(|name| class_name(name)).transpose().map_err(|why| format!("its folder names no class: {why}"))?;
+    let class =
+        class.map(|name| class_name(name)).transpose().map_err(|why| format!("its folder names no class: {why}"))?;
     Ok(Entry { file: file.to_owned(), path: slashed(below), class, split })
 }
 
@@ -85,7 +86,16 @@ mod tests {
     #[test]
     fn folders_are_classes_and_odd_names_stay() {
         let root = tempfile::tempdir().unwrap();
-        for path in ["cat/a.JPG", "cat/b.jpeg", "train/dog/ü ñ#.PNG", "val/dog/狗.webp", "top.bmp", "cat/notes.txt", "README.md", ".git/x.png"] {
+        for path in [
+            "cat/a.JPG",
+            "cat/b.jpeg",
+            "train/dog/ü ñ#.PNG",
+            "val/dog/狗.webp",
+            "top.bmp",
+            "cat/notes.txt",
+            "README.md",
+            ".git/x.png",
+        ] {
             touch(root.path(), path);
         }
         let listing = read(root.path()).unwrap();

@@ -33,7 +33,13 @@ impl CustomOp2 for CrossEntropy {
         "cross-entropy"
     }
 
-    fn cpu_fwd(&self, logits: &CpuStorage, l1: &Layout, labels: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        logits: &CpuStorage,
+        l1: &Layout,
+        labels: &CpuStorage,
+        l2: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (batch, classes) = l1.shape().dims2()?;
         let logits = slice::<f32>(logits, l1)?;
         let labels = slice::<u32>(labels, l2)?;
@@ -50,7 +56,13 @@ impl CustomOp2 for CrossEntropy {
         Ok((CpuStorage::F32(losses), Shape::from(batch)))
     }
 
-    fn bwd(&self, logits: &Tensor, labels: &Tensor, _loss: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        logits: &Tensor,
+        labels: &Tensor,
+        _loss: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (batch, classes) = logits.dims2()?;
         let mut delta = logits.flatten_all()?.to_vec1::<f32>()?;
         let labels = labels.to_vec1::<u32>()?;

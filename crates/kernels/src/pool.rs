@@ -10,8 +10,11 @@ use rayon::prelude::*;
 /// window the first takes the gradient, as in PyTorch.
 pub fn max_pool2d(input: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
     let (_, _, height, width) = input.dims4()?;
-    if stride == 0 || kernel == 0 || padding >= kernel || height + 2 * padding < kernel || width + 2 * padding < kernel {
-        candle_core::bail!("max_pool2d: kernel {kernel}, stride {stride}, padding {padding} do not fit {height}x{width}");
+    if stride == 0 || kernel == 0 || padding >= kernel || height + 2 * padding < kernel || width + 2 * padding < kernel
+    {
+        candle_core::bail!(
+            "max_pool2d: kernel {kernel}, stride {stride}, padding {padding} do not fit {height}x{width}"
+        );
     }
     let pool = MaxPool { kernel, stride, padding };
     if input.device().is_cpu() {
@@ -37,7 +40,8 @@ impl MaxPool {
 
     /// The place of the maximum of the window of output (y, x) in one plane.
     fn maximum(&self, plane: &[f32], (height, width): (usize, usize), (y, x): (usize, usize)) -> usize {
-        let rows = (y * self.stride).saturating_sub(self.padding)..(y * self.stride + self.kernel - self.padding).min(height);
+        let rows =
+            (y * self.stride).saturating_sub(self.padding)..(y * self.stride + self.kernel - self.padding).min(height);
         let (left, right) = (x * self.stride, x * self.stride + self.kernel);
         let columns = left.saturating_sub(self.padding)..(right - self.padding).min(width);
         let mut best = rows.start * width + columns.start;

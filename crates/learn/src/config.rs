@@ -309,16 +309,46 @@ impl Config {
             ("train.epochs", "at least 1", self.train.epochs as f64, self.train.epochs >= 1),
             ("train.batch_size", "at least 1", self.train.batch_size as f64, self.train.batch_size >= 1),
             ("train.log_every_steps", "at least 1", self.train.log_every_steps as f64, self.train.log_every_steps >= 1),
-            ("train.loader_threads", "from 1 to 256", self.train.loader_threads as f64, (1..=256).contains(&self.train.loader_threads)),
-            ("train.label_smoothing", "from 0 up to 1", self.train.label_smoothing, (0.0..1.0).contains(&self.train.label_smoothing)),
-            ("data.image_size", "0, or from 8 to 1024", self.data.image_size as f64, matches!(self.data.image_size, 0 | 8..=1024)),
-            ("data.std", "above 0", self.data.std.into_iter().fold(1.0, f64::min), self.data.std.iter().all(|&std| std > 0.0)),
+            (
+                "train.loader_threads",
+                "from 1 to 256",
+                self.train.loader_threads as f64,
+                (1..=256).contains(&self.train.loader_threads),
+            ),
+            (
+                "train.label_smoothing",
+                "from 0 up to 1",
+                self.train.label_smoothing,
+                (0.0..1.0).contains(&self.train.label_smoothing),
+            ),
+            (
+                "data.image_size",
+                "0, or from 8 to 1024",
+                self.data.image_size as f64,
+                matches!(self.data.image_size, 0 | 8..=1024),
+            ),
+            (
+                "data.std",
+                "above 0",
+                self.data.std.into_iter().fold(1.0, f64::min),
+                self.data.std.iter().all(|&std| std > 0.0),
+            ),
             ("optimizer.lr", "above 0", self.optimizer.lr, self.optimizer.lr > 0.0 && self.optimizer.lr.is_finite()),
             ("optimizer.weight_decay", "at least 0", self.optimizer.weight_decay, self.optimizer.weight_decay >= 0.0),
-            ("optimizer.momentum", "from 0 up to 1", self.optimizer.momentum, (0.0..1.0).contains(&self.optimizer.momentum)),
+            (
+                "optimizer.momentum",
+                "from 0 up to 1",
+                self.optimizer.momentum,
+                (0.0..1.0).contains(&self.optimizer.momentum),
+            ),
             ("schedule.warmup_epochs", "at least 0", self.schedule.warmup_epochs, self.schedule.warmup_epochs >= 0.0),
             ("augment.shift", "from 0 to 0.5", self.augment.shift, (0.0..=0.5).contains(&self.augment.shift)),
-            ("augment.crop", "above 0 and at most 1", self.augment.crop, self.augment.crop > 0.0 && self.augment.crop <= 1.0),
+            (
+                "augment.crop",
+                "above 0 and at most 1",
+                self.augment.crop,
+                self.augment.crop > 0.0 && self.augment.crop <= 1.0,
+            ),
         ];
         match rules.into_iter().find(|rule| !rule.3) {
             Some((key, range, found, _)) => Err(ConfigError::OutOfRange { key, range, found: found.to_string() }),
@@ -380,7 +410,8 @@ fn fitted(key: &str, value: Value, default: &Value) -> Result<Value, ConfigError
     match (value, default) {
         (Value::Integer(whole), Value::Float(_)) => Ok(Value::Float(whole as f64)),
         (Value::Array(items), Value::Array(defaults)) => {
-            let items = items.into_iter().map(|item| fitted(key, item, &Value::Float(0.0))).collect::<Result<Vec<_>, _>>()?;
+            let items =
+                items.into_iter().map(|item| fitted(key, item, &Value::Float(0.0))).collect::<Result<Vec<_>, _>>()?;
             if items.len() == defaults.len() { Ok(Value::Array(items)) } else { Err(wrong(&Value::Array(items))) }
         }
         (value, default) if value.same_type(default) => Ok(value),
@@ -417,7 +448,9 @@ mod tests {
 
     #[test]
     fn overrides_reach_every_field_by_its_path() {
-        let config = resolve("[train]\nepochs = 3", &["optimizer.lr=3e-4", "model.name=resnet18", "schedule.warmup_epochs=2"]).unwrap();
+        let config =
+            resolve("[train]\nepochs = 3", &["optimizer.lr=3e-4", "model.name=resnet18", "schedule.warmup_epochs=2"])
+                .unwrap();
         assert_eq!((config.train.epochs, config.optimizer.lr), (3, 3e-4));
         assert_eq!((config.model.name, config.schedule.warmup_epochs), (ModelName::Resnet18, 2.0));
     }

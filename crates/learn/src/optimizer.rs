@@ -37,7 +37,8 @@ impl Optimizer {
             match config.name {
                 OptimizerName::Adamw => {
                     let (beta1, beta2) = (config.beta1, config.beta2);
-                    AdamW { learning_rate, beta1, beta2, epsilon: 1e-8, weight_decay }.step(var, gradient, state, step)?;
+                    AdamW { learning_rate, beta1, beta2, epsilon: 1e-8, weight_decay }
+                        .step(var, gradient, state, step)?;
                 }
                 OptimizerName::Sgd => {
                     let (momentum, nesterov) = (config.momentum, config.nesterov);
@@ -57,7 +58,11 @@ impl Optimizer {
         for (name, state) in &mut self.states {
             match loaded.remove(name) {
                 Some(found) if found.shape() == state.shape() => *state = found,
-                _ => return Err(LearnError::Checkpoint(format!("the optimizer state of {name:?} is missing or reshaped"))),
+                _ => {
+                    return Err(LearnError::Checkpoint(format!(
+                        "the optimizer state of {name:?} is missing or reshaped"
+                    )));
+                }
             }
         }
         Ok(())

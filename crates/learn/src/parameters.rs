@@ -64,9 +64,9 @@ impl Parameters {
     pub(crate) fn load(&self, file: &[u8]) -> Result<()> {
         let mut tensors = deserialize(file, &self.device)?;
         for (name, var) in self.learned.iter().chain(&self.buffers) {
-            let tensor = tensors
-                .remove(name)
-                .ok_or_else(|| LearnError::Checkpoint(format!("it has no tensor {name:?}; was it made by this model?")))?;
+            let tensor = tensors.remove(name).ok_or_else(|| {
+                LearnError::Checkpoint(format!("it has no tensor {name:?}; was it made by this model?"))
+            })?;
             if tensor.shape() != var.shape() {
                 return Err(LearnError::Checkpoint(format!(
                     "tensor {name:?} has shape {:?}, the model wants {:?}",

@@ -114,10 +114,15 @@ struct Learner {
 impl Learner {
     fn new(task: &Task<'_>) -> Result<Learner> {
         if task.train.count() == 0 {
-            return Err(LearnError::Data("there are no labelled training samples: label some, or import classes".into()));
+            return Err(LearnError::Data(
+                "there are no labelled training samples: label some, or import classes".into(),
+            ));
         }
         if task.classes < 2 {
-            return Err(LearnError::Data(format!("a classifier needs at least 2 classes, the dataset has {}", task.classes)));
+            return Err(LearnError::Data(format!(
+                "a classifier needs at least 2 classes, the dataset has {}",
+                task.classes
+            )));
         }
         let config = task.config;
         let mut parameters = Parameters::new(config.seed, &task.device);
@@ -161,7 +166,11 @@ impl Learner {
         }
         let (loss, accuracy) = window.read()?;
         sink.metrics(step, &[("val/loss", loss), ("val/accuracy", accuracy), ("epoch", epoch as f64)]);
-        sink.log(format!("epoch {epoch}/{}: val loss {loss:.4}, val accuracy {:.2} %", config.train.epochs, accuracy * 100.0));
+        sink.log(format!(
+            "epoch {epoch}/{}: val loss {loss:.4}, val accuracy {:.2} %",
+            config.train.epochs,
+            accuracy * 100.0
+        ));
         self.state.val_accuracy = Some(accuracy);
         let better = self.state.best.is_none_or(|(best, _)| accuracy > best);
         if better {

@@ -72,7 +72,8 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, MediaError> {
     let rgba = image.into_rgba8();
     Ok(RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
         let [red, green, blue, alpha] = rgba.get_pixel(x, y).0;
-        let over_white = |value: u8| ((u32::from(value) * u32::from(alpha) + 255 * (255 - u32::from(alpha)) + 127) / 255) as u8;
+        let over_white =
+            |value: u8| ((u32::from(value) * u32::from(alpha) + 255 * (255 - u32::from(alpha)) + 127) / 255) as u8;
         image::Rgb([over_white(red), over_white(green), over_white(blue)])
     }))
 }
@@ -155,7 +156,9 @@ mod tests {
     #[test]
     fn a_truncated_jpeg_is_noticed_without_decoding_it() {
         let mut jpeg = Cursor::new(Vec::new());
-        RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8 * 4, y as u8 * 4, 7])).write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
+        RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8 * 4, y as u8 * 4, 7]))
+            .write_to(&mut jpeg, ImageFormat::Jpeg)
+            .unwrap();
         let jpeg = jpeg.into_inner();
         assert_eq!(inspect(&jpeg).unwrap(), Facts { width: 64, height: 64 });
         assert!(matches!(inspect(&jpeg[..jpeg.len() - 40]), Err(MediaError::Damaged(_))));
@@ -186,7 +189,8 @@ mod tests {
             return;
         }
         for scene in ["Landscape", "Portrait"] {
-            let read = |number: usize| decode(&std::fs::read(folder.join(format!("{scene}_{number}.jpg"))).unwrap()).unwrap();
+            let read =
+                |number: usize| decode(&std::fs::read(folder.join(format!("{scene}_{number}.jpg"))).unwrap()).unwrap();
             let upright = read(1);
             for number in 2..=8 {
                 let turned = read(number);

@@ -5,6 +5,6 @@
 mod decode;
 mod scale;
 
-pub use decode::{decode, encode_jpeg, encode_png, inspect, Facts, MediaError, MAX_PIXELS};
+pub use decode::{Facts, MAX_PIXELS, MediaError, decode, encode_jpeg, encode_png, inspect};
 pub use image::RgbImage;
 pub use scale::{square, thumbnail};

@@ -87,7 +87,9 @@ fn look_at_head(directory: &Path, code: &mut Code) -> Option<Repository> {
             code.commit = Some(commit.id().to_string());
             code.summary = commit.summary_bytes().map(|summary| String::from_utf8_lossy(summary).into_owned());
         }
-        Err(error) if error.code() == ErrorCode::UnbornBranch => code.notes.push("the repository has no commit yet".into()),
+        Err(error) if error.code() == ErrorCode::UnbornBranch => {
+            code.notes.push("the repository has no commit yet".into())
+        }
         Err(error) => code.notes.push(format!("the commit cannot be read: {}", error.message())),
     }
     if repository.head_detached().unwrap_or(false) {
@@ -104,7 +106,8 @@ fn look_at_head(directory: &Path, code: &mut Code) -> Option<Repository> {
         return None;
     }
     for module in repository.submodules().unwrap_or_default() {
-        let commit = module.workdir_id().or(module.head_id()).map_or_else(|| "not checked out".into(), |id| id.to_string());
+        let commit =
+            module.workdir_id().or(module.head_id()).map_or_else(|| "not checked out".into(), |id| id.to_string());
         code.submodules.push((module.path().display().to_string(), commit));
     }
     Some(repository)
@@ -265,11 +268,16 @@ mod tests {
         assert_eq!(seen.commit.as_deref(), Some(id.to_string().as_str()));
         assert_eq!(seen.summary.as_deref(), Some("first"));
         assert_eq!(seen.remote.as_deref(), Some("https://example.com/team/repo.git"));
-        assert_eq!((seen.staged.as_slice(), seen.unstaged.as_slice()), (&["a.py".to_owned()][..], &["b.py".to_owned()][..]));
+        assert_eq!(
+            (seen.staged.as_slice(), seen.unstaged.as_slice()),
+            (&["a.py".to_owned()][..], &["b.py".to_owned()][..])
+        );
         assert_eq!(seen.untracked, ["new/train.py"]);
         assert_eq!(seen.left_out, ["new/large.bin: 2000 bytes"]);
         assert!(seen.dirty && seen.branch.is_some());
-        let file = |name: &str| state.files.iter().find(|(path, _)| path == name).map(|(_, text)| String::from_utf8_lossy(text));
+        let file = |name: &str| {
+            state.files.iter().find(|(path, _)| path == name).map(|(_, text)| String::from_utf8_lossy(text))
+        };
         assert!(file("code/staged.patch").unwrap().contains("+two"));
         assert!(file("code/unstaged.patch").unwrap().contains("+three"));
         assert_eq!(file("code/untracked/new/train.py").unwrap(), "print()\n");

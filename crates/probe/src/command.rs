@@ -3,7 +3,21 @@
 use assay_domain::record::Command;
 
 /// Environment variables that decide how a program computes; all others are left out.
-const SELECTED: &[&str] = &["CUDA", "RAYON", "CANDLE", "OMP", "MKL", "RUST", "ASSAY", "SLURM", "CONDA", "VIRTUAL_ENV", "PYTHON", "LANG", "TZ"];
+const SELECTED: &[&str] = &[
+    "CUDA",
+    "RAYON",
+    "CANDLE",
+    "OMP",
+    "MKL",
+    "RUST",
+    "ASSAY",
+    "SLURM",
+    "CONDA",
+    "VIRTUAL_ENV",
+    "PYTHON",
+    "LANG",
+    "TZ",
+];
 
 /// Parts of names whose values are secrets.
 const SECRET: &[&str] = &["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTH"];
@@ -22,7 +36,8 @@ pub fn command(
         .filter(|(name, _)| SELECTED.iter().any(|prefix| name.to_uppercase().starts_with(prefix)))
         .map(|(name, value)| {
             let upper = name.to_uppercase();
-            let value = if SECRET.iter().any(|part| upper.contains(part)) { "••••••".to_owned() } else { value };
+            let value =
+                if SECRET.iter().any(|part| upper.contains(part)) { "••••••".to_owned() } else { value };
             (name, value)
         })
         .collect();
@@ -42,7 +57,8 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_and_the_rest_is_left_out() {
-        let environment = [("ASSAY_TOKEN", "hunter2"), ("RAYON_NUM_THREADS", "2"), ("HOME", "/home/a"), ("AWS_SECRET_KEY", "x")];
+        let environment =
+            [("ASSAY_TOKEN", "hunter2"), ("RAYON_NUM_THREADS", "2"), ("HOME", "/home/a"), ("AWS_SECRET_KEY", "x")];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let command = command(["assay".to_owned()], std::path::Path::new("/x"), environment, "assay 1", "debug");
         assert_eq!(

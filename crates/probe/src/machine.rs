@@ -28,7 +28,8 @@ pub struct Telemetry {
 impl Telemetry {
     /// Starts measuring; `None` on a system that gives no figures.
     pub fn start() -> Option<Telemetry> {
-        let system = System::new_with_specifics(RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing().with_usage())).ok()?;
+        let system =
+            System::new_with_specifics(RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing().with_usage())).ok()?;
         Some(Telemetry { system, process: sysinfo::get_current_pid().ok()? })
     }
 
@@ -44,7 +45,9 @@ impl Telemetry {
             ("system/cpu_percent", f64::from(self.system.global_cpu_usage())),
             ("system/memory_gb", used as f64 / GIGABYTE),
         ];
-        values.extend(self.system.process(self.process).map(|own| ("system/process_memory_gb", own.memory() as f64 / GIGABYTE)));
+        values.extend(
+            self.system.process(self.process).map(|own| ("system/process_memory_gb", own.memory() as f64 / GIGABYTE)),
+        );
         values
     }
 }

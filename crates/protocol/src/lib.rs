@@ -11,10 +11,10 @@ mod request;
 pub use assay_domain as domain;
 pub use query::encode_component;
 pub use reply::{
-    About, Check, Comparison, Difference, ErrorBody, ErrorCode, EventPage, ExplainedField, ModelCard,
-    PredictedClass, PredictionPage, PredictionReply, RunDetail, RunsReply, SamplePage, SampleDetail, SeriesReply,
+    About, Check, Comparison, Difference, ErrorBody, ErrorCode, EventPage, ExplainedField, ModelCard, PredictedClass,
+    PredictionPage, PredictionReply, RunDetail, RunsReply, SampleDetail, SamplePage, SeriesReply,
 };
 pub use request::{
-    AddClasses, ImportRequest, LabelRequest, PersonRequest, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery,
-    SeriesQuery, StartRun, EvaluateRequest, EventsQuery, PredictQuery, ClientCommand,
+    AddClasses, ClientCommand, EvaluateRequest, EventsQuery, ImportRequest, LabelRequest, PersonRequest, PredictQuery,
+    PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, StartRun,
 };

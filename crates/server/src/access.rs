@@ -35,7 +35,8 @@ async fn check(State(access): State<Access>, request: Request, next: Next) -> Re
             None => next.run(request).await,
         },
         Access::Token(token) => {
-            let asked = request.uri().query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("token=")));
+            let asked =
+                request.uri().query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("token=")));
             let by_query = asked.is_some_and(|asked| same(asked, token));
             if !by_query && !shows(request.headers(), token) {
                 return refusal(&ErrorBody::new(
@@ -48,7 +49,10 @@ async fn check(State(access): State<Access>, request: Request, next: Next) -> Re
                 return refusal(&error);
             }
             let mut response = next.run(request).await;
-            if by_query && let Ok(cookie) = HeaderValue::from_str(&format!("assay_token={token}; HttpOnly; SameSite=Strict; Path=/")) {
+            if by_query
+                && let Ok(cookie) =
+                    HeaderValue::from_str(&format!("assay_token={token}; HttpOnly; SameSite=Strict; Path=/"))
+            {
                 response.headers_mut().insert(SET_COOKIE, cookie);
             }
             response
@@ -116,7 +120,10 @@ mod tests {
         assert!(refused(&[(HOST, "evil.example:5151")]), "DNS rebinding");
         assert!(refused(&[(HOST, "127.0.0.1:5151"), (ORIGIN, "http://evil.example")]), "a cross-site write");
         assert!(refused(&[(HOST, "127.0.0.1:5151"), (ORIGIN, "null")]));
-        assert!(refused(&[(HOST, "127.0.0.1:5151"), (ORIGIN, "http://127.0.0.1:8080")]), "another server of this machine");
+        assert!(
+            refused(&[(HOST, "127.0.0.1:5151"), (ORIGIN, "http://127.0.0.1:8080")]),
+            "another server of this machine"
+        );
         assert!(refused(&[]));
     }
 

@@ -4,8 +4,8 @@ use crate::interface;
 use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RunId, SampleId, Split};
 use assay_engine::{Engine, EngineError};
 use assay_protocol::{
-    AddClasses, ErrorBody, ErrorCode, EvaluateRequest, EventPage, EventsQuery, ImportRequest, LabelRequest, PersonRequest,
-    PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, StartRun, path,
+    AddClasses, ErrorBody, ErrorCode, EvaluateRequest, EventPage, EventsQuery, ImportRequest, LabelRequest,
+    PersonRequest, PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, StartRun, path,
 };
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -53,7 +53,11 @@ pub(crate) fn failure(error: &ErrorBody) -> Response<Body> {
     }
     let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = serde_json::to_vec(error).unwrap_or_default();
-    Response::builder().status(status).header(CONTENT_TYPE, "application/json").body(Body::from(body)).unwrap_or_default()
+    Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, "application/json")
+        .body(Body::from(body))
+        .unwrap_or_default()
 }
 
 /// The router of an engine. Whoever hands it requests has decided that they may come.
@@ -83,7 +87,10 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(path::DATASETS, get(async |State(e): Shared| on(e, |e| e.datasets()).await).post(import))
         .route(&of_dataset(""), get(async |State(e): Shared, id: Named<DatasetId>| act(e, id, Engine::dataset).await))
         .route(&of_dataset("/samples"), get(samples))
-        .route(&of_dataset("/problems"), get(async |State(e): Shared, id: Named<DatasetId>| act(e, id, Engine::problems).await))
+        .route(
+            &of_dataset("/problems"),
+            get(async |State(e): Shared, id: Named<DatasetId>| act(e, id, Engine::problems).await),
+        )
         .route(&of_dataset("/classes"), post(add_classes))
         .route(&of_dataset("/undo"), post(undo))
         .route(&of_dataset("/redo"), post(redo))
@@ -97,7 +104,10 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(&of_sample("/thumbnail"), get(thumbnail))
         .route(&of_sample("/label"), post(label))
         .route(path::JOBS, get(async |State(e): Shared| on(e, |e| e.jobs()).await))
-        .route(&format!("{}/{{id}}", path::JOBS), get(async |State(e): Shared, id: Named<JobId>| act(e, id, Engine::job).await))
+        .route(
+            &format!("{}/{{id}}", path::JOBS),
+            get(async |State(e): Shared, id: Named<JobId>| act(e, id, Engine::job).await),
+        )
         .route(
             &format!("{}/{{id}}/cancel", path::JOBS),
             post(async |State(e): Shared, id: Named<JobId>| act(e, id, Engine::cancel_job).await),

@@ -89,7 +89,9 @@ impl Door {
         let (parts, body) = request.into_parts();
         let body = match to_bytes(body, usize::MAX).await {
             Ok(body) => body,
-            Err(why) => return api::failure(&ErrorBody::new(ErrorCode::Invalid, format!("the request broke off: {why}"))),
+            Err(why) => {
+                return api::failure(&ErrorBody::new(ErrorCode::Invalid, format!("the request broke off: {why}")));
+            }
         };
         match socket::send(&self.options.root, Request::from_parts(parts.clone(), body.clone())).await {
             Ok(response) => response,
@@ -146,7 +148,9 @@ async fn open_side(options: &DoorOptions) -> Result<Side, DoorError> {
             }
             Err(EngineError::Store(StoreError::InUse { holder, path }).into())
         }
-        Err(DoorError::Engine(EngineError::Store(StoreError::ReadOnly(_)))) if options.root.join("assay.db").exists() => {
+        Err(DoorError::Engine(EngineError::Store(StoreError::ReadOnly(_))))
+            if options.root.join("assay.db").exists() =>
+        {
             let engine = Engine::open_read_only(engine_options(options))?;
             Ok(Side::Owner { router: api::router(engine.clone()), engine, _socket: None })
         }

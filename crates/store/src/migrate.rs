@@ -34,7 +34,8 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<i64> {
     };
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(foreign)?;
     let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(foreign)?;
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(foreign)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(foreign)?;
     if tables > 0 && application != APPLICATION {
         return Err(StoreError::Foreign(path.to_owned()));
     }

@@ -54,9 +54,12 @@ impl Readers {
 fn open(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match Connection::open_with_flags(path, flags) {
-        Ok(connection) if connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).is_ok() => connection,
+        Ok(connection) if connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).is_ok() => {
+            connection
+        }
         // On a read-only disk SQLite can make no shared-memory file; nobody can be writing there either.
-        _ => Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI).map_err(StoreError::from)?,
+        _ => Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI)
+            .map_err(StoreError::from)?,
     };
     connection.pragma_update(None, "mmap_size", 256 << 20)?;
     connection.set_prepared_statement_cache_capacity(64);

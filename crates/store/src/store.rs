@@ -53,7 +53,13 @@ impl Store {
         migrate::migrate(&mut connection, &path)?;
         let blobs = Blobs::open(root)?;
         let writer = Writer::start(connection, clock, committed)?;
-        Ok(Store { root: root.to_owned(), readers: Readers::new(&path), blobs, writer: Some(writer), _lock: Some(lock) })
+        Ok(Store {
+            root: root.to_owned(),
+            readers: Readers::new(&path),
+            blobs,
+            writer: Some(writer),
+            _lock: Some(lock),
+        })
     }
 
     /// Opens the workspace folder `root` for reading only; writes answer [`StoreError::ReadOnly`].

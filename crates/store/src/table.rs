@@ -26,7 +26,8 @@ fn from_json<T: DeserializeOwned>(row: &rusqlite::Row<'_>, column: usize) -> rus
         ValueRef::Text(text) => text,
         _ => return Err(rusqlite::Error::InvalidColumnType(column, "json".into(), Type::Text)),
     };
-    serde_json::from_slice(text).map_err(|why| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into()))
+    serde_json::from_slice(text)
+        .map_err(|why| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into()))
 }
 
 /// A word that is no longer in its enum.

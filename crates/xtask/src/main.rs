@@ -1,1 +1,41 @@
-fn main(){}
+//! The daily commands of the project: `cargo xtask demo | test | build-ui | lint | dist`.
+
+mod demo;
+mod dist;
+mod interface;
+mod lint;
+mod project;
+mod system;
+mod test;
+
+use anyhow::{Result, bail};
+use project::Project;
+
+const HELP: &str = "cargo xtask COMMAND
+
+  demo [--no-open]   build everything, train on the shipped digits, open the window
+  test [--quick]     formatting, clippy, the layer lint and all tests; --quick leaves out browser and desktop
+  build-ui           build the interface as WebAssembly into ui/dist
+  lint               check that the crates' dependencies follow ARCHITECTURE.md
+  dist               build the release programs into the target folder";
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let project = Project::find()?;
+    match arguments.first().map(String::as_str) {
+        Some("demo") => demo::demo(&project, has("--no-open")),
+        Some("test") => test::test(&project, has("--quick")),
+        Some("build-ui") => {
+            system::ensure_wasm_target()?;
+            interface::build(&project)
+        }
+        Some("lint") => lint::lint(&project),
+        Some("dist") => dist::dist(&project),
+        Some("help" | "--help") | None => {
+            println!("{HELP}");
+            Ok(())
+        }
+        Some(other) => bail!("there is no command {other:?}\n\n{HELP}"),
+    }
+}

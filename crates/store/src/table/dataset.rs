@@ -104,7 +104,9 @@ impl WriteTx<'_> {
             params![name, source, self.now.0, seed as i64, fractions.val, fractions.test],
         )?;
         if inserted == 0 {
-            return Err(StoreError::Conflict(format!("there is a dataset named {name:?} already: choose another name")));
+            return Err(StoreError::Conflict(format!(
+                "there is a dataset named {name:?} already: choose another name"
+            )));
         }
         let dataset = DatasetId(self.db.last_insert_rowid());
         self.emit(&Event::DatasetChanged { dataset })?;

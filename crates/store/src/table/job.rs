@@ -28,11 +28,20 @@ impl WriteTx<'_> {
 
     /// The job begins, goes on or ends.
     pub fn update_job(&mut self, job: JobId, status: RunStatus, progress: Progress, message: &str) -> Result<()> {
-        let changed = self.db.prepare_cached(
-            "UPDATE jobs SET status = ?2, done = ?3, total = ?4, message = ?5,
+        let changed = self
+            .db
+            .prepare_cached(
+                "UPDATE jobs SET status = ?2, done = ?3, total = ?4, message = ?5,
              started = CASE WHEN ?2 = 'running' THEN coalesce(started, ?6) ELSE started END WHERE id = ?1",
-        )?
-        .execute(params![job.0, status.as_str(), progress.done as i64, progress.total as i64, message, self.now.0])?;
+            )?
+            .execute(params![
+                job.0,
+                status.as_str(),
+                progress.done as i64,
+                progress.total as i64,
+                message,
+                self.now.0
+            ])?;
         match changed {
             0 => Err(StoreError::missing("job", job)),
             _ => self.emit(&Event::JobChanged { job }),

@@ -95,11 +95,12 @@ impl WriteTx<'_> {
     fn revert(&mut self, dataset: DatasetId, edit: &LabelEdit, person: &str, action: Action) -> Result<LabelEdit> {
         let (_, current) = self.current_label(edit.sample)?;
         if current != edit.after {
-            return Err(StoreError::Conflict("somebody else has labelled this sample since; set its label anew".into()));
+            return Err(StoreError::Conflict(
+                "somebody else has labelled this sample since; set its label anew".into(),
+            ));
         }
         let author = Author::Person(person.to_owned());
-        let reverted =
-            self.append(dataset, edit.sample, (current, edit.before), &author, (action, Some(edit.id)))?;
+        let reverted = self.append(dataset, edit.sample, (current, edit.before), &author, (action, Some(edit.id)))?;
         self.db.execute("UPDATE annotations SET undone_by = ?2 WHERE id = ?1", params![edit.id.0, reverted.id.0])?;
         self.emit(&Event::LabelChanged { dataset, sample: edit.sample })?;
         Ok(reverted)

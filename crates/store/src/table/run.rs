@@ -100,7 +100,8 @@ pub struct RunPage {
 impl WriteTx<'_> {
     /// The experiment of this name, made if it is missing.
     pub fn experiment(&mut self, name: &str) -> Result<ExperimentId> {
-        let found = self.db.prepare_cached("SELECT id FROM experiments WHERE name = ?1")?.query_row([name], |row| row.get(0));
+        let found =
+            self.db.prepare_cached("SELECT id FROM experiments WHERE name = ?1")?.query_row([name], |row| row.get(0));
         if let Some(id) = found.optional()? {
             return Ok(ExperimentId(id));
         }
@@ -192,11 +193,7 @@ impl WriteTx<'_> {
         for &(run, heartbeat) in &abandoned {
             let reason = "its process ended without a word; resume continues from the last checkpoint";
             let ended = heartbeat.unwrap_or(self.now.0);
-            self.update_run(
-                run,
-                "status = 'crashed', reason = ?2, ended = ?3",
-                params![run.0, reason, ended],
-            )?;
+            self.update_run(run, "status = 'crashed', reason = ?2, ended = ?3", params![run.0, reason, ended])?;
         }
         Ok(abandoned.into_iter().map(|(run, _)| run).collect())
     }
@@ -226,10 +223,8 @@ impl WriteTx<'_> {
 
     /// Deletes a run so that it can be restored.
     pub fn delete_run(&mut self, run: RunId) -> Result<()> {
-        let status: Option<String> = self
-            .db
-            .query_row("SELECT status FROM runs WHERE id = ?1", [run.0], |row| row.get(0))
-            .optional()?;
+        let status: Option<String> =
+            self.db.query_row("SELECT status FROM runs WHERE id = ?1", [run.0], |row| row.get(0)).optional()?;
         if status.as_deref() == Some("running") {
             return Err(StoreError::Conflict(format!("run {run} is running: stop it before deleting it")));
         }
@@ -367,15 +362,16 @@ impl Reader<'_> {
 
     /// The config of a run as it was asked for.
     pub fn run_config(&self, run: RunId) -> Result<String> {
-        let config = self.db.query_row("SELECT config FROM runs WHERE id = ?1", [run.0], |row| row.get(0)).optional()?;
+        let config =
+            self.db.query_row("SELECT config FROM runs WHERE id = ?1", [run.0], |row| row.get(0)).optional()?;
         config.ok_or_else(|| StoreError::missing("run", run))
     }
 
     /// The record of a run; `None` before it was fixed.
     pub fn record(&self, run: RunId) -> Result<Option<Record>> {
-        let found = self
-            .db
-            .query_row("SELECT record FROM runs WHERE id = ?1 AND record IS NOT NULL", [run.0], |row| from_json(row, 0));
+        let found = self.db.query_row("SELECT record FROM runs WHERE id = ?1 AND record IS NOT NULL", [run.0], |row| {
+            from_json(row, 0)
+        });
         Ok(found.optional()?)
     }
 
@@ -436,10 +432,12 @@ impl Values {
             values.by_key.insert(key.to_owned(), of_key);
         }
         if words {
-            let mut statement =
-                reader.db.prepare_cached("SELECT run, group_concat(key || ' ' || value, ' ') FROM tags GROUP BY run")?;
+            let mut statement = reader
+                .db
+                .prepare_cached("SELECT run, group_concat(key || ' ' || value, ' ') FROM tags GROUP BY run")?;
             let rows = statement.query_map([], |row| Ok((RunId(row.get(0)?), row.get::<_, String>(1)?)))?;
-            values.tags = rows.map(|row| row.map(|(run, text)| (run, text.to_lowercase()))).collect::<Result<_, _>>()?;
+            values.tags =
+                rows.map(|row| row.map(|(run, text)| (run, text.to_lowercase()))).collect::<Result<_, _>>()?;
         }
         Ok(values)
     }

@@ -279,8 +279,7 @@ impl Reader<'_> {
     pub fn points(&self, run: RunId, key: &str) -> Result<Vec<Point>> {
         let mut all = Vec::new();
         for segment in self.segments(run, key)? {
-            let mut statement =
-                self.db.prepare_cached("SELECT rowid FROM chunks WHERE series = ?1 ORDER BY number")?;
+            let mut statement = self.db.prepare_cached("SELECT rowid FROM chunks WHERE series = ?1 ORDER BY number")?;
             let ids: Vec<i64> = statement.query_map([segment.series], |row| row.get(0))?.collect::<Result<_, _>>()?;
             for id in ids {
                 all.extend(self.chunk_points(id)?.into_iter().filter(|point| point.step <= segment.current_until));
@@ -293,7 +292,8 @@ impl Reader<'_> {
         let mut statement = self
             .db
             .prepare_cached("SELECT id, segment, count FROM series WHERE run = ?1 AND key = ?2 ORDER BY segment")?;
-        let rows = statement.query_map(params![run.0, key], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?)))?;
+        let rows =
+            statement.query_map(params![run.0, key], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?)))?;
         let found: Vec<(i64, i64, i64)> = rows.collect::<rusqlite::Result<_>>()?;
         let mut segments = Vec::new();
         for (series, segment, count) in found {

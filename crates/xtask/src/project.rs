@@ -1,0 +1,50 @@
+//! Where the project is and how its commands are run.
+
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The checkout.
+pub(crate) struct Project {
+    /// Its top folder.
+    pub(crate) root: PathBuf,
+    /// Where cargo builds.
+    pub(crate) target: PathBuf,
+    /// What `cargo metadata` says.
+    pub(crate) metadata: serde_json::Value,
+}
+
+impl Project {
+    pub(crate) fn find() -> Result<Project> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the project's folder")?.to_owned();
+        let output = Command::new("cargo")
+            .args(["metadata", "--format-version", "1", "--no-deps"])
+            .current_dir(&root)
+            .output()?;
+        let metadata: serde_json::Value =
+            serde_json::from_slice(&output.stdout).context("cargo metadata cannot be read")?;
+        let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?.into();
+        Ok(Project { root, target, metadata })
+    }
+
+    /// A program that was built for daily work.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+    }
+
+    /// Runs cargo and says what failed.
+    pub(crate) fn cargo(&self, arguments: &[&str]) -> Result<()> {
+        self.run(Command::new("cargo").args(arguments))
+    }
+
+    /// Runs a command in the project's folder and says what failed.
+    pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
+        let shown = format!("{command:?}").replace('"', "");
+        eprintln!("\u{1b}[2m$ {shown}\u{1b}[0m");
+        let status = command.current_dir(&self.root).status().with_context(|| format!("{shown} does not start"))?;
+        if !status.success() {
+            bail!("{shown} failed ({status})");
+        }
+        Ok(())
+    }
+}

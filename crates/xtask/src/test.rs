@@ -1,0 +1,43 @@
+//! Everything that must hold before a change lands.
+
+use crate::project::Project;
+use crate::{interface, lint, system};
+use anyhow::Result;
+use std::process::Command;
+use std::time::Instant;
+
+pub(crate) fn test(project: &Project, quick: bool) -> Result<()> {
+    let begun = Instant::now();
+    system::ensure_wasm_target()?;
+    if quick {
+        system::ensure_build_packages()?
+    } else {
+        system::ensure_test_packages()?
+    }
+    project.cargo(&["fmt", "--all", "--check"])?;
+    lint::lint(project)?;
+    interface::build(project)?;
+    project.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    project.cargo(&[
+        "clippy",
+        "-p",
+        "assay-ui",
+        "--lib",
+        "--target",
+        "wasm32-unknown-unknown",
+        "--profile",
+        "web",
+        "--",
+        "-D",
+        "warnings",
+    ])?;
+    project.cargo(&["build", "-p", "assay-cli", "-p", "assay-desktop"])?;
+    let mut tests = Command::new("cargo");
+    tests.args(["test", "--workspace", "--no-fail-fast"]).env("ASSAY_PROGRAMS", project.target.join("debug"));
+    if quick {
+        tests.args(["--", "--skip", "in_the_browser", "--skip", "in_the_window"]);
+    }
+    project.run(&mut tests)?;
+    eprintln!("everything holds ({:.0} s)", begun.elapsed().as_secs_f64());
+    Ok(())
+}

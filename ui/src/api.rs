@@ -1,0 +1,278 @@
+//! Remote values: asked for while they are shown, kept until an event says that they changed.
+
+use crate::transport::{Method, Reply, Request, Transport};
+use assay_domain::EventSeq;
+use assay_domain::entity::Event;
+use assay_protocol::{About, ErrorBody, ErrorCode, EventPage, EventsQuery, path};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A remote value in one of its four states: waiting (nothing yet), ready, stale (old, a new one is on its way), failed.
+pub(crate) struct Remote<T> {
+    /// The latest value.
+    pub(crate) value: Option<Arc<T>>,
+    /// Why the latest try failed.
+    pub(crate) error: Option<ErrorBody>,
+}
+
+struct Entry {
+    value: Option<Arc<dyn Any + Send + Sync>>,
+    error: Option<ErrorBody>,
+    in_flight: bool,
+    stale: bool,
+    last_used: u64,
+}
+
+/// What happens after an action.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Then {
+    /// Nothing but the event that it caused.
+    Nothing,
+    /// A short message.
+    Say(String),
+    /// The run in the reply is opened.
+    OpenRun,
+    /// The label of this sample was asked to be set.
+    Labelled(assay_domain::SampleId),
+    /// The sample of the edit in the reply is shown.
+    ShowEdited,
+    /// The prediction in the reply is shown.
+    ShowPrediction,
+}
+
+struct State {
+    entries: HashMap<String, Entry>,
+    answers: Vec<(Then, Result<Vec<u8>, ErrorBody>)>,
+    frame: u64,
+    following: Following,
+    in_flight: usize,
+}
+
+enum Following {
+    No,
+    From(EventSeq),
+    Waiting,
+    Lost,
+}
+
+/// The way to the server. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Api {
+    transport: Arc<dyn Transport>,
+    ctx: egui::Context,
+    state: Arc<Mutex<State>>,
+}
+
+impl Api {
+    pub(crate) fn new(transport: Arc<dyn Transport>, ctx: &egui::Context) -> Api {
+        let state =
+            State { entries: HashMap::new(), answers: Vec::new(), frame: 0, following: Following::No, in_flight: 0 };
+        Api { transport, ctx: ctx.clone(), state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The value at a path; asked for when it is not there or stale.
+    pub(crate) fn get<T: DeserializeOwned + Send + Sync + 'static>(&self, path: &str) -> Remote<T> {
+        let mut state = self.state();
+        let frame = state.frame;
+        let entry = state.entries.entry(path.to_owned()).or_insert(Entry {
+            value: None,
+            error: None,
+            in_flight: false,
+            stale: true,
+            last_used: frame,
+        });
+        entry.last_used = frame;
+        let remote =
+            Remote { value: entry.value.clone().and_then(|value| value.downcast().ok()), error: entry.error.clone() };
+        if entry.stale && !entry.in_flight {
+            entry.in_flight = true;
+            entry.stale = false;
+            drop(state);
+            let api = self.clone();
+            let key = path.to_owned();
+            self.send(Method::Get, path, Vec::new(), move |reply| {
+                let parsed = reply.and_then(|bytes| {
+                    serde_json::from_slice::<T>(&bytes)
+                        .map_err(|why| ErrorBody::new(ErrorCode::Internal, format!("the answer cannot be read: {why}")))
+                });
+                let mut state = api.state();
+                if let Some(entry) = state.entries.get_mut(&key) {
+                    entry.in_flight = false;
+                    match parsed {
+                        Ok(value) => {
+                            entry.value = Some(Arc::new(value));
+                            entry.error = None;
+                        }
+                        Err(error) => entry.error = Some(error),
+                    }
+                }
+            });
+        }
+        remote
+    }
+
+    /// Asks again for what failed.
+    pub(crate) fn retry(&self, path: &str) {
+        if let Some(entry) = self.state().entries.get_mut(path) {
+            entry.stale = true;
+            entry.error = None;
+        }
+        self.ctx.request_repaint();
+    }
+
+    /// Does something; `then` says what becomes of the answer.
+    pub(crate) fn act(&self, method: Method, path: &str, body: &impl Serialize, then: Then) {
+        self.act_with_bytes(method, path, serde_json::to_vec(body).unwrap_or_default(), then);
+    }
+
+    /// As [`Api::act`], with a body that is no JSON.
+    pub(crate) fn act_with_bytes(&self, method: Method, path: &str, body: Vec<u8>, then: Then) {
+        let api = self.clone();
+        self.send(method, path, body, move |reply| api.state().answers.push((then, reply)));
+    }
+
+    /// Reads bytes once.
+    pub(crate) fn bytes(&self, path: &str, done: impl FnOnce(Result<Vec<u8>, ErrorBody>) + Send + 'static) {
+        self.send(Method::Get, path, Vec::new(), done);
+    }
+
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        done: impl FnOnce(Result<Vec<u8>, ErrorBody>) + Send + 'static,
+    ) {
+        let ctx = self.ctx.clone();
+        let state = self.state.clone();
+        self.state().in_flight += 1;
+        let request = Request { method, path: path.to_owned(), body };
+        self.transport.send(
+            request,
+            Box::new(move |reply| {
+                state.lock().unwrap_or_else(PoisonError::into_inner).in_flight -= 1;
+                done(read(reply));
+                ctx.request_repaint();
+            }),
+        );
+    }
+
+    /// Begins a frame: follows the events, forgets what was not shown for long, and returns what was answered.
+    pub(crate) fn begin_frame(&self) -> Vec<(Then, Result<Vec<u8>, ErrorBody>)> {
+        let mut state = self.state();
+        state.frame += 1;
+        let frame = state.frame;
+        if frame % 600 == 0 {
+            state.entries.retain(|_, entry| entry.in_flight || frame - entry.last_used < 3_000);
+        }
+        let answers = std::mem::take(&mut state.answers);
+        match state.following {
+            Following::No => {
+                state.following = Following::Waiting;
+                drop(state);
+                let api = self.clone();
+                self.send(Method::Get, path::ABOUT, Vec::new(), move |reply| {
+                    let about = reply.ok().and_then(|bytes| serde_json::from_slice::<About>(&bytes).ok());
+                    let mut state = api.state();
+                    state.following = about.map_or(Following::Lost, |about| Following::From(about.last_event));
+                    // What was read before the server was lost may be old.
+                    state.entries.values_mut().for_each(|entry| entry.stale = true);
+                });
+            }
+            Following::From(after) => {
+                state.following = Following::Waiting;
+                drop(state);
+                let api = self.clone();
+                let query = EventsQuery { after: after.0, wait_secs: 25.0 };
+                self.send(Method::Get, &format!("{}{}", path::EVENTS, query.to_query()), Vec::new(), move |reply| {
+                    let page = reply.ok().and_then(|bytes| serde_json::from_slice::<EventPage>(&bytes).ok());
+                    let mut state = api.state();
+                    match page {
+                        Some(page) => {
+                            state.following = Following::From(page.last);
+                            for event in &page.events {
+                                invalidate(&mut state.entries, &event.event);
+                            }
+                        }
+                        None => state.following = Following::Lost,
+                    }
+                });
+            }
+            Following::Waiting => {}
+            Following::Lost => {
+                // Tries again now and then; a new server may have forgotten nothing, the events are kept.
+                if frame % 30 == 0 {
+                    state.following = Following::No;
+                }
+                self.ctx.request_repaint_after(std::time::Duration::from_millis(100));
+            }
+        }
+        answers
+    }
+
+    /// Whether the server does not answer.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self.state().following, Following::Lost)
+    }
+
+    /// Whether anything but the wait for events is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.state().in_flight > 1
+    }
+}
+
+fn read(reply: Result<Reply, String>) -> Result<Vec<u8>, ErrorBody> {
+    match reply {
+        Ok(reply) if (200..300).contains(&reply.status) => Ok(reply.bytes),
+        Ok(reply) => Err(serde_json::from_slice(&reply.bytes)
+            .unwrap_or_else(|_| ErrorBody::new(ErrorCode::Internal, format!("the server answered {}", reply.status)))),
+        Err(why) => Err(ErrorBody::new(ErrorCode::Unreachable, format!("the server does not answer: {why}"))),
+    }
+}
+
+/// Marks what an event changed.
+fn invalidate(entries: &mut HashMap<String, Entry>, event: &Event) {
+    let own = |place: &str, path: &str| {
+        path == place || path.strip_prefix(place).is_some_and(|rest| rest.starts_with(['/', '?']))
+    };
+    let changed = |path: &str| match event {
+        Event::ExperimentChanged { .. } => own(path::EXPERIMENTS, path),
+        Event::RunChanged { run } => {
+            own(&path::run(*run, ""), path)
+                || path == path::RUNS
+                || path.starts_with("/api/v1/runs?")
+                || own(path::MODELS, path)
+                || own(path::COMPARE, path)
+        }
+        Event::MetricsLogged { run } => {
+            own(&path::run(*run, ""), path)
+                || path == path::RUNS
+                || path.starts_with("/api/v1/runs?")
+                || own(path::SERIES, path)
+        }
+        Event::LogWritten { run } => own(&path::run(*run, ""), path),
+        Event::ArtifactsChanged { run } => own(&path::run(*run, ""), path) || own(path::MODELS, path),
+        Event::DatasetChanged { dataset } => own(&path::dataset(*dataset, ""), path) || path == path::DATASETS,
+        Event::LabelChanged { dataset, sample } => {
+            own(&path::dataset(*dataset, ""), path) || path == path::DATASETS || own(&path::sample(*sample, ""), path)
+        }
+        Event::SnapshotMade { dataset } => own(&path::dataset(*dataset, "/snapshots"), path),
+        Event::EvaluationMade { run, .. } => {
+            own(&path::run(*run, ""), path) || path == path::EVALUATIONS || own(path::MODELS, path)
+        }
+        Event::JobChanged { .. } => own(path::JOBS, path),
+        Event::SourceChanged { dataset } => own(&path::dataset(*dataset, "/problems"), path),
+    };
+    for (path, entry) in entries {
+        if changed(path) {
+            entry.stale = true;
+        }
+    }
+}

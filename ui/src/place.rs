@@ -1,0 +1,79 @@
+//! The five places.
+
+mod compare;
+mod data;
+mod label;
+mod models;
+mod new_run;
+mod review;
+mod run;
+mod runs;
+
+use crate::api::{Api, Then};
+use crate::command::Command;
+use crate::images::Images;
+use crate::route::Route;
+use crate::tokens::Tokens;
+use assay_protocol::ErrorBody;
+use egui::Ui;
+
+/// What a place may read and ask for.
+pub(crate) struct Cx<'a> {
+    pub(crate) api: &'a Api,
+    pub(crate) images: &'a mut Images,
+    pub(crate) route: &'a mut Route,
+    pub(crate) person: &'a mut String,
+    pub(crate) commands: &'a [Command],
+    pub(crate) tokens: Tokens,
+}
+
+impl Cx<'_> {
+    pub(crate) fn asked_for(&self, command: Command) -> bool {
+        self.commands.contains(&command)
+    }
+}
+
+/// What each place remembers.
+#[derive(Default)]
+pub(crate) struct Places {
+    runs: runs::Runs,
+    run: run::RunPage,
+    compare: compare::Compare,
+    pub(crate) new_run: new_run::NewRun,
+    pub(crate) data: data::Data,
+    pub(crate) label: label::Label,
+    review: review::Review,
+    pub(crate) models: models::Models,
+}
+
+impl Places {
+    pub(crate) fn places_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>) {
+        match cx.route.clone() {
+            Route::Runs => self.runs.runs_ui(ui, cx, &mut self.new_run),
+            Route::Run(run) => self.run.run_ui(ui, cx, run, &mut self.new_run),
+            Route::Compare(runs) => self.compare.compare_ui(ui, cx, &runs),
+            Route::Data(dataset) => self.data.data_ui(ui, cx, dataset),
+            Route::Label(dataset) => self.label.label_ui(ui, cx, dataset),
+            Route::Review(evaluation) => self.review.review_ui(ui, cx, evaluation),
+            Route::Models => self.models.models_ui(ui, cx),
+        }
+        self.new_run.form_ui(ui.ctx(), cx);
+    }
+
+    pub(crate) fn failed(&mut self, then: &Then, error: &ErrorBody) {
+        if let Then::Labelled(sample) = then {
+            self.label.not_saved(*sample);
+        }
+        if *then == Then::OpenRun {
+            self.new_run.refused(error);
+        }
+    }
+
+    /// A file or folder was dropped on the window.
+    pub(crate) fn dropped(&mut self, route: &Route, file: egui::DroppedFileHandle, ctx: &egui::Context) {
+        match route {
+            Route::Models => self.models.dropped(file, ctx),
+            _ => self.data.offer(&file.path().display().to_string()),
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! Datasets: importing, and a virtual grid of thumbnails.
+
+use super::Cx;
+use crate::api::Then;
+use crate::command::Command;
+use crate::route::Route;
+use crate::tokens::{GRID, strong};
+use crate::transport::Method;
+use crate::widgets::{badge_ui, card_ui, empty_ui, image_ui, primary_button, remote_ui, tile_ui};
+use assay_domain::entity::{Dataset, Problem, Sample};
+use assay_domain::{ClassId, DatasetId, Split};
+use assay_protocol::{ImportRequest, SamplePage, SamplesQuery, path};
+use egui::{Align, ComboBox, Layout, Rect, RichText, ScrollArea, Sense, TextEdit, Ui, pos2, vec2};
+
+/// Samples of a page of the grid.
+const PAGE: usize = 120;
+/// Sizes of a tile, in points.
+const TILES: [f32; 3] = [84.0, 124.0, 188.0];
+
+#[derive(Default)]
+pub(crate) struct Data {
+    import: Option<Import>,
+    class: Option<Option<ClassId>>,
+    split: Option<Split>,
+    tile: usize,
+    opened: Option<usize>,
+    problems: bool,
+}
+
+#[derive(Default)]
+struct Import {
+    source: String,
+    name: String,
+}
+
+impl Data {
+    /// Opens the import form with this path.
+    pub(crate) fn offer(&mut self, source: &str) {
+        self.import = Some(Import { source: source.to_owned(), ..Import::default() });
+    }
+
+    pub(crate) fn data_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, dataset: Option<DatasetId>) {
+        self.import_ui(ui.ctx(), cx);
+        let remote = cx.api.get::<Vec<Dataset>>(path::DATASETS);
+        let api = cx.api.clone();
+        remote_ui(ui, &api, path::DATASETS, remote, |ui, datasets| {
+            if datasets.is_empty() {
+                let text = "Import a folder with one sub-folder per class, a zip or tar of one, or a CSV of path,label. Your files stay where they are.";
+                if empty_ui(ui, "No images yet", text, Some("Import images…")) {
+                    self.offer("");
+                }
+                return;
+            }
+            let shown = datasets.iter().find(|found| Some(found.id) == dataset);
+            match shown.or_else(|| (datasets.len() == 1).then(|| &datasets[0])) {
+                Some(dataset) => self.dataset_ui(ui, cx, dataset, datasets.len() > 1),
+                None => self.list_ui(ui, cx, datasets),
+            }
+        });
+    }
+
+    fn list_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, datasets: &[Dataset]) {
+        ui.horizontal(|ui| {
+            ui.heading("Data");
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                if primary_button(ui, "Import images…").clicked() {
+                    self.offer("");
+                }
+            });
+        });
+        ui.add_space(2.0 * GRID);
+        for dataset in datasets {
+            card_ui(ui, |ui| {
+                ui.set_width(ui.available_width());
+                if ui.link(RichText::new(&dataset.name).font(strong(15.0))).clicked() {
+                    *cx.route = Route::Data(Some(dataset.id));
+                }
+                ui.label(format!(
+                    "{} images, {} labelled, {} classes",
+                    dataset.samples,
+                    dataset.labeled,
+                    dataset.classes.len()
+                ));
+                ui.label(RichText::new(&dataset.source).color(cx.tokens.weak));
+            });
+        }
+    }
+
+    fn dataset_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, dataset: &Dataset, others: bool) {
+        if cx.asked_for(Command::Back) && self.opened.take().is_none() && others {
+            *cx.route = Route::Data(None);
+        }
+        ui.horizontal(|ui| {
+            if others && ui.button("←").on_hover_text("Back to all datasets").clicked() {
+                *cx.route = Route::Data(None);
+            }
+            ui.heading(&dataset.name);
+            ui.label(
+                RichText::new(format!("{} images, {} labelled", dataset.samples, dataset.labeled))
+                    .color(cx.tokens.weak),
+            );
+            if dataset.problems > 0
+                && ui
+                    .button(RichText::new(format!("{} left out", dataset.problems)).color(cx.tokens.warning))
+                    .on_hover_text("Show which files were left out and why")
+                    .clicked()
+            {
+                self.problems = !self.problems;
+            }
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                if ui.button("Import images…").clicked() {
+                    self.offer("");
+                }
+                if ui.button("Look again").on_hover_text("Find new, changed and moved files of this dataset").clicked()
+                {
+                    let request = ImportRequest {
+                        source: dataset.source.clone(),
+                        name: Some(dataset.name.clone()),
+                        ..ImportRequest::default()
+                    };
+                    cx.api.act(
+                        Method::Post,
+                        path::DATASETS,
+                        &request,
+                        Then::Say("Looking for new and changed files".into()),
+                    );
+                }
+                if ui.button("Label").clicked() {
+                    *cx.route = Route::Label(Some(dataset.id));
+                }
+            });
+        });
+        ui.label(RichText::new(&dataset.source).color(cx.tokens.weak));
+        ui.add_space(GRID);
+        if self.problems {
+            problems_ui(ui, cx, dataset.id);
+        }
+        self.filters_ui(ui, cx, dataset);
+        ui.add_space(GRID);
+        self.grid_ui(ui, cx, dataset);
+    }
+
+    fn filters_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, dataset: &Dataset) {
+        let count = |class: Option<Option<ClassId>>, split: Option<Split>| -> u64 {
+            let counts = dataset.counts.iter().filter(|count| class.is_none_or(|class| class == count.class));
+            counts.filter(|count| split.is_none_or(|split| split == count.split)).map(|count| count.samples).sum()
+        };
+        ui.horizontal_wrapped(|ui| {
+            let mut chip = |ui: &mut Ui, class: Option<Option<ClassId>>, name: &str| {
+                let text = format!("{name}  {}", count(class, self.split));
+                if ui.selectable_label(self.class == class, text).clicked() {
+                    (self.class, self.opened) = (class, None);
+                }
+            };
+            chip(ui, None, "All");
+            for (index, name) in dataset.classes.iter().enumerate() {
+                chip(ui, Some(Some(ClassId(index as i64))), name);
+            }
+            if dataset.samples > dataset.labeled {
+                chip(ui, Some(None), "Unlabelled");
+            }
+        });
+        ui.horizontal(|ui| {
+            for (split, name) in [
+                (None, "All splits"),
+                (Some(Split::Train), "Train"),
+                (Some(Split::Val), "Val"),
+                (Some(Split::Test), "Test"),
+            ] {
+                let text = format!("{name}  {}", count(self.class, split));
+                if ui.selectable_label(self.split == split, text).clicked() {
+                    (self.split, self.opened) = (split, None);
+                }
+            }
+            ui.separator();
+            for (index, name) in ["Small", "Medium", "Large"].into_iter().enumerate() {
+                if ui.selectable_label(self.tile == index, name).on_hover_text("Size of the thumbnails").clicked() {
+                    self.tile = index;
+                }
+            }
+            ui.label(RichText::new(format!("{} shown", count(self.class, self.split))).color(cx.tokens.weak));
+        });
+    }
+
+    fn page(&self, cx: &Cx<'_>, dataset: DatasetId, index: usize) -> (String, crate::api::Remote<SamplePage>) {
+        let class = self.class.map(|class| class.map_or("none".into(), |class| class.to_string()));
+        let query = SamplesQuery { class, split: self.split, offset: index / PAGE * PAGE, limit: Some(PAGE) };
+        let address = path::dataset(dataset, &format!("/samples{}", query.to_query()));
+        let remote = cx.api.get::<SamplePage>(&address);
+        (address, remote)
+    }
+
+    fn sample(&self, cx: &Cx<'_>, dataset: DatasetId, index: usize) -> Option<Sample> {
+        self.page(cx, dataset, index).1.value?.samples.get(index % PAGE).cloned()
+    }
+
+    fn grid_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, dataset: &Dataset) {
+        let (address, first) = self.page(cx, dataset.id, 0);
+        let api = cx.api.clone();
+        let mut total = 0;
+        remote_ui(ui, &api, &address, first, |_, page| total = page.total as usize);
+        if total == 0 {
+            ui.label(RichText::new("No image matches.").color(cx.tokens.weak));
+            return;
+        }
+        if let Some(index) = self.opened {
+            return self.large_ui(ui, cx, dataset, index.min(total - 1), total);
+        }
+        let least = TILES[self.tile];
+        let width = ui.available_width() - 8.0;
+        let across = ((width + 6.0) / (least + 6.0)).floor().max(1.0) as usize;
+        let tile = ((width + 6.0) / across as f32 - 6.0).floor();
+        let rows = total.div_ceil(across);
+        ui.spacing_mut().item_spacing.y = 6.0;
+        ScrollArea::vertical().id_salt("grid").auto_shrink(false).show_rows(ui, tile, rows, |ui, visible| {
+            for row in visible {
+                let (line, _) = ui.allocate_exact_size(vec2(ui.available_width(), tile), Sense::hover());
+                for column in 0..across {
+                    let index = row * across + column;
+                    if index >= total {
+                        break;
+                    }
+                    let rect = Rect::from_min_size(
+                        pos2(line.left() + column as f32 * (tile + 6.0), line.top()),
+                        vec2(tile, tile),
+                    );
+                    let Some(sample) = self.sample(cx, dataset.id, index) else {
+                        ui.painter().rect_filled(rect, 6.0, cx.tokens.panel);
+                        continue;
+                    };
+                    let class = class_name(dataset, sample.class);
+                    let address = thumbnail(&sample, tile);
+                    if tile_ui(ui, cx.images, &address, rect, &format!("{}: {class}", sample.path), class, false)
+                        .clicked()
+                    {
+                        self.opened = Some(index);
+                    }
+                }
+            }
+        });
+    }
+
+    fn large_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, dataset: &Dataset, index: usize, total: usize) {
+        let mut index = index;
+        if cx.asked_for(Command::Next) {
+            index = (index + 1).min(total - 1);
+        }
+        if cx.asked_for(Command::Previous) {
+            index = index.saturating_sub(1);
+        }
+        self.opened = Some(index);
+        let sample = self.sample(cx, dataset.id, index);
+        ui.horizontal(|ui| {
+            if ui.button("Back to the grid").clicked() {
+                self.opened = None;
+            }
+            ui.label(format!("{} of {total}", index + 1));
+            if let Some(sample) = &sample {
+                badge_ui(ui, class_name(dataset, sample.class), cx.tokens.accent);
+                badge_ui(ui, sample.split.as_str(), cx.tokens.weak);
+                let facts = format!("{}   {} × {}   {}", sample.path, sample.width, sample.height, &sample.hash[..12]);
+                ui.label(RichText::new(facts).color(cx.tokens.weak));
+            }
+        });
+        let (rect, _) = ui.allocate_exact_size(ui.available_size(), Sense::hover());
+        if let Some(sample) = sample {
+            image_ui(ui, cx.images, &path::sample(sample.id, "/image"), rect.shrink(8.0));
+        }
+        // The neighbours are fetched ahead.
+        for near in [index + 1, index.saturating_sub(1)] {
+            if let Some(sample) = (near < total).then(|| self.sample(cx, dataset.id, near)).flatten() {
+                cx.images.get(&path::sample(sample.id, "/image"));
+            }
+        }
+    }
+
+    fn import_ui(&mut self, ctx: &egui::Context, cx: &Cx<'_>) {
+        let Some(import) = &mut self.import else { return };
+        let mut close = false;
+        let modal = egui::Modal::new(egui::Id::unique("import")).show(ctx, |ui| {
+            ui.set_width(520.0);
+            ui.heading("Import images");
+            ui.add_space(GRID);
+            let text = "A folder with one sub-folder per class, a .zip or .tar of one, or a .csv of path,label, on the machine that runs Assay. Files stay where they are.";
+            ui.add(egui::Label::new(RichText::new(text).color(cx.tokens.weak)).wrap());
+            ui.add_space(2.0 * GRID);
+            egui::Grid::new("import").num_columns(2).spacing([16.0, 8.0]).show(ui, |ui| {
+                ui.label("Path");
+                ui.add(TextEdit::singleline(&mut import.source).hint_text("/path/to/images").desired_width(400.0)).accessible_name("Path");
+                ui.end_row();
+                ui.label("Name");
+                ui.add(TextEdit::singleline(&mut import.name).hint_text("taken from the path").desired_width(240.0)).accessible_name("Dataset name");
+                ui.end_row();
+            });
+            ui.add_space(2.0 * GRID);
+            ui.horizontal(|ui| {
+                if primary_button(ui, "Import").clicked() {
+                    let name = Some(import.name.clone()).filter(|name| !name.trim().is_empty());
+                    let request = ImportRequest { source: import.source.clone(), name, ..ImportRequest::default() };
+                    cx.api.act(Method::Post, path::DATASETS, &request, Then::Say("Importing; the progress is shown above".into()));
+                    close = true;
+                }
+                close |= ui.button("Cancel").clicked();
+            });
+        });
+        if close || modal.should_close() {
+            self.import = None;
+        }
+    }
+}
+
+/// The name of a class.
+pub(super) fn class_name(dataset: &Dataset, class: Option<ClassId>) -> &str {
+    class.and_then(|class| dataset.classes.get(class.0 as usize)).map_or("–", String::as_str)
+}
+
+/// The address of a thumbnail for a tile.
+pub(super) fn thumbnail(sample: &Sample, tile: f32) -> String {
+    let side = if tile > 132.0 { 256 } else { 128 };
+    path::sample(sample.id, &format!("/thumbnail?side={side}&h={}", &sample.hash[..8]))
+}
+
+fn problems_ui(ui: &mut Ui, cx: &Cx<'_>, dataset: DatasetId) {
+    let address = path::dataset(dataset, "/problems");
+    let remote = cx.api.get::<Vec<Problem>>(&address);
+    card_ui(ui, |ui| {
+        ui.set_width(ui.available_width());
+        ui.label(RichText::new("Left out").font(strong(13.0)));
+        remote_ui(ui, cx.api, &address, remote, |ui, problems| {
+            ScrollArea::vertical().id_salt("problems").max_height(160.0).show_rows(
+                ui,
+                18.0,
+                problems.len(),
+                |ui, rows| {
+                    for problem in &problems[rows] {
+                        ui.horizontal(|ui| {
+                            ui.label(RichText::new(&problem.path).monospace());
+                            ui.label(RichText::new(&problem.reason).color(cx.tokens.weak));
+                        });
+                    }
+                },
+            );
+        });
+    });
+    ui.add_space(GRID);
+}
+
+/// A drop-down of datasets; returns the chosen one.
+pub(super) fn dataset_choice_ui(ui: &mut Ui, datasets: &[Dataset], shown: &Dataset) -> Option<DatasetId> {
+    let mut chosen = shown.id;
+    let list = ComboBox::from_id_salt("dataset choice").selected_text(&shown.name).show_ui(ui, |ui| {
+        for dataset in datasets {
+            ui.selectable_value(&mut chosen, dataset.id, &dataset.name);
+        }
+    });
+    list.response.accessible_name("Dataset");
+    (chosen != shown.id).then_some(chosen)
+}

@@ -1,0 +1,293 @@
+//! Labeling: one image, one key, the next image. A label is shown as set once it is durable.
+
+use super::Cx;
+use super::data::{class_name, dataset_choice_ui, thumbnail};
+use crate::api::Then;
+use crate::command::Command;
+use crate::route::Route;
+use crate::tokens::{GRID, strong};
+use crate::transport::Method;
+use crate::widgets::{badge_ui, empty_ui, image_ui, remote_ui, tile_ui};
+use assay_domain::entity::{Dataset, Sample};
+use assay_domain::{ClassId, DatasetId, SampleId};
+use assay_protocol::{AddClasses, LabelRequest, PersonRequest, SampleDetail, SamplePage, SamplesQuery, path};
+use egui::{Key, Modifiers, Rect, RichText, ScrollArea, Sense, TextEdit, Ui, pos2, vec2};
+
+/// Samples that are fetched for one sitting.
+const QUEUE: usize = 5_000;
+/// Digits as keys, in the order of the classes.
+const DIGITS: [Key; 10] =
+    [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5, Key::Num6, Key::Num7, Key::Num8, Key::Num9, Key::Num0];
+
+#[derive(Default)]
+pub(crate) struct Label {
+    dataset: Option<DatasetId>,
+    only_unlabelled: bool,
+    /// The samples of this sitting; what is labelled does not vanish from under one's hands.
+    queue: Vec<Sample>,
+    asked: Option<String>,
+    at: usize,
+    saving: Vec<SampleId>,
+    new_class: String,
+}
+
+impl Label {
+    pub(crate) fn saved(&mut self, sample: SampleId) {
+        self.saving.retain(|waiting| *waiting != sample);
+    }
+
+    /// A label was refused: its image is shown again.
+    pub(crate) fn not_saved(&mut self, sample: SampleId) {
+        self.saved(sample);
+        self.show(sample);
+    }
+
+    pub(crate) fn show(&mut self, sample: SampleId) {
+        if let Some(at) = self.queue.iter().position(|found| found.id == sample) {
+            self.at = at;
+        }
+    }
+
+    pub(crate) fn label_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, dataset: Option<DatasetId>) {
+        let remote = cx.api.get::<Vec<Dataset>>(path::DATASETS);
+        let api = cx.api.clone();
+        remote_ui(ui, &api, path::DATASETS, remote, |ui, datasets| {
+            let Some(shown) = datasets.iter().find(|found| Some(found.id) == dataset).or(datasets.first()) else {
+                if empty_ui(
+                    ui,
+                    "Nothing to label yet",
+                    "Import images first; they need no labels for this.",
+                    Some("Go to data"),
+                ) {
+                    *cx.route = Route::Data(None);
+                }
+                return;
+            };
+            if self.dataset != Some(shown.id) {
+                *self = Label {
+                    dataset: Some(shown.id),
+                    only_unlabelled: shown.labeled < shown.samples,
+                    ..Label::default()
+                };
+            }
+            self.head_ui(ui, cx, datasets, shown);
+            self.fill(cx, shown.id);
+            if self.queue.is_empty() {
+                let (title, text) = match self.asked {
+                    Some(_) => ("Loading…", ""),
+                    None if self.only_unlabelled => {
+                        ("Everything is labelled", "Switch to all images to look through them again.")
+                    }
+                    None => ("No images", "The dataset has no images."),
+                };
+                empty_ui(ui, title, text, None);
+                return;
+            }
+            self.keys(ui, cx, shown);
+            self.image_and_classes_ui(ui, cx, shown);
+        });
+    }
+
+    fn head_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, datasets: &[Dataset], shown: &Dataset) {
+        ui.horizontal(|ui| {
+            ui.heading("Label");
+            if let Some(chosen) = dataset_choice_ui(ui, datasets, shown) {
+                *cx.route = Route::Label(Some(chosen));
+            }
+            for (only, name) in [(true, "Unlabelled"), (false, "All images")] {
+                if ui.selectable_label(self.only_unlabelled == only, name).clicked() {
+                    *self = Label { dataset: self.dataset, only_unlabelled: only, ..Label::default() };
+                }
+            }
+            let share = if shown.samples == 0 { 0.0 } else { shown.labeled as f32 / shown.samples as f32 };
+            let (rect, _) = ui.allocate_exact_size(vec2(120.0, 6.0), Sense::hover());
+            ui.painter().rect_filled(rect, 3.0, cx.tokens.raised);
+            ui.painter().rect_filled(Rect::from_min_size(rect.min, vec2(120.0 * share, 6.0)), 3.0, cx.tokens.good);
+            ui.label(RichText::new(format!("{} of {} labelled", shown.labeled, shown.samples)).color(cx.tokens.weak));
+            if !self.saving.is_empty() {
+                badge_ui(ui, &format!("saving {}", self.saving.len()), cx.tokens.warning);
+            }
+            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                ui.add(TextEdit::singleline(cx.person).desired_width(90.0)).accessible_name("Your name");
+                ui.label(RichText::new("as").color(cx.tokens.weak));
+                if ui.button("Redo").on_hover_text(Command::Redo.key_text(ui.ctx())).clicked() {
+                    self.revert(cx, "/redo");
+                }
+                if ui.button("Undo").on_hover_text(Command::Undo.key_text(ui.ctx())).clicked() {
+                    self.revert(cx, "/undo");
+                }
+            });
+        });
+        ui.add_space(2.0 * GRID);
+    }
+
+    /// Fetches the samples of this sitting, once.
+    fn fill(&mut self, cx: &Cx<'_>, dataset: DatasetId) {
+        if !self.queue.is_empty() {
+            return;
+        }
+        let class = self.only_unlabelled.then(|| "none".to_owned());
+        let query = SamplesQuery { class, limit: Some(QUEUE), ..SamplesQuery::default() };
+        let address = path::dataset(dataset, &format!("/samples{}", query.to_query()));
+        let remote = cx.api.get::<SamplePage>(&address);
+        match remote.value {
+            Some(page) => {
+                self.queue = page.samples.clone();
+                self.asked = None;
+            }
+            None => self.asked = Some(address),
+        }
+    }
+
+    fn keys(&mut self, ui: &Ui, cx: &Cx<'_>, dataset: &Dataset) {
+        let last = self.queue.len() - 1;
+        if cx.asked_for(Command::Next) || cx.asked_for(Command::Skip) {
+            self.at = (self.at + 1).min(last);
+        }
+        if cx.asked_for(Command::Previous) {
+            self.at = self.at.saturating_sub(1);
+        }
+        if cx.asked_for(Command::Undo) {
+            self.revert(cx, "/undo");
+        }
+        if cx.asked_for(Command::Redo) {
+            self.revert(cx, "/redo");
+        }
+        if cx.asked_for(Command::ClearLabel) {
+            self.set(cx, None);
+        }
+        if ui.ctx().text_edit_focused() {
+            return;
+        }
+        for class in 0..dataset.classes.len().min(20) {
+            if let Some((modifiers, key)) = key_of(dataset, class)
+                && ui.input_mut(|input| input.consume_key(modifiers, key))
+            {
+                self.set(cx, Some(ClassId(class as i64)));
+            }
+        }
+    }
+
+    /// Asks for the label to be set and goes on to the next image.
+    fn set(&mut self, cx: &Cx<'_>, class: Option<ClassId>) {
+        let Some(sample) = self.queue.get(self.at) else { return };
+        let request = LabelRequest { class, person: cx.person.clone(), proposed_by: None };
+        self.saving.push(sample.id);
+        cx.api.act(Method::Post, &path::sample(sample.id, "/label"), &request, Then::Labelled(sample.id));
+        if class.is_some() {
+            self.at = (self.at + 1).min(self.queue.len() - 1);
+        }
+    }
+
+    fn revert(&self, cx: &Cx<'_>, which: &str) {
+        if let Some(dataset) = self.dataset {
+            let request = PersonRequest { person: cx.person.clone() };
+            cx.api.act(Method::Post, &path::dataset(dataset, which), &request, Then::ShowEdited);
+        }
+    }
+
+    fn image_and_classes_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, dataset: &Dataset) {
+        let sample = self.queue[self.at].clone();
+        let detail = cx.api.get::<SampleDetail>(&path::sample(sample.id, "")).value;
+        let class = detail.as_ref().map_or(sample.class, |detail| detail.sample.class);
+        let side_width = 232.0;
+        let strip_height = 92.0;
+        let whole = ui.available_rect_before_wrap();
+        let stage =
+            Rect::from_min_max(whole.min, pos2(whole.max.x - side_width - 16.0, whole.max.y - strip_height - 12.0));
+        ui.painter().rect_filled(stage, 8.0, cx.tokens.panel);
+        image_ui(ui, cx.images, &path::sample(sample.id, "/image"), stage.shrink(16.0));
+        let caption = format!("{} of {}   {}", self.at + 1, self.queue.len(), sample.path);
+        ui.painter().text(
+            stage.left_top() + vec2(12.0, 8.0),
+            egui::Align2::LEFT_TOP,
+            caption,
+            egui::FontId::proportional(12.0),
+            cx.tokens.weak,
+        );
+        for near in 1..=3 {
+            if let Some(next) = self.queue.get(self.at + near) {
+                cx.images.get(&path::sample(next.id, "/image"));
+            }
+        }
+        let side = Rect::from_min_max(pos2(stage.right() + 16.0, whole.top()), pos2(whole.right(), stage.bottom()));
+        ui.scope_builder(egui::UiBuilder::new().max_rect(side), |ui| self.classes_ui(ui, cx, dataset, class));
+        let strip = Rect::from_min_max(pos2(whole.left(), whole.bottom() - strip_height), whole.max);
+        self.strip_ui(ui, cx, dataset, strip);
+        ui.advance_cursor_after_rect(whole);
+    }
+
+    fn classes_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, dataset: &Dataset, current: Option<ClassId>) {
+        ui.label(RichText::new("Classes").font(strong(13.0)));
+        ui.add_space(GRID);
+        ScrollArea::vertical().id_salt("classes").max_height(ui.available_height() - 70.0).show(ui, |ui| {
+            for (index, name) in dataset.classes.iter().enumerate() {
+                let class = ClassId(index as i64);
+                let count: u64 =
+                    dataset.counts.iter().filter(|count| count.class == Some(class)).map(|count| count.samples).sum();
+                let key = key_of(dataset, index)
+                    .map(|(modifiers, key)| ui.ctx().format_shortcut(&egui::KeyboardShortcut::new(modifiers, key)));
+                let key = RichText::new(format!("{:<2}", key.unwrap_or_default())).monospace().color(cx.tokens.weak);
+                let button = egui::Button::selectable(current == Some(class), (key, RichText::new(name)))
+                    .right_text(RichText::new(count.to_string()).color(cx.tokens.weak))
+                    .min_size(vec2(ui.available_width() - 6.0, 28.0));
+                if ui.add(button).accessible_name(format!("Label as {name}")).clicked() {
+                    self.set(cx, Some(class));
+                }
+            }
+        });
+        ui.add_space(GRID);
+        ui.horizontal(|ui| {
+            let field = ui.add(TextEdit::singleline(&mut self.new_class).hint_text("New class").desired_width(130.0));
+            let entered =
+                field.accessible_name("New class").lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
+            if (ui.button("Add").clicked() || entered) && !self.new_class.trim().is_empty() {
+                let request = AddClasses { names: vec![std::mem::take(&mut self.new_class)] };
+                cx.api.act(Method::Post, &path::dataset(dataset.id, "/classes"), &request, Then::Nothing);
+            }
+        });
+    }
+
+    /// The images around the current one.
+    fn strip_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, dataset: &Dataset, strip: Rect) {
+        let tile = strip.height();
+        let count = ((strip.width() + 6.0) / (tile + 6.0)).floor() as usize;
+        let first = self.at.saturating_sub(count / 2).min(self.queue.len().saturating_sub(count));
+        for (place, index) in (first..(first + count).min(self.queue.len())).enumerate() {
+            let sample = self.queue[index].clone();
+            let detail = cx.api.get::<SampleDetail>(&path::sample(sample.id, "")).value;
+            let class = detail.map_or(sample.class, |detail| detail.sample.class);
+            let rect =
+                Rect::from_min_size(pos2(strip.left() + place as f32 * (tile + 6.0), strip.top()), vec2(tile, tile));
+            let name = format!("Image {}", index + 1);
+            if tile_ui(
+                ui,
+                cx.images,
+                &thumbnail(&sample, tile),
+                rect,
+                &name,
+                class_name(dataset, class),
+                index == self.at,
+            )
+            .clicked()
+            {
+                self.at = index;
+            }
+        }
+    }
+}
+
+/// The key of a class: the digit that is its name where all names are digits, else its place; with Shift from the
+/// eleventh on.
+fn key_of(dataset: &Dataset, class: usize) -> Option<(Modifiers, Key)> {
+    let digit = |name: &str| name.parse::<usize>().ok().filter(|_| name.len() == 1);
+    if dataset.classes.iter().all(|name| digit(name).is_some()) {
+        let digit = digit(dataset.classes.get(class)?)?;
+        return Some((Modifiers::NONE, DIGITS[(digit + 9) % 10]));
+    }
+    match class {
+        0..10 => Some((Modifiers::NONE, DIGITS[class])),
+        10..20 => Some((Modifiers::SHIFT, DIGITS[class - 10])),
+        _ => None,
+    }
+}

@@ -1,0 +1,192 @@
+//! Models: the checkpoints of runs; drop an image on one to get a prediction.
+
+use super::Cx;
+use super::review::bar_ui;
+use crate::api::Then;
+use crate::route::Route;
+use crate::tokens::{GRID, strong};
+use crate::transport::Method;
+use crate::widgets::{badge_ui, bytes, card_ui, empty_ui, remote_ui};
+use assay_domain::entity::CheckpointKind;
+use assay_protocol::{ModelCard, PredictionReply, path};
+use egui::{ColorImage, Rect, RichText, ScrollArea, Sense, TextureHandle, TextureOptions, Ui, pos2, vec2};
+use std::sync::{Arc, Mutex, PoisonError};
+
+type Dropped = Arc<Mutex<Option<Result<Vec<u8>, String>>>>;
+
+#[derive(Default)]
+pub(crate) struct Models {
+    chosen: Option<(assay_domain::RunId, CheckpointKind)>,
+    dropped: Dropped,
+    image: Option<TextureHandle>,
+    prediction: Option<PredictionReply>,
+    error: Option<String>,
+}
+
+impl Models {
+    pub(crate) fn show_prediction(&mut self, reply: PredictionReply) {
+        self.prediction = Some(reply);
+    }
+
+    /// Takes the bytes of an image to predict.
+    pub(crate) fn offer(&mut self, bytes: Vec<u8>) {
+        *self.dropped.lock().unwrap_or_else(PoisonError::into_inner) = Some(Ok(bytes));
+    }
+
+    /// An image was dropped on the window: its bytes are read in the background.
+    pub(crate) fn dropped(&mut self, file: egui::DroppedFileHandle, ctx: &egui::Context) {
+        read_dropped(file, self.dropped.clone(), ctx.clone());
+    }
+
+    pub(crate) fn models_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>) {
+        let remote = cx.api.get::<Vec<ModelCard>>(path::MODELS);
+        let api = cx.api.clone();
+        remote_ui(ui, &api, path::MODELS, remote, |ui, cards| {
+            if cards.is_empty() {
+                if empty_ui(
+                    ui,
+                    "No models yet",
+                    "Each run keeps its best and its last checkpoint; they are listed here.",
+                    Some("Go to runs"),
+                ) {
+                    *cx.route = Route::Runs;
+                }
+                return;
+            }
+            if self
+                .chosen
+                .is_none_or(|(run, kind)| !cards.iter().any(|card| card.run.id == run && card.checkpoint.kind == kind))
+            {
+                self.chosen = cards.first().map(|card| (card.run.id, card.checkpoint.kind));
+            }
+            self.take_dropped(ui, cx);
+            ui.heading("Models");
+            ui.add_space(2.0 * GRID);
+            let whole = ui.available_rect_before_wrap();
+            let split = whole.left() + whole.width() * 0.58;
+            let left = Rect::from_min_max(whole.min, pos2(split - 10.0, whole.bottom()));
+            let right = Rect::from_min_max(pos2(split + 10.0, whole.top()), whole.max);
+            ui.scope_builder(egui::UiBuilder::new().max_rect(left), |ui| self.list_ui(ui, cx, cards));
+            ui.scope_builder(egui::UiBuilder::new().max_rect(right), |ui| self.try_ui(ui, cx));
+        });
+    }
+
+    fn list_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, cards: &[ModelCard]) {
+        ScrollArea::vertical().id_salt("models").auto_shrink(false).show(ui, |ui| {
+            for card in cards {
+                let id = (card.run.id, card.checkpoint.kind);
+                card_ui(ui, |ui| {
+                    ui.set_width(ui.available_width());
+                    ui.horizontal(|ui| {
+                        if ui
+                            .radio(self.chosen == Some(id), "")
+                            .accessible_name(format!("Use {} of run {}", id.1.as_str(), id.0))
+                            .clicked()
+                        {
+                            self.chosen = Some(id);
+                            self.prediction = None;
+                        }
+                        if ui.link(RichText::new(&card.run.name).font(strong(13.0)).color(cx.tokens.text)).clicked() {
+                            *cx.route = Route::Run(card.run.id);
+                        }
+                        badge_ui(ui, card.checkpoint.kind.as_str(), cx.tokens.accent);
+                        if let Some(accuracy) = card.test_accuracy {
+                            badge_ui(ui, &format!("test {:.2} %", accuracy * 100.0), cx.tokens.good);
+                        }
+                    });
+                    let checkpoint = &card.checkpoint;
+                    let model = card.run.params.get("model.name").map_or("", String::as_str);
+                    let data = card.dataset.as_ref().map_or("", |dataset| dataset.name.as_str());
+                    let accuracy = checkpoint
+                        .val_accuracy
+                        .map(|accuracy| format!(", val {:.2} %", accuracy * 100.0))
+                        .unwrap_or_default();
+                    let text = format!(
+                        "{model} on {data}   epoch {}, step {}{accuracy}   {}",
+                        checkpoint.epoch,
+                        checkpoint.step,
+                        bytes(checkpoint.weights.bytes)
+                    );
+                    ui.label(RichText::new(text).color(cx.tokens.weak));
+                });
+            }
+        });
+    }
+
+    /// The place to drop an image, and what the chosen model says of it.
+    fn try_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>) {
+        ui.label(RichText::new("Try it").font(strong(13.0)));
+        let height = (ui.available_height() * 0.5).clamp(160.0, 420.0);
+        let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::hover());
+        ui.painter().rect_filled(rect, 8.0, cx.tokens.panel);
+        ui.painter().rect_stroke(rect, 8.0, egui::Stroke::new(1.0, cx.tokens.line), egui::StrokeKind::Inside);
+        match &self.image {
+            Some(texture) => {
+                let uv = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
+                ui.painter().image(
+                    texture.id(),
+                    crate::widgets::fitted(rect.shrink(12.0), texture.size_vec2()),
+                    uv,
+                    egui::Color32::WHITE,
+                );
+            }
+            None => {
+                ui.put(
+                    rect,
+                    egui::Label::new(
+                        RichText::new("Drop an image here to see what the chosen model says").color(cx.tokens.weak),
+                    ),
+                );
+            }
+        }
+        ui.add_space(2.0 * GRID);
+        if let Some(error) = &self.error {
+            ui.label(RichText::new(error).color(cx.tokens.bad));
+        }
+        if let Some(prediction) = &self.prediction {
+            for class in prediction.classes.iter().take(8) {
+                bar_ui(ui, &class.class, class.probability, cx.tokens.accent);
+            }
+            ui.label(RichText::new(format!("{:.1} ms", prediction.elapsed_ms)).color(cx.tokens.weak));
+        }
+    }
+
+    fn take_dropped(&mut self, ui: &Ui, cx: &Cx<'_>) {
+        let dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (Some(dropped), Some((run, kind))) = (dropped, self.chosen) else { return };
+        (self.image, self.prediction, self.error) = (None, None, None);
+        match dropped {
+            Ok(bytes) => {
+                if let Ok(image) = image::load_from_memory(&bytes) {
+                    let image = image.into_rgb8();
+                    let pixels =
+                        ColorImage::from_rgb([image.width() as usize, image.height() as usize], image.as_raw());
+                    let options = if image.width().max(image.height()) <= 64 {
+                        TextureOptions::NEAREST
+                    } else {
+                        TextureOptions::LINEAR
+                    };
+                    self.image = Some(ui.ctx().load_texture("dropped", pixels, options));
+                }
+                let address = path::run(run, &format!("/predict?checkpoint={}", kind.as_str()));
+                cx.api.act_with_bytes(Method::Post, &address, bytes, Then::ShowPrediction);
+            }
+            Err(why) => self.error = Some(format!("The file cannot be read: {why}")),
+        }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+fn read_dropped(file: egui::DroppedFileHandle, dropped: Dropped, ctx: egui::Context) {
+    wasm_bindgen_futures::spawn_local(async move {
+        let bytes = file.bytes_async().await;
+        *dropped.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes);
+        ctx.request_repaint();
+    });
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn read_dropped(file: egui::DroppedFileHandle, dropped: Dropped, ctx: egui::Context) {
+    *dropped.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.bytes());
+    ctx.request_repaint();
+}

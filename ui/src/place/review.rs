@@ -1,0 +1,425 @@
+//! Review: from one number to the images behind it.
+
+use super::Cx;
+use crate::api::Then;
+use crate::command::Command;
+use crate::route::Route;
+use crate::tokens::{GRID, Tokens, strong};
+use crate::transport::Method;
+use crate::widgets::{badge_ui, card_ui, empty_ui, image_ui, remote_ui, tile_ui};
+use assay_domain::entity::{Author, Evaluation, Prediction};
+use assay_domain::{ClassId, EvaluationId, RunId, Split};
+use assay_protocol::{EvaluateRequest, PredictionPage, PredictionsQuery, SampleDetail, path};
+use egui::{Align, Align2, FontId, Layout, Rect, RichText, ScrollArea, Sense, Ui, pos2, vec2};
+use egui_extras::{Column, TableBuilder};
+
+const PAGE: usize = 120;
+
+#[derive(Default)]
+pub(crate) struct Review {
+    evaluation: Option<EvaluationId>,
+    cell: Option<(usize, usize)>,
+    wrong: bool,
+    order: Order,
+    opened: Option<usize>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Order {
+    #[default]
+    Loss,
+    Confidence,
+}
+
+impl Review {
+    pub(crate) fn review_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, evaluation: Option<EvaluationId>) {
+        let remote = cx.api.get::<Vec<Evaluation>>(path::EVALUATIONS);
+        let api = cx.api.clone();
+        remote_ui(ui, &api, path::EVALUATIONS, remote, |ui, evaluations| {
+            if evaluations.is_empty() {
+                let text = "When a run finishes, its best model predicts the test images. They are reviewed here, the worst first.";
+                if empty_ui(ui, "Nothing to review yet", text, Some("Go to runs")) {
+                    *cx.route = Route::Runs;
+                }
+                return;
+            }
+            match evaluations.iter().find(|found| Some(found.id) == evaluation) {
+                Some(shown) => {
+                    if self.evaluation != Some(shown.id) {
+                        *self = Review { evaluation: Some(shown.id), ..Review::default() };
+                    }
+                    self.evaluation_ui(ui, cx, shown);
+                }
+                None => list_ui(ui, cx, evaluations),
+            }
+        });
+    }
+
+    fn evaluation_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, evaluation: &Evaluation) {
+        if cx.asked_for(Command::Back) && self.opened.take().is_none() && self.cell.take().is_none() {
+            *cx.route = Route::Review(None);
+        }
+        ui.horizontal(|ui| {
+            if ui.button("←").on_hover_text("Back to all evaluations").clicked() {
+                *cx.route = Route::Review(None);
+            }
+            ui.heading(format!("Run {} on {}", evaluation.run, evaluation.split));
+            let percent = |value: Option<f64>| value.map_or("–".into(), |value| format!("{:.2} %", value * 100.0));
+            ui.label(RichText::new(percent(evaluation.confusion.accuracy())).font(strong(18.0)).color(cx.tokens.good));
+            ui.label(RichText::new("accuracy").color(cx.tokens.weak));
+            ui.label(percent(evaluation.confusion.macro_f1()));
+            ui.label(RichText::new("macro F1").color(cx.tokens.weak));
+            if let Some(loss) = evaluation.loss {
+                ui.label(format!("{loss:.4}"));
+                ui.label(RichText::new("loss").color(cx.tokens.weak));
+            }
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                if ui.button("Open run").clicked() {
+                    *cx.route = Route::Run(evaluation.run);
+                }
+                evaluate_buttons_ui(ui, cx, evaluation.run);
+            });
+        });
+        ui.add_space(2.0 * GRID);
+        let whole = ui.available_rect_before_wrap();
+        let matrix_side = (whole.width() * 0.42).min(whole.height() - 8.0).clamp(220.0, 560.0);
+        let left = Rect::from_min_size(whole.min, vec2(matrix_side, whole.height()));
+        let right = Rect::from_min_max(pos2(left.right() + 20.0, whole.top()), whole.max);
+        ui.scope_builder(egui::UiBuilder::new().max_rect(left), |ui| self.matrix_ui(ui, cx, evaluation, matrix_side));
+        ui.scope_builder(egui::UiBuilder::new().max_rect(right), |ui| self.samples_ui(ui, cx, evaluation));
+    }
+
+    /// The confusion matrix; a click on a cell shows its samples.
+    fn matrix_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, evaluation: &Evaluation, side: f32) {
+        let classes = evaluation.classes.len();
+        let (margin, head) = (56.0, 40.0);
+        let cell =
+            ((side - margin) / classes as f32).min((ui.available_height() - head - 30.0) / classes as f32).min(52.0);
+        let most = (0..classes).flat_map(|label| (0..classes).filter(move |p| *p != label).map(move |p| (label, p)));
+        let most =
+            most.map(|(label, predicted)| evaluation.confusion.count(label, predicted)).max().unwrap_or(0).max(1);
+        ui.label(RichText::new("Confusion matrix").font(strong(13.0)));
+        let (area, _) =
+            ui.allocate_exact_size(vec2(margin + cell * classes as f32, head + cell * classes as f32), Sense::hover());
+        let origin = area.min + vec2(margin, head);
+        let small = FontId::proportional(11.0);
+        let short = |name: &str| name.chars().take(7).collect::<String>();
+        ui.painter().text(
+            origin + vec2(cell * classes as f32 / 2.0, -head + 2.0),
+            Align2::CENTER_TOP,
+            "predicted",
+            small.clone(),
+            cx.tokens.weak,
+        );
+        for (index, name) in evaluation.classes.iter().enumerate() {
+            let middle = (index as f32 + 0.5) * cell;
+            ui.painter().text(
+                origin + vec2(-6.0, middle),
+                Align2::RIGHT_CENTER,
+                short(name),
+                small.clone(),
+                cx.tokens.weak,
+            );
+            ui.painter().text(
+                origin + vec2(middle, -5.0),
+                Align2::CENTER_BOTTOM,
+                short(name),
+                small.clone(),
+                cx.tokens.weak,
+            );
+        }
+        for label in 0..classes {
+            let row: u64 = (0..classes).map(|predicted| evaluation.confusion.count(label, predicted)).sum();
+            for predicted in 0..classes {
+                let count = evaluation.confusion.count(label, predicted);
+                let rect = Rect::from_min_size(origin + vec2(predicted as f32, label as f32) * cell, vec2(cell, cell))
+                    .shrink(1.0);
+                let fill = if count == 0 {
+                    cx.tokens.panel
+                } else if label == predicted {
+                    Tokens::blend(cx.tokens.panel, cx.tokens.good, 0.25 + 0.5 * count as f32 / row.max(1) as f32)
+                } else {
+                    Tokens::blend(cx.tokens.panel, cx.tokens.bad, 0.3 + 0.6 * count as f32 / most as f32)
+                };
+                let response = ui.interact(rect, ui.scope_id().with((label, predicted)), Sense::click());
+                let name = format!(
+                    "{} labelled {} predicted as {}",
+                    count, evaluation.classes[label], evaluation.classes[predicted]
+                );
+                let chosen = self.cell == Some((label, predicted));
+                response.widget_info(|| egui::WidgetInfo::selected(egui::Role::Button, true, chosen, &name));
+                ui.painter().rect_filled(rect, 3.0, fill);
+                if chosen || response.hovered() {
+                    ui.painter().rect_stroke(
+                        rect,
+                        3.0,
+                        egui::Stroke::new(2.0, cx.tokens.accent),
+                        egui::StrokeKind::Inside,
+                    );
+                }
+                if count > 0 && cell > 18.0 {
+                    ui.painter().text(rect.center(), Align2::CENTER_CENTER, count, small.clone(), cx.tokens.text);
+                }
+                if response.on_hover_text(name).clicked() {
+                    self.cell = if chosen { None } else { Some((label, predicted)) };
+                    self.opened = None;
+                }
+            }
+        }
+    }
+
+    fn page(
+        &self,
+        cx: &Cx<'_>,
+        evaluation: EvaluationId,
+        index: usize,
+    ) -> (String, crate::api::Remote<PredictionPage>) {
+        let query = PredictionsQuery {
+            label: self.cell.map(|cell| cell.0 as i64),
+            predicted: self.cell.map(|cell| cell.1 as i64),
+            wrong: self.wrong,
+            order: Some(if self.order == Order::Loss { "loss" } else { "confidence" }.into()),
+            offset: index / PAGE * PAGE,
+            limit: Some(PAGE),
+        };
+        let address = path::evaluation(evaluation, &format!("/predictions{}", query.to_query()));
+        let remote = cx.api.get(&address);
+        (address, remote)
+    }
+
+    fn samples_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, evaluation: &Evaluation) {
+        ui.horizontal(|ui| {
+            let title = match self.cell {
+                Some((label, predicted)) => {
+                    format!("{} predicted as {}", evaluation.classes[label], evaluation.classes[predicted])
+                }
+                None => "All predictions".into(),
+            };
+            ui.label(RichText::new(title).font(strong(13.0)));
+            if self.cell.is_some() && ui.button("Show all").clicked() {
+                self.cell = None;
+            }
+            ui.checkbox(&mut self.wrong, "Only wrong");
+            for (order, name) in [(Order::Loss, "Greatest loss first"), (Order::Confidence, "Least certain first")] {
+                if ui.selectable_label(self.order == order, name).clicked() {
+                    self.order = order;
+                }
+            }
+        });
+        ui.add_space(GRID);
+        let (address, first) = self.page(cx, evaluation.id, 0);
+        let mut total = 0;
+        let api = cx.api.clone();
+        remote_ui(ui, &api, &address, first, |_, page| total = page.total as usize);
+        if total == 0 {
+            ui.label(RichText::new("No prediction matches.").color(cx.tokens.weak));
+            return;
+        }
+        if let Some(index) = self.opened {
+            return self.sample_ui(ui, cx, evaluation, index.min(total - 1), total);
+        }
+        let least = 108.0;
+        let width = ui.available_width() - 8.0;
+        let across = ((width + 6.0) / (least + 6.0)).floor().max(1.0) as usize;
+        let tile = ((width + 6.0) / across as f32 - 6.0).floor();
+        ui.spacing_mut().item_spacing.y = 6.0;
+        ScrollArea::vertical().id_salt("predictions").auto_shrink(false).show_rows(
+            ui,
+            tile,
+            total.div_ceil(across),
+            |ui, rows| {
+                for row in rows {
+                    let (line, _) = ui.allocate_exact_size(vec2(ui.available_width(), tile), Sense::hover());
+                    for column in 0..across.min(total - row * across) {
+                        let index = row * across + column;
+                        let rect = Rect::from_min_size(
+                            pos2(line.left() + column as f32 * (tile + 6.0), line.top()),
+                            vec2(tile, tile),
+                        );
+                        let Some(page) = self.page(cx, evaluation.id, index).1.value else { continue };
+                        let Some(prediction) = page.predictions.get(index % PAGE) else { continue };
+                        let (text, _) = verdict(evaluation, prediction);
+                        let name = format!("{}: {text}", page.paths[index % PAGE]);
+                        let address = path::sample(prediction.sample, "/thumbnail?side=128");
+                        if tile_ui(ui, cx.images, &address, rect, &name, &text, false).clicked() {
+                            self.opened = Some(index);
+                        }
+                        if prediction.label.is_some_and(|label| label != prediction.predicted) {
+                            ui.painter().circle_filled(rect.right_top() + vec2(-10.0, 10.0), 4.0, cx.tokens.bad);
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    /// One sample: the image, what the model said, and how it came to its label.
+    fn sample_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, evaluation: &Evaluation, index: usize, total: usize) {
+        let mut index = index;
+        if cx.asked_for(Command::Next) {
+            index = (index + 1).min(total - 1);
+        }
+        if cx.asked_for(Command::Previous) {
+            index = index.saturating_sub(1);
+        }
+        self.opened = Some(index);
+        let Some(page) = self.page(cx, evaluation.id, index).1.value else { return };
+        let Some(prediction) = page.predictions.get(index % PAGE) else { return };
+        ui.horizontal(|ui| {
+            if ui.button("Back to the list").clicked() {
+                self.opened = None;
+            }
+            ui.label(
+                RichText::new(format!("{} of {total}   {}", index + 1, page.paths[index % PAGE])).color(cx.tokens.weak),
+            );
+        });
+        let height = (ui.available_height() * 0.45).max(140.0);
+        let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::hover());
+        ui.painter().rect_filled(rect, 8.0, cx.tokens.panel);
+        image_ui(ui, cx.images, &path::sample(prediction.sample, "/image"), rect.shrink(12.0));
+        let (text, right) = verdict(evaluation, prediction);
+        ui.horizontal(|ui| {
+            let color = match right {
+                Some(true) => cx.tokens.good,
+                Some(false) => cx.tokens.bad,
+                None => cx.tokens.weak,
+            };
+            ui.label(RichText::new(text).font(strong(15.0)).color(color));
+            if let Some(loss) = prediction.loss {
+                ui.label(RichText::new(format!("loss {loss:.3}")).color(cx.tokens.weak));
+            }
+        });
+        ScrollArea::vertical().id_salt("sample").show(ui, |ui| {
+            probabilities_ui(ui, cx, evaluation, prediction);
+            ui.add_space(GRID);
+            let address = path::sample(prediction.sample, "");
+            let detail = cx.api.get::<SampleDetail>(&address);
+            remote_ui(ui, cx.api, &address, detail, |ui, detail| {
+                for edit in &detail.history {
+                    let name = |class: Option<ClassId>| {
+                        class
+                            .and_then(|class| evaluation.classes.get(class.0 as usize))
+                            .map_or("no label", String::as_str)
+                    };
+                    let author = match &edit.author {
+                        Author::Import => "import".to_owned(),
+                        Author::Person(person) => person.clone(),
+                        Author::Proposal { person, run } => format!("{person}, proposed by run {run}"),
+                    };
+                    ui.label(
+                        RichText::new(format!("{} → {}   by {author}", name(edit.before), name(edit.after)))
+                            .color(cx.tokens.weak),
+                    );
+                }
+            });
+        });
+    }
+}
+
+fn verdict(evaluation: &Evaluation, prediction: &Prediction) -> (String, Option<bool>) {
+    let name = |class: ClassId| evaluation.classes.get(class.0 as usize).map_or("?", String::as_str);
+    match prediction.label {
+        Some(label) if label == prediction.predicted => (name(label).to_owned(), Some(true)),
+        Some(label) => (format!("{} → {}", name(label), name(prediction.predicted)), Some(false)),
+        None => (format!("→ {}", name(prediction.predicted)), None),
+    }
+}
+
+fn probabilities_ui(ui: &mut Ui, cx: &Cx<'_>, evaluation: &Evaluation, prediction: &Prediction) {
+    let mut order: Vec<usize> = (0..prediction.probabilities.len()).collect();
+    order.sort_by(|a, b| prediction.probabilities[*b].total_cmp(&prediction.probabilities[*a]));
+    for class in order.into_iter().take(8) {
+        let is_label = prediction.label == Some(ClassId(class as i64));
+        bar_ui(
+            ui,
+            &evaluation.classes[class],
+            prediction.probabilities[class],
+            if is_label { cx.tokens.good } else { cx.tokens.accent },
+        );
+    }
+}
+
+/// A named bar between 0 and 1.
+pub(super) fn bar_ui(ui: &mut Ui, name: &str, share: f32, color: egui::Color32) {
+    let tokens = Tokens::of(ui.ctx());
+    ui.horizontal(|ui| {
+        let (rect, response) = ui.allocate_exact_size(vec2(96.0, 18.0), Sense::hover());
+        response.widget_info(|| {
+            egui::WidgetInfo::labeled(egui::Role::Label, true, format!("{name} {:.1} %", share * 100.0))
+        });
+        ui.painter().with_clip_rect(rect).text(
+            rect.left_center(),
+            Align2::LEFT_CENTER,
+            name,
+            FontId::proportional(12.5),
+            tokens.text,
+        );
+        let (rect, _) =
+            ui.allocate_exact_size(vec2((ui.available_width() - 64.0).clamp(60.0, 320.0), 8.0), Sense::hover());
+        ui.painter().rect_filled(rect, 4.0, tokens.raised);
+        ui.painter().rect_filled(Rect::from_min_size(rect.min, vec2(rect.width() * share, rect.height())), 4.0, color);
+        ui.label(RichText::new(format!("{:.1} %", share * 100.0)).color(tokens.weak));
+    });
+}
+
+fn evaluate_buttons_ui(ui: &mut Ui, cx: &Cx<'_>, run: RunId) {
+    for split in [Split::Val, Split::Test] {
+        if ui.button(format!("Evaluate on {split}")).clicked() {
+            let request = EvaluateRequest { split: Some(split) };
+            cx.api.act(
+                Method::Post,
+                &path::run(run, "/evaluate"),
+                &request,
+                Then::Say(format!("Evaluating run {run} on {split}")),
+            );
+        }
+    }
+}
+
+fn list_ui(ui: &mut Ui, cx: &mut Cx<'_>, evaluations: &[Evaluation]) {
+    ui.heading("Review");
+    ui.add_space(2.0 * GRID);
+    card_ui(ui, |ui| {
+        ui.set_width(ui.available_width());
+        let table = TableBuilder::new(ui)
+            .id_salt("evaluations")
+            .sense(Sense::click())
+            .cell_layout(Layout::left_to_right(Align::Center))
+            .columns(Column::initial(120.0).at_least(70.0), 5)
+            .column(Column::remainder());
+        table
+            .header(24.0, |mut header| {
+                for text in ["Run", "Split", "Accuracy", "Macro F1", "Loss", "Images"] {
+                    header.col(|ui| {
+                        ui.label(RichText::new(text).color(cx.tokens.weak));
+                    });
+                }
+            })
+            .body(|body| {
+                body.rows(28.0, evaluations.len(), |mut row| {
+                    let evaluation = &evaluations[row.index()];
+                    let percent =
+                        |value: Option<f64>| value.map_or("–".into(), |value| format!("{:.2} %", value * 100.0));
+                    row.col(|ui| {
+                        if ui.link(format!("Run {}", evaluation.run)).clicked() {
+                            *cx.route = Route::Review(Some(evaluation.id));
+                        }
+                    });
+                    row.col(|ui| badge_ui(ui, evaluation.split.as_str(), cx.tokens.accent));
+                    for text in [
+                        percent(evaluation.confusion.accuracy()),
+                        percent(evaluation.confusion.macro_f1()),
+                        evaluation.loss.map_or("–".into(), |loss| format!("{loss:.4}")),
+                        evaluation.confusion.total().to_string(),
+                    ] {
+                        row.col(|ui| {
+                            ui.label(text);
+                        });
+                    }
+                    if row.response().clicked() {
+                        *cx.route = Route::Review(Some(evaluation.id));
+                    }
+                });
+            });
+    });
+}

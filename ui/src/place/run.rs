@@ -1,0 +1,351 @@
+//! One run: what it is, how it went, and everything that its record keeps.
+
+use super::Cx;
+use super::new_run::NewRun;
+use super::runs::by_key;
+use crate::api::Then;
+use crate::command::Command;
+use crate::plot::{Look, Series, chart_ui};
+use crate::route::Route;
+use crate::tokens::{GRID, strong};
+use crate::transport::Method;
+use crate::widgets::{badge_ui, bytes, card_ui, copyable_ui, duration, number, remote_ui, status_ui};
+use assay_domain::{RunId, RunStatus, Timestamp};
+use assay_protocol::{About, RunDetail, RunPatch, SeriesQuery, SeriesReply, path};
+use egui::{Align, Layout, RichText, ScrollArea, Ui};
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Tab {
+    #[default]
+    Charts,
+    Overview,
+    Config,
+    Log,
+    Files,
+}
+
+#[derive(Default)]
+pub(crate) struct RunPage {
+    tab: Tab,
+    look: Look,
+    all_metrics: bool,
+    note: Option<(RunId, String)>,
+}
+
+impl RunPage {
+    pub(crate) fn run_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, run: RunId, new_run: &mut NewRun) {
+        if cx.asked_for(Command::Back) {
+            *cx.route = Route::Runs;
+        }
+        let address = path::run(run, "");
+        let remote = cx.api.get::<RunDetail>(&address);
+        let api = cx.api.clone();
+        remote_ui(ui, &api, &address, remote, |ui, detail| {
+            self.head_ui(ui, cx, detail, new_run);
+            ui.add_space(GRID);
+            ui.horizontal(|ui| {
+                for (tab, name) in [
+                    (Tab::Charts, "Charts"),
+                    (Tab::Overview, "Overview"),
+                    (Tab::Config, "Config"),
+                    (Tab::Log, "Log"),
+                    (Tab::Files, "Files"),
+                ] {
+                    if ui.selectable_label(self.tab == tab, name).clicked() {
+                        self.tab = tab;
+                    }
+                }
+            });
+            ui.add_space(2.0 * GRID);
+            match self.tab {
+                Tab::Charts => self.charts_ui(ui, cx, detail),
+                Tab::Overview => self.overview_ui(ui, cx, detail),
+                Tab::Config => config_ui(ui, detail),
+                Tab::Log => log_ui(ui, cx, detail),
+                Tab::Files => files_ui(ui, cx, detail),
+            }
+        });
+    }
+
+    fn head_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, detail: &RunDetail, new_run: &mut NewRun) {
+        let run = &detail.run;
+        let now = cx.api.get::<About>(path::ABOUT).value.map_or(Timestamp(0), |about| about.now);
+        ui.horizontal(|ui| {
+            if ui.button("←").on_hover_text("Back to all runs").clicked() {
+                *cx.route = Route::Runs;
+            }
+            ui.heading(&run.name);
+            ui.label(RichText::new(format!("run {}", run.id)).color(cx.tokens.weak));
+            status_ui(ui, run.status);
+            let time = run.duration_secs(run.ended.unwrap_or(now)).map(duration).unwrap_or_default();
+            ui.label(RichText::new(time).color(cx.tokens.weak));
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                if ui.button("Clone…").on_hover_text("Start a new run from this one's config").clicked() {
+                    let dataset = run.dataset.map(|dataset| dataset.to_string()).unwrap_or_default();
+                    let config =
+                        detail.record.as_ref().map(|record| record.config.clone()).filter(|config| !config.is_empty());
+                    new_run.show_clone(run.id, dataset, config.unwrap_or_else(|| detail.config.clone()));
+                }
+                if let Some(evaluation) = detail.evaluations.first() {
+                    if ui.button("Review predictions").clicked() {
+                        *cx.route = Route::Review(Some(evaluation.id));
+                    }
+                }
+                if !run.status.has_ended() {
+                    if ui.button("Stop run").clicked() {
+                        cx.api.act(
+                            Method::Post,
+                            &path::run(run.id, "/stop"),
+                            &(),
+                            Then::Say("The run stops after its current step".into()),
+                        );
+                    }
+                } else if run.status != RunStatus::Finished {
+                    if ui.button("Resume").on_hover_text("Go on from the last checkpoint").clicked() {
+                        cx.api.act(
+                            Method::Post,
+                            &path::run(run.id, "/resume"),
+                            &(),
+                            Then::Say("The run is in the queue".into()),
+                        );
+                    }
+                }
+            });
+        });
+        if let Some(reason) = &run.reason {
+            ui.label(RichText::new(reason).color(if run.status == RunStatus::Finished {
+                cx.tokens.weak
+            } else {
+                cx.tokens.status(run.status)
+            }));
+        }
+    }
+
+    fn charts_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, detail: &RunDetail) {
+        ui.horizontal(|ui| {
+            self.look.look_ui(ui);
+            ui.checkbox(&mut self.all_metrics, "All metrics");
+        });
+        let query = SeriesQuery { runs: detail.run.id.to_string(), ..SeriesQuery::default() };
+        let address = format!("{}{}", path::SERIES, query.to_query());
+        let remote = cx.api.get::<Vec<SeriesReply>>(&address);
+        let (look, all) = (self.look, self.all_metrics);
+        remote_ui(ui, cx.api, &address, remote, |ui, series| {
+            let by_key = by_key(series);
+            let buckets = |key: &str| by_key.get(key).map(|series| series.buckets.as_slice()).unwrap_or_default();
+            let across = if ui.available_width() > 760.0 { 2 } else { 1 };
+            let height = if all { 220.0 } else { (ui.available_height() - 8.0).clamp(200.0, 560.0) };
+            ScrollArea::vertical().id_salt("run charts").show(ui, |ui| {
+                ui.columns(across, |columns| {
+                    for (index, figure) in ["loss", "accuracy"].into_iter().enumerate() {
+                        let (train, val) = (format!("train/{figure}"), format!("val/{figure}"));
+                        let lines = [
+                            Series {
+                                name: "train",
+                                color: cx.tokens.series(0),
+                                dashed: false,
+                                buckets: buckets(&train),
+                            },
+                            Series {
+                                name: "validation",
+                                color: cx.tokens.series(1),
+                                dashed: false,
+                                buckets: buckets(&val),
+                            },
+                        ];
+                        let title = if index == 0 { "Loss" } else { "Accuracy" };
+                        chart_ui(&mut columns[index % across], title, "run", height, look, &lines);
+                    }
+                    if !all {
+                        return;
+                    }
+                    let rest = by_key.keys().filter(|key| !key.starts_with("train/") && !key.starts_with("val/"));
+                    for (index, key) in rest.enumerate() {
+                        let line =
+                            [Series { name: key, color: cx.tokens.series(2), dashed: false, buckets: buckets(key) }];
+                        chart_ui(&mut columns[index % across], key, "run", height, look, &line);
+                    }
+                });
+            });
+        });
+    }
+
+    fn overview_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, detail: &RunDetail) {
+        let run = &detail.run;
+        ScrollArea::vertical().id_salt("overview").show(ui, |ui| {
+            ui.set_width(ui.available_width());
+            let (owner, note) = self.note.get_or_insert_with(|| (run.id, run.note.clone()));
+            if *owner != run.id {
+                (*owner, *note) = (run.id, run.note.clone());
+            }
+            ui.horizontal(|ui| {
+                ui.label(RichText::new("Note").color(cx.tokens.weak));
+                let field = ui.add(
+                    egui::TextEdit::singleline(note)
+                        .hint_text("What should people know of this run?")
+                        .desired_width(520.0),
+                );
+                if field.accessible_name("Note").lost_focus() && *note != run.note {
+                    let patch = RunPatch { note: Some(note.clone()), ..RunPatch::default() };
+                    cx.api.act(Method::Patch, &path::run(run.id, ""), &patch, Then::Say("Note saved".into()));
+                }
+            });
+            ui.add_space(2.0 * GRID);
+            let Some(record) = &detail.record else {
+                ui.label(RichText::new("The record is made when the run starts.").color(cx.tokens.weak));
+                return;
+            };
+            let code = &record.code;
+            section_ui(ui, "Code", |ui| {
+                let commit = match (&code.commit, &code.summary) {
+                    (Some(commit), summary) => {
+                        format!("{}  {}", &commit[..12.min(commit.len())], summary.as_deref().unwrap_or_default())
+                    }
+                    (None, _) => "no commit".into(),
+                };
+                pair_ui(ui, "commit", &commit);
+                if let Some(branch) = &code.branch {
+                    pair_ui(ui, "branch", branch);
+                }
+                if let Some(remote) = &code.remote {
+                    pair_ui(ui, "remote", remote);
+                }
+                for (what, files) in [
+                    ("staged", &code.staged),
+                    ("unstaged", &code.unstaged),
+                    ("untracked", &code.untracked),
+                    ("left out", &code.left_out),
+                    ("notes", &code.notes),
+                ] {
+                    if !files.is_empty() {
+                        pair_ui(ui, what, &files.join("\n"));
+                    }
+                }
+                pair_ui(
+                    ui,
+                    "changes",
+                    if code.dirty { "uncommitted changes, kept under Files" } else { "none: the commit is what ran" },
+                );
+            });
+            section_ui(ui, "Command", |ui| {
+                pair_ui(ui, "command", &record.command.arguments.join(" "));
+                pair_ui(ui, "directory", &record.command.directory);
+                pair_ui(ui, "program", &format!("{} ({})", record.command.program, record.command.build));
+                for (name, value) in &record.command.environment {
+                    pair_ui(ui, name, value);
+                }
+            });
+            if let Some(data) = &record.data {
+                section_ui(ui, "Data", |ui| {
+                    pair_ui(ui, "dataset", &data.dataset);
+                    pair_ui(ui, "snapshot", &data.snapshot);
+                    let counts: Vec<String> =
+                        data.samples.iter().map(|(split, count)| format!("{count} {split}")).collect();
+                    pair_ui(ui, "images", &counts.join(", "));
+                    pair_ui(ui, "classes", &data.classes.join(", "));
+                });
+            }
+            section_ui(ui, "Machine", |ui| {
+                let machine = &record.machine;
+                pair_ui(ui, "device", &machine.device);
+                pair_ui(ui, "cpu", &format!("{}, {} cores", machine.cpu, machine.cores));
+                pair_ui(ui, "memory", &bytes(machine.memory_bytes));
+                pair_ui(ui, "system", &format!("{} on {}", machine.os, machine.host));
+                pair_ui(ui, "seed", &record.seed.to_string());
+            });
+            section_ui(ui, "Metrics", |ui| {
+                for (key, summary) in run.metrics.iter().filter(|(key, _)| !key.starts_with("system/")) {
+                    let text = |extreme: Option<(f64, i64)>| {
+                        extreme.map_or("–".into(), |(value, step)| format!("{} at {step}", number(value)))
+                    };
+                    let last = summary.last.map_or("NaN".into(), number);
+                    pair_ui(ui, key, &format!("last {last}   min {}   max {}", text(summary.min), text(summary.max)));
+                }
+            });
+        });
+    }
+}
+
+fn section_ui(ui: &mut Ui, title: &str, contents: impl FnOnce(&mut Ui)) {
+    card_ui(ui, |ui| {
+        ui.set_width(ui.available_width());
+        ui.label(RichText::new(title).font(strong(13.0)));
+        ui.add_space(GRID);
+        egui::Grid::new(title).num_columns(2).spacing([24.0, 4.0]).show(ui, contents);
+    });
+    ui.add_space(GRID);
+}
+
+fn pair_ui(ui: &mut Ui, name: &str, value: &str) {
+    let tokens = crate::tokens::Tokens::of(ui.ctx());
+    ui.label(RichText::new(name).color(tokens.weak));
+    copyable_ui(ui, value);
+    ui.end_row();
+}
+
+fn config_ui(ui: &mut Ui, detail: &RunDetail) {
+    let resolved = detail.record.as_ref().map(|record| record.config.as_str()).filter(|config| !config.is_empty());
+    let text = resolved.unwrap_or(&detail.config);
+    ui.horizontal(|ui| {
+        if ui.button("Copy").on_hover_text("Copy the config").clicked() {
+            ui.ctx().copy_text(text.to_owned());
+        }
+    });
+    ScrollArea::vertical().id_salt("config").show(ui, |ui| {
+        ui.set_width(ui.available_width());
+        copyable_ui(ui, text);
+    });
+}
+
+fn log_ui(ui: &mut Ui, cx: &Cx<'_>, detail: &RunDetail) {
+    if detail.log.is_empty() {
+        ui.label(RichText::new("Nothing was logged yet.").color(cx.tokens.weak));
+    }
+    let start = detail.run.started.unwrap_or(detail.run.created);
+    ScrollArea::vertical().id_salt("log").auto_shrink(false).stick_to_bottom(true).show_rows(
+        ui,
+        16.0,
+        detail.log.len(),
+        |ui, rows| {
+            for line in &detail.log[rows] {
+                ui.horizontal(|ui| {
+                    let at = format!("{:>8.1} s", line.at.seconds_since(start));
+                    ui.label(RichText::new(at).monospace().color(cx.tokens.weak));
+                    copyable_ui(ui, &line.text);
+                });
+            }
+        },
+    );
+}
+
+fn files_ui(ui: &mut Ui, cx: &Cx<'_>, detail: &RunDetail) {
+    if detail.artifacts.is_empty() {
+        ui.label(RichText::new("The run kept no files yet.").color(cx.tokens.weak));
+    }
+    for checkpoint in &detail.checkpoints {
+        let accuracy = checkpoint
+            .val_accuracy
+            .map(|accuracy| format!(", val accuracy {:.2} %", accuracy * 100.0))
+            .unwrap_or_default();
+        badge_ui(
+            ui,
+            &format!(
+                "{} checkpoint: epoch {}, step {}{accuracy}",
+                checkpoint.kind.as_str(),
+                checkpoint.epoch,
+                checkpoint.step
+            ),
+            cx.tokens.accent,
+        );
+    }
+    ScrollArea::vertical().id_salt("files").show(ui, |ui| {
+        egui::Grid::new("files").num_columns(3).spacing([24.0, 4.0]).show(ui, |ui| {
+            for artifact in &detail.artifacts {
+                copyable_ui(ui, &artifact.path);
+                ui.label(RichText::new(bytes(artifact.bytes)).color(cx.tokens.weak));
+                copyable_ui(ui, &artifact.hash[..16.min(artifact.hash.len())]);
+                ui.end_row();
+            }
+        });
+    });
+}

@@ -1,0 +1,249 @@
+//! The runs table with the charts of the chosen runs.
+
+use super::Cx;
+use super::new_run::NewRun;
+use crate::plot::{Look, Series, chart_ui};
+use crate::route::Route;
+use crate::tokens::{GRID, ROW, strong};
+use crate::widgets::{duration, empty_ui, number, primary_button, remote_ui, status_ui};
+use assay_domain::entity::Run;
+use assay_domain::{RunId, RunStatus, Timestamp};
+use assay_protocol::{About, RunsQuery, RunsReply, SeriesQuery, SeriesReply, path};
+use egui::{Align, Layout, RichText, ScrollArea, Sense, TextEdit, Ui, vec2};
+use egui_extras::{Column, TableBuilder};
+use std::collections::BTreeMap;
+
+/// Runs that are drawn without being chosen.
+const DRAWN: usize = 5;
+
+#[derive(Default)]
+pub(crate) struct Runs {
+    filter: String,
+    sort: Option<String>,
+    chosen: Vec<RunId>,
+    look: Look,
+}
+
+/// The metric columns, and whether the least value is the best.
+const METRICS: [(&str, bool); 4] =
+    [("train/loss", true), ("val/loss", true), ("train/accuracy", false), ("val/accuracy", false)];
+
+impl Runs {
+    pub(crate) fn runs_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, new_run: &mut NewRun) {
+        let query = RunsQuery {
+            filter: self.filter.clone(),
+            sort: self.sort.clone(),
+            limit: Some(1_000),
+            ..RunsQuery::default()
+        };
+        let address = format!("{}{}", path::RUNS, query.to_query());
+        let remote = cx.api.get::<RunsReply>(&address);
+        let now = cx.api.get::<About>(path::ABOUT).value.map_or(Timestamp(0), |about| about.now);
+        let api = cx.api.clone();
+        let empty = remote.value.as_ref().is_some_and(|reply| reply.runs.is_empty()) && self.filter.is_empty();
+        if empty {
+            if empty_ui(
+                ui,
+                "No runs yet",
+                "Import labelled images, then train a model on them. Each run is recorded completely.",
+                Some("New run…"),
+            ) {
+                new_run.show();
+            }
+            return;
+        }
+        ui.horizontal(|ui| {
+            ui.heading("Runs");
+            ui.add_space(2.0 * GRID);
+            let hint = "Filter: name, status:finished, optimizer.lr>=1e-3, val/accuracy>0.9";
+            ui.add(TextEdit::singleline(&mut self.filter).hint_text(hint).desired_width(420.0))
+                .accessible_name("Filter runs");
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                if primary_button(ui, "New run…").clicked() {
+                    new_run.show();
+                }
+                let enough = self.chosen.len() >= 2;
+                let compare = ui.add_enabled(
+                    enough,
+                    egui::Button::new(format!(
+                        "Compare {}",
+                        if enough { self.chosen.len().to_string() } else { String::new() }
+                    )),
+                );
+                if compare.on_disabled_hover_text("Tick two or more runs to compare them").clicked() {
+                    *cx.route = Route::Compare(self.chosen.clone());
+                }
+            });
+        });
+        ui.add_space(2.0 * GRID);
+        remote_ui(ui, &api, &address, remote, |ui, reply| {
+            let table_height =
+                (ui.available_height() * 0.42).min(44.0 + (ROW + 6.0) * reply.runs.len() as f32).max(80.0);
+            ui.allocate_ui(vec2(ui.available_width(), table_height), |ui| self.table_ui(ui, cx, reply, now));
+            ui.add_space(2.0 * GRID);
+            let drawn: Vec<&Run> = match self.chosen.is_empty() {
+                true => reply.runs.iter().take(DRAWN).collect(),
+                false => reply.runs.iter().filter(|run| self.chosen.contains(&run.id)).collect(),
+            };
+            ui.horizontal(|ui| self.look.look_ui(ui));
+            ui.add_space(GRID);
+            self.charts_ui(ui, cx, &drawn);
+        });
+    }
+
+    fn table_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, reply: &RunsReply, now: Timestamp) {
+        let tokens = cx.tokens;
+        let mut table = TableBuilder::new(ui)
+            .id_salt("runs")
+            .min_scrolled_height(0.0)
+            .max_scroll_height(f32::INFINITY)
+            .striped(false)
+            .sense(Sense::click())
+            .cell_layout(Layout::left_to_right(Align::Center))
+            .column(Column::exact(30.0))
+            .column(Column::exact(44.0))
+            .column(Column::initial(190.0).at_least(90.0).clip(true))
+            .column(Column::initial(104.0).at_least(90.0));
+        for _ in METRICS {
+            table = table.column(Column::initial(112.0).at_least(80.0).clip(true));
+        }
+        table = table
+            .column(Column::initial(96.0).at_least(60.0))
+            .column(Column::remainder().clip(true))
+            .auto_shrink([false, false]);
+        let mut heads = vec![("", None), ("#", Some("run")), ("Name", Some("name")), ("Status", Some("status"))];
+        heads.extend(METRICS.map(|(key, _)| (key, Some(key))));
+        heads.extend([("Time", Some("duration")), ("Config", None)]);
+        table
+            .header(26.0, |mut header| {
+                for (text, key) in heads {
+                    header.col(|ui| {
+                        let Some(key) = key else {
+                            ui.label(RichText::new(text).color(tokens.weak));
+                            return;
+                        };
+                        let (up, down) = (key.to_owned(), format!("-{key}"));
+                        let arrow = match &self.sort {
+                            Some(sort) if *sort == up => " ▲",
+                            Some(sort) if *sort == down => " ▼",
+                            _ => "",
+                        };
+                        let button =
+                            egui::Button::new(RichText::new(format!("{text}{arrow}")).color(tokens.weak)).frame(false);
+                        if ui.add(button).on_hover_text(format!("Sort by {text}")).clicked() {
+                            self.sort = match &self.sort {
+                                Some(sort) if *sort == down => Some(up),
+                                Some(sort) if *sort == up => None,
+                                _ => Some(down),
+                            };
+                        }
+                    });
+                }
+            })
+            .body(|body| {
+                body.rows(ROW, reply.runs.len(), |mut row| {
+                    let run = &reply.runs[row.index()];
+                    let place = self.chosen.iter().position(|id| *id == run.id);
+                    row.col(|ui| {
+                        let mut on = place.is_some();
+                        let boxed = ui.checkbox(&mut on, "").accessible_name(format!("Choose run {}", run.id));
+                        if boxed.changed() {
+                            self.chosen.retain(|id| *id != run.id);
+                            if on {
+                                self.chosen.push(run.id);
+                            }
+                        }
+                    });
+                    row.col(|ui| {
+                        ui.label(RichText::new(run.id.to_string()).color(tokens.weak));
+                    });
+                    row.col(|ui| {
+                        let color = tokens.series(run.id.0 as usize);
+                        let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
+                        ui.painter().circle_filled(rect.center(), 4.5, color);
+                        if ui.link(RichText::new(&run.name).font(strong(13.0)).color(tokens.text)).clicked() {
+                            *cx.route = Route::Run(run.id);
+                        }
+                    });
+                    row.col(|ui| status_ui(ui, run.status));
+                    for (key, least) in METRICS {
+                        row.col(|ui| metric_ui(ui, run, key, least));
+                    }
+                    row.col(|ui| {
+                        let text = match run.status {
+                            RunStatus::Running => {
+                                run.progress.fraction().map(|share| format!("{:.0} %", share * 100.0))
+                            }
+                            _ => run.duration_secs(now).map(duration),
+                        };
+                        ui.label(RichText::new(text.unwrap_or_default()).color(tokens.weak));
+                    });
+                    row.col(|ui| {
+                        let param = |key: &str| run.params.get(key).cloned().unwrap_or_default();
+                        let text = format!(
+                            "{}  {} {}  batch {}",
+                            param("model.name"),
+                            param("optimizer.name"),
+                            param("optimizer.lr"),
+                            param("train.batch_size")
+                        );
+                        ui.label(RichText::new(text).color(tokens.weak));
+                    });
+                    if row.response().double_clicked() {
+                        *cx.route = Route::Run(run.id);
+                    }
+                });
+            });
+    }
+
+    fn charts_ui(&self, ui: &mut Ui, cx: &Cx<'_>, drawn: &[&Run]) {
+        let runs: Vec<String> = drawn.iter().map(|run| run.id.to_string()).collect();
+        if runs.is_empty() {
+            return;
+        }
+        let across = if ui.available_width() > 760.0 { 2 } else { 1 };
+        let height = ((ui.available_height() - 8.0) / (METRICS.len() / across) as f32).max(180.0);
+        ScrollArea::vertical().id_salt("charts").show(ui, |ui| {
+            ui.columns(across, |columns| {
+                for (index, (key, _)) in METRICS.iter().enumerate() {
+                    let query = SeriesQuery { runs: runs.join(","), key: (*key).to_owned(), ..SeriesQuery::default() };
+                    let address = format!("{}{}", path::SERIES, query.to_query());
+                    let remote = cx.api.get::<Vec<SeriesReply>>(&address);
+                    let ui = &mut columns[index % across];
+                    let found = remote.value.clone().unwrap_or_default();
+                    let name = |id: RunId| drawn.iter().find(|run| run.id == id).map_or("", |run| run.name.as_str());
+                    let series: Vec<Series<'_>> = found
+                        .iter()
+                        .map(|series| Series {
+                            name: name(series.run),
+                            color: cx.tokens.series(series.run.0 as usize),
+                            dashed: false,
+                            buckets: &series.buckets,
+                        })
+                        .collect();
+                    chart_ui(ui, key, "runs", height, self.look, &series);
+                }
+            });
+        });
+    }
+}
+
+fn metric_ui(ui: &mut Ui, run: &Run, key: &str, least_is_best: bool) {
+    let tokens = crate::tokens::Tokens::of(ui.ctx());
+    let Some(summary) = run.metrics.get(key) else {
+        ui.label(RichText::new("–").color(tokens.weak));
+        return;
+    };
+    let last =
+        summary.last.map_or_else(|| RichText::new("NaN").color(tokens.warning), |value| RichText::new(number(value)));
+    let best = if least_is_best { summary.min } else { summary.max };
+    let response = ui.label(last);
+    if let Some((value, step)) = best {
+        response.on_hover_text(format!("best {} at step {step}\n{} points", number(value), summary.count));
+    }
+}
+
+/// The series of a run by metric.
+pub(super) fn by_key(series: &[SeriesReply]) -> BTreeMap<&str, &SeriesReply> {
+    series.iter().map(|series| (series.key.as_str(), series)).collect()
+}
