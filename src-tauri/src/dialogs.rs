@@ -46,7 +46,8 @@ fn image_bytes(path: &Path) -> Option<Vec<u8>> {
 
 fn tell_page(app: &AppHandle, event: &str, detail: &impl serde::Serialize) {
     let (Some(window), Ok(detail)) = (app.get_webview_window(MAIN), serde_json::to_string(detail)) else { return };
-    if let Err(error) = window.eval(format!("window.dispatchEvent(new CustomEvent('{event}', {{ detail: {detail} }}))")) {
+    if let Err(error) = window.eval(format!("window.dispatchEvent(new CustomEvent('{event}', {{ detail: {detail} }}))"))
+    {
         tracing::warn!(%error, "the page did not hear of {event}");
     }
 }

@@ -13,7 +13,8 @@ pub(crate) const MAIN: &str = "main";
 
 /// Opens the window where it was closed last.
 pub(crate) fn open(app: &App) -> tauri::Result<()> {
-    let url = format!("{SCHEME}://localhost/").parse().map_err(|_| tauri::Error::InvalidWebviewUrl("the own scheme"))?;
+    let url =
+        format!("{SCHEME}://localhost/").parse().map_err(|_| tauri::Error::InvalidWebviewUrl("the own scheme"))?;
     let window = WebviewWindowBuilder::new(app, MAIN, WebviewUrl::CustomProtocol(url))
         .title("Assay")
         .inner_size(1320.0, 860.0)

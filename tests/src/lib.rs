@@ -1,1 +1,13 @@
-//! Whole-product tests.
+//! Whole-product tests: the real server, the real programs, the real browser, the real window, and kills.
+//!
+//! Each module says in its test names what a user can rely on. The programs are those that cargo built beside the
+//! tests; `cargo xtask test` builds them first.
+#![cfg(test)]
+
+mod bad_input;
+mod browser;
+mod harness;
+mod interface;
+mod kills;
+mod product;
+mod window;

@@ -5,7 +5,7 @@ use crate::widgets::number;
 use assay_domain::Bucket;
 use assay_domain::series::smoothed;
 use egui::{Color32, Id, RichText, Ui};
-use egui_plot::{FilledArea, HoverPosition, Line, Plot, PlotPoint, PlotPoints};
+use egui_plot::{Corner, FilledArea, HoverPosition, Line, Plot, PlotPoint, PlotPoints};
 
 /// The horizontal axis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,7 +81,9 @@ pub(crate) fn chart_ui(ui: &mut Ui, title: &str, group: &str, height: f32, look:
             _ => None,
         });
     if series.len() > 1 {
-        plot = plot.legend(egui_plot::Legend::default().background_alpha(0.6));
+        // Losses fall and accuracies rise: the legend stands where the lines leave room.
+        let corner = if title.to_lowercase().contains("accuracy") { Corner::RightBottom } else { Corner::RightTop };
+        plot = plot.legend(egui_plot::Legend::default().position(corner).background_alpha(0.6));
     }
     if look.logarithmic {
         plot = plot.y_axis_formatter(|mark, _| format!("1e{:.1}", mark.value));

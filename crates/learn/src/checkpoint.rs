@@ -12,10 +12,21 @@ pub struct State {
     pub epoch: u64,
     /// Batches of the current epoch done.
     pub batch: u64,
-    /// The best validation accuracy so far, and the epoch that had it.
-    pub best: Option<(f64, u64)>,
+    /// The best validation so far.
+    pub best: Option<Best>,
     /// The validation accuracy of this state, if it was just measured.
     pub val_accuracy: Option<f64>,
+}
+
+/// A validation that was better than all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The validation accuracy.
+    pub accuracy: f64,
+    /// The validation loss, which decides between equal accuracies.
+    pub loss: f64,
+    /// The epoch after which it was measured.
+    pub epoch: u64,
 }
 
 /// A checkpoint as files.

@@ -18,7 +18,7 @@ mod random;
 mod schedule;
 mod train;
 
-pub use checkpoint::{Saved, State};
+pub use checkpoint::{Best, Saved, State};
 pub use config::Config;
 pub use device::{Device, DeviceChoice};
 pub use error::LearnError;

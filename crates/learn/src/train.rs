@@ -1,5 +1,6 @@
 //! The training loop.
 
+use crate::checkpoint::Best;
 use crate::layers::Mode;
 use crate::loader::{Batch, Loader, Plan, Samples};
 use crate::model::Model;
@@ -172,15 +173,18 @@ impl Learner {
             accuracy * 100.0
         ));
         self.state.val_accuracy = Some(accuracy);
-        let better = self.state.best.is_none_or(|(best, _)| accuracy > best);
+        let better = self
+            .state
+            .best
+            .is_none_or(|best| accuracy > best.accuracy || (accuracy == best.accuracy && loss < best.loss));
         if better {
-            self.state.best = Some((accuracy, epoch));
+            self.state.best = Some(Best { accuracy, loss, epoch });
         }
         Ok(better)
     }
 
     fn waits_in_vain(&self, patience: u64) -> bool {
-        patience > 0 && self.state.best.is_some_and(|(_, epoch)| self.state.epoch - epoch >= patience)
+        patience > 0 && self.state.best.is_some_and(|best| self.state.epoch - best.epoch >= patience)
     }
 
     fn save(&self) -> Result<Saved> {

@@ -9,7 +9,7 @@ pub(crate) fn demo(project: &Project, no_open: bool) -> Result<()> {
     system::ensure_wasm_target()?;
     system::ensure_build_packages()?;
     interface::build(project)?;
-    project.cargo(&["build", "-p", "assay-cli", "-p", "assay-desktop"])?;
+    project.build_programs()?;
     let workspace = project.target.join("demo");
     let assay = |arguments: &[&str]| {
         let mut command = Command::new(project.program("assay"));

@@ -31,7 +31,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("notify", &["engine"]),
     ("plotters", &["engine"]),
     ("tauri", &["desktop"]),
-    ("egui", &["ui"]),
+    ("egui", &["ui", "tests"]),
 ];
 
 pub(crate) fn lint(project: &Project) -> Result<()> {

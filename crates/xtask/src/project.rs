@@ -32,6 +32,12 @@ impl Project {
         self.target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 
+    /// Builds the programs for daily work. The whole workspace at once: cargo unites features over what it builds, and
+    /// another choice of crates would build the dependencies anew.
+    pub(crate) fn build_programs(&self) -> Result<()> {
+        self.cargo(&["build", "--workspace"])
+    }
+
     /// Runs cargo and says what failed.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Result<()> {
         self.run(Command::new("cargo").args(arguments))

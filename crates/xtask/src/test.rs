@@ -31,9 +31,9 @@ pub(crate) fn test(project: &Project, quick: bool) -> Result<()> {
         "-D",
         "warnings",
     ])?;
-    project.cargo(&["build", "-p", "assay-cli", "-p", "assay-desktop"])?;
+    project.build_programs()?;
     let mut tests = Command::new("cargo");
-    tests.args(["test", "--workspace", "--no-fail-fast"]).env("ASSAY_PROGRAMS", project.target.join("debug"));
+    tests.args(["test", "--workspace", "--no-fail-fast"]);
     if quick {
         tests.args(["--", "--skip", "in_the_browser", "--skip", "in_the_window"]);
     }

@@ -202,7 +202,7 @@ impl Runs {
             return;
         }
         let across = if ui.available_width() > 760.0 { 2 } else { 1 };
-        let height = ((ui.available_height() - 8.0) / (METRICS.len() / across) as f32).max(180.0);
+        let height = (ui.available_height() / (METRICS.len() / across) as f32 - 16.0).max(180.0);
         ScrollArea::vertical().id_salt("charts").show(ui, |ui| {
             ui.columns(across, |columns| {
                 for (index, (key, _)) in METRICS.iter().enumerate() {

@@ -1,0 +1,147 @@
+//! The interface over the real router, without a window: every place draws, every widget has a name.
+
+use crate::harness::{Client, Workspace};
+use anyhow::Result;
+use assay_protocol::domain::entity::Run;
+use assay_protocol::{StartRun, path};
+use assay_server::Door;
+use assay_ui::{App, Method, Reply, Request, Route, Transport};
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Requests by direct calls.
+struct Direct {
+    door: Door,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Transport for Direct {
+    fn send(&self, request: Request, done: Box<dyn FnOnce(Result<Reply, String>) + Send>) {
+        let method = match request.method {
+            Method::Get => http::Method::GET,
+            Method::Post => http::Method::POST,
+            Method::Patch => http::Method::PATCH,
+            Method::Delete => http::Method::DELETE,
+        };
+        let door = self.door.clone();
+        self.runtime.spawn(async move {
+            let request = http::Request::builder().method(method).uri(request.path).body(request.body);
+            let response = door.call(request.expect("a request")).await;
+            done(Ok(Reply { status: response.status().as_u16(), bytes: response.into_body() }));
+        });
+    }
+}
+
+fn interface(door: &Door, route: Route) -> Harness<'static, Option<App>> {
+    let direct = Arc::new(Direct { door: door.clone(), runtime: tokio::runtime::Handle::current() });
+    let app = |ui: &mut egui::Ui, app: &mut Option<App>| {
+        if let Some(app) = app {
+            app.ui(ui);
+        }
+    };
+    let mut harness = Harness::builder().with_size([1280.0, 820.0]).with_max_steps(8).build_ui_state(app, None);
+    let mut made = App::new(&harness.ctx, direct);
+    made.go(route);
+    *harness.state_mut() = Some(made);
+    harness
+}
+
+/// Draws until a widget of this name is there.
+fn see(harness: &mut Harness<'_, Option<App>>, name: &str) {
+    let begun = Instant::now();
+    while harness.query_all_by_label_contains(name).next().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{name:?} is not shown");
+        harness.run_steps(1);
+        std::thread::yield_now();
+    }
+    assert_eq!(harness.unnamed_widgets(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_places_teach_the_first_step() {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    for (route, text) in [
+        (Route::Runs, "No runs yet"),
+        (Route::Data(None), "No images yet"),
+        (Route::Label(None), "Nothing to label yet"),
+        (Route::Review(None), "Nothing to review yet"),
+        (Route::Models, "No models yet"),
+    ] {
+        see(&mut interface(&client.door, route), text);
+    }
+    client.door.close().await;
+}
+
+async fn trained(workspace: &Workspace) -> Result<(Client, Run)> {
+    let client = workspace.open().await;
+    client.import_digits().await?;
+    let overrides = vec!["train.epochs=1".into()];
+    let run: Run =
+        client.post(path::RUNS, &StartRun { dataset: "digits".into(), overrides, ..StartRun::default() }).await?;
+    let run = client.end_of(&run).await?.run;
+    Ok((client, run))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_place_shows_a_trained_workspace_with_named_widgets() -> Result<()> {
+    let workspace = Workspace::new();
+    let (client, run) = trained(&workspace).await?;
+    let evaluations: Vec<assay_protocol::domain::entity::Evaluation> = client.get(path::EVALUATIONS).await?;
+    for (route, text) in [
+        (Route::Runs, "Chart of val/loss"),
+        (Route::Run(run.id), "Chart of Accuracy"),
+        (Route::Compare(vec![run.id]), "Comparing"),
+        (Route::Data(None), "0/0000.png: 0"),
+        (Route::Label(None), "Label as 9"),
+        (Route::Review(Some(evaluations[0].id)), "labelled 3 predicted as 3"),
+        (Route::Models, "Use best of run"),
+    ] {
+        see(&mut interface(&client.door, route), text);
+    }
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_labels_and_goes_on_and_undo_comes_back() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    client.import_digits().await?;
+    let mut harness = interface(&client.door, Route::Label(None));
+    see(&mut harness, "Label as 9");
+    harness.key_press(egui::Key::Num7);
+    harness.run_steps(2);
+    let sample = || async {
+        let detail: Result<assay_protocol::SampleDetail> = client.get("/api/v1/samples/1").await;
+        detail.map(|detail| (detail.sample.class.map(|class| class.0), detail.history.len()))
+    };
+    see(&mut harness, "Label as 9");
+    let until = |wanted: (Option<i64>, usize)| {
+        let sample = &sample;
+        async move { crate::harness::until("the label", async || (sample().await.ok()? == wanted).then_some(())).await }
+    };
+    until((Some(7), 2)).await?;
+    harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::Z);
+    harness.run_steps(2);
+    until((Some(0), 3)).await?;
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_palette_finds_a_command_by_its_name() {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let mut harness = interface(&client.door, Route::Runs);
+    see(&mut harness, "No runs yet");
+    harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::K);
+    harness.run_steps(2);
+    harness.get_by_label("Command").type_text("models");
+    harness.run_steps(2);
+    harness.key_press(egui::Key::Enter);
+    see(&mut harness, "No models yet");
+    client.door.close().await;
+}

@@ -1,0 +1,95 @@
+//! `kill -9` in the middle of training and of labeling: nothing that was acknowledged is lost.
+
+use crate::harness::{Workspace, digits, kill, until};
+use anyhow::Result;
+use assay_protocol::domain::entity::{Dataset, LabelEdit};
+use assay_protocol::domain::{ClassId, RunStatus};
+use assay_protocol::{LabelRequest, RunDetail, SampleDetail, SamplePage, path};
+use std::process::Stdio;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_training_is_crashed_keeps_its_points_and_resumes() -> Result<()> {
+    let workspace = Workspace::new();
+    assert!(workspace.assay(&["import", digits().to_str().expect("a path")]).status.success());
+    let mut training = workspace
+        .command(&["train", "train.epochs=12", "train.batch_size=32"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    // A second process looks on through the first one's socket.
+    let before: RunDetail = until("a checkpoint", async || {
+        let output = workspace.assay(&["--json", "show", "1"]);
+        let detail: RunDetail = serde_json::from_slice(&output.stdout).ok()?;
+        (detail.checkpoints.len() == 2 && detail.run.metrics["val/loss"].count >= 2).then_some(detail)
+    })
+    .await?;
+    assert_eq!(before.run.status, RunStatus::Running);
+    kill(&mut training);
+
+    let crashed: RunDetail = workspace.json(&["show", "1"]);
+    assert_eq!(crashed.run.status, RunStatus::Crashed);
+    let points = |detail: &RunDetail| detail.run.metrics["train/loss"].count;
+    assert!(points(&crashed) >= points(&before), "points were lost");
+    assert!(crashed.run.reason.as_deref().is_some_and(|reason| reason.contains("resume")));
+
+    let resumed = workspace.assay(&["train", "--resume", "1"]);
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    let finished: RunDetail = workspace.json(&["show", "1"]);
+    assert_eq!(finished.run.status, RunStatus::Finished);
+    assert_eq!(finished.run.metrics["epoch"].last, Some(12.0));
+    assert_eq!(finished.run.progress.done, finished.run.progress.total);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_server_keeps_every_acknowledged_label() -> Result<()> {
+    let workspace = Workspace::new();
+    assert!(workspace.assay(&["import", digits().to_str().expect("a path")]).status.success());
+    let mut serving = workspace.serve();
+    let guest = workspace.open().await;
+    assert!(!guest.door.is_owner().await);
+    let dataset = guest.get::<Vec<Dataset>>(path::DATASETS).await?[0].id;
+    let page: SamplePage = guest.get(&path::dataset(dataset, "/samples?limit=60")).await?;
+    let mut acknowledged = Vec::new();
+    for (number, sample) in page.samples.iter().enumerate() {
+        if number == 40 {
+            kill(&mut serving.child);
+        }
+        let request = LabelRequest { class: Some(ClassId(9)), person: "ann".into(), proposed_by: None };
+        // After the kill the guest becomes the owner and labeling goes on.
+        let edit: LabelEdit = guest.post(&path::sample(sample.id, "/label"), &request).await?;
+        acknowledged.push(edit);
+    }
+    assert!(guest.door.is_owner().await);
+    for edit in acknowledged {
+        let detail: SampleDetail = guest.get(&path::sample(edit.sample, "")).await?;
+        assert_eq!(detail.sample.class, Some(ClassId(9)));
+        assert_eq!(detail.history.last(), Some(&edit));
+    }
+    guest.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_workspace_goes_on_with_its_training_when_it_is_opened_again() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    client.import_digits().await?;
+    let request = assay_protocol::StartRun {
+        dataset: "digits".into(),
+        overrides: vec!["train.epochs=6".into()],
+        ..Default::default()
+    };
+    let run: assay_protocol::domain::entity::Run = client.post(path::RUNS, &request).await?;
+    until("training is under way", async || {
+        let detail: RunDetail = client.get(&path::run(run.id, "")).await.ok()?;
+        (detail.run.progress.done > 5).then_some(())
+    })
+    .await?;
+    client.door.close().await;
+    let client = workspace.open().await;
+    let detail = client.end_of(&run).await?;
+    assert_eq!((detail.run.status, detail.run.metrics["epoch"].last), (RunStatus::Finished, Some(6.0)));
+    client.door.close().await;
+    Ok(())
+}
