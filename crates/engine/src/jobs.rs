@@ -40,6 +40,8 @@ struct State {
     closing: bool,
     own: HashSet<JobId>,
     stops: HashMap<JobId, Arc<AtomicBool>>,
+    /// How jobs ended whose end could not be written (the disk is full): whoever waits for them must still hear of it.
+    unwritten: HashMap<JobId, (RunStatus, String)>,
     /// Counts what was queued, so that a thread that looked too early looks again.
     queued: u64,
 }
@@ -108,12 +110,21 @@ impl Engine {
 
     /// The jobs that wait or run, then the latest that ended.
     pub fn jobs(&self) -> Result<Vec<Job>> {
-        Ok(self.store.read(|reader| reader.jobs(50))?)
+        let jobs = self.store.read(|reader| reader.jobs(50))?;
+        Ok(jobs.into_iter().map(|job| self.with_end(job)).collect())
     }
 
     /// One job.
     pub fn job(&self, job: JobId) -> Result<Job> {
-        Ok(self.store.read(|reader| reader.job(job))?)
+        Ok(self.with_end(self.store.read(|reader| reader.job(job))?))
+    }
+
+    /// The job with its end, also when that could not be written.
+    fn with_end(&self, job: Job) -> Job {
+        match self.jobs.state().unwritten.get(&job.id) {
+            Some((status, message)) => Job { status: *status, message: message.clone(), ..job },
+            None => job,
+        }
     }
 
     /// Ends a job: a waiting one at once, a running one as soon as it can save where it is.
@@ -179,6 +190,7 @@ impl Engine {
         };
         tracing::info!(job = %job.id, %status, message, "job ends");
         let work = job.work.clone();
+        let end = (status, message.clone());
         let recorded = self.store.write(move |tx| {
             if let (RunStatus::Failed, JobKind::Train { run }) = (status, work) {
                 tx.end_run(run, RunStatus::Failed, Some(&message))?;
@@ -187,7 +199,8 @@ impl Engine {
             tx.update_job(id, status, progress, &message)
         });
         if let Err(error) = recorded {
-            tracing::error!(%error, job = %job.id, "the end of the job cannot be recorded");
+            tracing::error!(%error, job = %job.id, "the end of the job cannot be written");
+            self.jobs.state().unwritten.insert(id, end);
         }
     }
 }

@@ -106,8 +106,9 @@ fn refusal(error: &ErrorBody) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderName;
 
-    fn refused(pairs: &[(axum::http::HeaderName, &str)]) -> bool {
+    fn refused(pairs: &[(HeaderName, &str)]) -> bool {
         let headers = pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect();
         refused_on_loopback(&Method::POST, &headers).is_some()
     }
