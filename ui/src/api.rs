@@ -169,7 +169,7 @@ impl Api {
         let mut state = self.state();
         state.frame += 1;
         let frame = state.frame;
-        if frame % 600 == 0 {
+        if frame.is_multiple_of(600) {
             state.entries.retain(|_, entry| entry.in_flight || frame - entry.last_used < 3_000);
         }
         let answers = std::mem::take(&mut state.answers);
@@ -208,7 +208,7 @@ impl Api {
             Following::Waiting => {}
             Following::Lost => {
                 // Tries again now and then; a new server may have forgotten nothing, the events are kept.
-                if frame % 30 == 0 {
+                if frame.is_multiple_of(30) {
                     state.following = Following::No;
                 }
                 self.ctx.request_repaint_after(std::time::Duration::from_millis(100));

@@ -143,7 +143,7 @@ pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => format!("{value}"),
         0.0 => "0".into(),
-        size if size >= 1e6 || size < 1e-3 => format!("{value:.2e}"),
+        size if !(1e-3..1e6).contains(&size) => format!("{value:.2e}"),
         size if size >= 100.0 => format!("{value:.1}"),
         _ => format!("{value:.4}"),
     }

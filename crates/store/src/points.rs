@@ -122,7 +122,7 @@ pub(crate) fn encode_buckets(buckets: &[Bucket]) -> Vec<u8> {
 /// Reads buckets back.
 pub(crate) fn decode_buckets(bytes: &[u8]) -> Result<Vec<Bucket>> {
     let words: Vec<[u8; 8]> = words(bytes).collect();
-    if bytes.len() % 64 != 0 {
+    if !bytes.len().is_multiple_of(64) {
         return Err(StoreError::unreadable("level of a series", "it is cut off"));
     }
     let bucket = |row: &[[u8; 8]]| Bucket {

@@ -86,10 +86,10 @@ impl RunPage {
                         detail.record.as_ref().map(|record| record.config.clone()).filter(|config| !config.is_empty());
                     new_run.show_clone(run.id, dataset, config.unwrap_or_else(|| detail.config.clone()));
                 }
-                if let Some(evaluation) = detail.evaluations.first() {
-                    if ui.button("Review predictions").clicked() {
-                        *cx.route = Route::Review(Some(evaluation.id));
-                    }
+                if let Some(evaluation) = detail.evaluations.first()
+                    && ui.button("Review predictions").clicked()
+                {
+                    *cx.route = Route::Review(Some(evaluation.id));
                 }
                 if !run.status.has_ended() {
                     if ui.button("Stop run").clicked() {
@@ -100,15 +100,15 @@ impl RunPage {
                             Then::Say("The run stops after its current step".into()),
                         );
                     }
-                } else if run.status != RunStatus::Finished {
-                    if ui.button("Resume").on_hover_text("Go on from the last checkpoint").clicked() {
-                        cx.api.act(
-                            Method::Post,
-                            &path::run(run.id, "/resume"),
-                            &(),
-                            Then::Say("The run is in the queue".into()),
-                        );
-                    }
+                } else if run.status != RunStatus::Finished
+                    && ui.button("Resume").on_hover_text("Go on from the last checkpoint").clicked()
+                {
+                    cx.api.act(
+                        Method::Post,
+                        &path::run(run.id, "/resume"),
+                        &(),
+                        Then::Say("The run is in the queue".into()),
+                    );
                 }
             });
         });
