@@ -1,6 +1,7 @@
 //! Every command, with its name and key.
 
 use crate::tokens::{GRID, Tokens};
+use crate::widgets::modal;
 use egui::{Align2, Key, KeyboardShortcut, Modifiers, RichText, ScrollArea, TextEdit, Ui, vec2};
 
 /// Something that can be done from anywhere.
@@ -202,7 +203,7 @@ pub(crate) fn help_ui(ctx: &egui::Context, open: &mut bool) {
         return;
     }
     let tokens = Tokens::of(ctx);
-    let modal = egui::Modal::new(egui::Id::unique("help")).show(ctx, |ui: &mut Ui| {
+    let dialog = modal(ctx, "help").show(ctx, |ui: &mut Ui| {
         ui.set_width(380.0);
         ui.heading("Keyboard shortcuts");
         ui.add_space(2.0 * GRID);
@@ -221,7 +222,7 @@ pub(crate) fn help_ui(ctx: &egui::Context, open: &mut bool) {
         ui.add_space(2.0 * GRID);
         ui.button("Close").clicked()
     });
-    if modal.inner || modal.should_close() {
+    if dialog.inner || dialog.should_close() {
         *open = false;
     }
 }

@@ -40,6 +40,11 @@ pub(crate) fn card_ui<R>(ui: &mut Ui, contents: impl FnOnce(&mut Ui) -> R) -> R 
         .inner
 }
 
+/// A dialog above everything else.
+pub(crate) fn modal(ctx: &egui::Context, name: &str) -> egui::Modal {
+    egui::Modal::new(egui::Id::unique(name)).frame(egui::Frame::popup(&ctx.global_style()).inner_margin(20))
+}
+
 /// What an empty place says: what belongs here and the first step towards it.
 pub(crate) fn empty_ui(ui: &mut Ui, title: &str, text: &str, button: Option<&str>) -> bool {
     let tokens = Tokens::of(ui.ctx());

@@ -6,7 +6,7 @@ use crate::command::Command;
 use crate::route::Route;
 use crate::tokens::{GRID, strong};
 use crate::transport::Method;
-use crate::widgets::{badge_ui, card_ui, empty_ui, image_ui, primary_button, remote_ui, tile_ui};
+use crate::widgets::{badge_ui, card_ui, empty_ui, image_ui, modal, primary_button, remote_ui, tile_ui};
 use assay_domain::entity::{Dataset, Problem, Sample};
 use assay_domain::{ClassId, DatasetId, Split};
 use assay_protocol::{ImportRequest, SamplePage, SamplesQuery, path};
@@ -277,7 +277,7 @@ impl Data {
     fn import_ui(&mut self, ctx: &egui::Context, cx: &Cx<'_>) {
         let Some(import) = &mut self.import else { return };
         let mut close = false;
-        let modal = egui::Modal::new(egui::Id::unique("import")).show(ctx, |ui| {
+        let dialog = modal(ctx, "import").show(ctx, |ui| {
             ui.set_width(520.0);
             ui.heading("Import images");
             ui.add_space(GRID);
@@ -303,7 +303,7 @@ impl Data {
                 close |= ui.button("Cancel").clicked();
             });
         });
-        if close || modal.should_close() {
+        if close || dialog.should_close() {
             self.import = None;
         }
     }

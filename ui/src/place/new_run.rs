@@ -4,7 +4,7 @@ use super::Cx;
 use crate::api::Then;
 use crate::tokens::GRID;
 use crate::transport::Method;
-use crate::widgets::primary_button;
+use crate::widgets::{modal, primary_button};
 use assay_domain::RunId;
 use assay_domain::entity::Dataset;
 use assay_protocol::{ErrorBody, ExplainedField, StartRun, path};
@@ -49,7 +49,7 @@ impl NewRun {
         if !self.open {
             return;
         }
-        let modal = egui::Modal::new(egui::Id::unique("new run")).show(ctx, |ui| {
+        let dialog = modal(ctx, "new run").show(ctx, |ui| {
             ui.set_width(520.0);
             ui.heading(match self.parent {
                 Some(parent) => format!("Clone of run {parent}"),
@@ -88,7 +88,7 @@ impl NewRun {
             });
             cancelled
         });
-        if modal.inner || modal.should_close() {
+        if dialog.inner || dialog.should_close() {
             self.close();
         }
     }
