@@ -48,7 +48,6 @@ struct State {
     answers: Vec<(Then, Result<Vec<u8>, ErrorBody>)>,
     frame: u64,
     following: Following,
-    in_flight: usize,
 }
 
 enum Following {
@@ -68,8 +67,7 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(transport: Arc<dyn Transport>, ctx: &egui::Context) -> Api {
-        let state =
-            State { entries: HashMap::new(), answers: Vec::new(), frame: 0, following: Following::No, in_flight: 0 };
+        let state = State { entries: HashMap::new(), answers: Vec::new(), frame: 0, following: Following::No };
         Api { transport, ctx: ctx.clone(), state: Arc::new(Mutex::new(state)) }
     }
 
@@ -151,13 +149,10 @@ impl Api {
         done: impl FnOnce(Result<Vec<u8>, ErrorBody>) + Send + 'static,
     ) {
         let ctx = self.ctx.clone();
-        let state = self.state.clone();
-        self.state().in_flight += 1;
         let request = Request { method, path: path.to_owned(), body };
         self.transport.send(
             request,
             Box::new(move |reply| {
-                state.lock().unwrap_or_else(PoisonError::into_inner).in_flight -= 1;
                 done(read(reply));
                 ctx.request_repaint();
             }),
@@ -220,11 +215,6 @@ impl Api {
     /// Whether the server does not answer.
     pub(crate) fn is_lost(&self) -> bool {
         matches!(self.state().following, Following::Lost)
-    }
-
-    /// Whether anything but the wait for events is under way.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.state().in_flight > 1
     }
 }
 

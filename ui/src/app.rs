@@ -61,11 +61,6 @@ impl App {
         self.route = route;
     }
 
-    /// Whether requests are under way (besides the wait for events).
-    pub fn is_busy(&self) -> bool {
-        self.api.is_busy()
-    }
-
     /// Opens the import form with this path, as when a folder is dropped on the window.
     pub fn offer_import(&mut self, source: &str) {
         self.places.data.offer(source);

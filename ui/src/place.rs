@@ -31,6 +31,13 @@ impl Cx<'_> {
     pub(crate) fn asked_for(&self, command: Command) -> bool {
         self.commands.contains(&command)
     }
+
+    /// The index after the keys for next, skip and previous, within `total`.
+    pub(crate) fn stepped(&self, index: usize, total: usize) -> usize {
+        let forth = self.asked_for(Command::Next) || self.asked_for(Command::Skip);
+        let back = self.asked_for(Command::Previous);
+        (index + usize::from(forth)).saturating_sub(usize::from(back)).min(total.saturating_sub(1))
+    }
 }
 
 /// What each place remembers.

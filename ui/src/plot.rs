@@ -47,7 +47,6 @@ impl Look {
 pub(crate) struct Series<'a> {
     pub(crate) name: &'a str,
     pub(crate) color: Color32,
-    pub(crate) dashed: bool,
     pub(crate) buckets: &'a [Bucket],
 }
 
@@ -115,7 +114,7 @@ pub(crate) fn chart_ui(ui: &mut Ui, title: &str, group: &str, height: f32, look:
                 continue;
             }
             let line = Line::new(series.name, PlotPoints::Owned(points)).color(series.color).width(1.8);
-            plot.line(if series.dashed { line.style(egui_plot::LineStyle::dashed_loose()) } else { line });
+            plot.line(line);
         }
     });
     response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, format!("Chart of {title}")));

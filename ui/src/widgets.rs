@@ -143,6 +143,25 @@ pub(crate) fn tile_ui(
     response
 }
 
+/// A virtual grid of square tiles of at least `least` points that fill the width; `tile` draws the one at an index.
+pub(crate) fn tiles_ui(ui: &mut Ui, name: &str, least: f32, total: usize, mut tile: impl FnMut(&mut Ui, usize, Rect)) {
+    const GAP: f32 = 6.0;
+    let width = ui.available_width() - 8.0;
+    let across = ((width + GAP) / (least + GAP)).floor().max(1.0) as usize;
+    let side = ((width + GAP) / across as f32 - GAP).floor();
+    ui.spacing_mut().item_spacing.y = GAP;
+    let area = egui::ScrollArea::vertical().id_salt(name).auto_shrink(false);
+    area.show_rows(ui, side, total.div_ceil(across), |ui, rows| {
+        for row in rows {
+            let (line, _) = ui.allocate_exact_size(vec2(ui.available_width(), side), Sense::hover());
+            for column in 0..across.min(total - row * across) {
+                let corner = line.min + vec2(column as f32 * (side + GAP), 0.0);
+                tile(ui, row * across + column, Rect::from_min_size(corner, vec2(side, side)));
+            }
+        }
+    });
+}
+
 /// A number for a table: as many digits as it takes to tell values apart.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {

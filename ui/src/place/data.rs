@@ -6,11 +6,11 @@ use crate::command::Command;
 use crate::route::Route;
 use crate::tokens::{GRID, strong};
 use crate::transport::Method;
-use crate::widgets::{badge_ui, card_ui, empty_ui, image_ui, modal, primary_button, remote_ui, tile_ui};
+use crate::widgets::{badge_ui, card_ui, empty_ui, image_ui, modal, primary_button, remote_ui, tile_ui, tiles_ui};
 use assay_domain::entity::{Dataset, Problem, Sample};
 use assay_domain::{ClassId, DatasetId, Split};
 use assay_protocol::{ImportRequest, SamplePage, SamplesQuery, path};
-use egui::{Align, ComboBox, Layout, Rect, RichText, ScrollArea, Sense, TextEdit, Ui, pos2, vec2};
+use egui::{Align, ComboBox, Layout, RichText, ScrollArea, Sense, TextEdit, Ui};
 
 /// Samples of a page of the grid.
 const PAGE: usize = 120;
@@ -206,48 +206,23 @@ impl Data {
         if let Some(index) = self.opened {
             return self.large_ui(ui, cx, dataset, index.min(total - 1), total);
         }
-        let least = TILES[self.tile];
-        let width = ui.available_width() - 8.0;
-        let across = ((width + 6.0) / (least + 6.0)).floor().max(1.0) as usize;
-        let tile = ((width + 6.0) / across as f32 - 6.0).floor();
-        let rows = total.div_ceil(across);
-        ui.spacing_mut().item_spacing.y = 6.0;
-        ScrollArea::vertical().id_salt("grid").auto_shrink(false).show_rows(ui, tile, rows, |ui, visible| {
-            for row in visible {
-                let (line, _) = ui.allocate_exact_size(vec2(ui.available_width(), tile), Sense::hover());
-                for column in 0..across {
-                    let index = row * across + column;
-                    if index >= total {
-                        break;
-                    }
-                    let rect = Rect::from_min_size(
-                        pos2(line.left() + column as f32 * (tile + 6.0), line.top()),
-                        vec2(tile, tile),
-                    );
-                    let Some(sample) = self.sample(cx, dataset.id, index) else {
-                        ui.painter().rect_filled(rect, 6.0, cx.tokens.panel);
-                        continue;
-                    };
-                    let class = class_name(dataset, sample.class);
-                    let address = thumbnail(&sample, tile);
-                    if tile_ui(ui, cx.images, &address, rect, &format!("{}: {class}", sample.path), class, false)
-                        .clicked()
-                    {
-                        self.opened = Some(index);
-                    }
-                }
+        let mut opened = None;
+        tiles_ui(ui, "grid", TILES[self.tile], total, |ui, index, rect| {
+            let Some(sample) = self.sample(cx, dataset.id, index) else {
+                ui.painter().rect_filled(rect, 6.0, cx.tokens.panel);
+                return;
+            };
+            let class = class_name(dataset, sample.class);
+            let (address, name) = (thumbnail(&sample, rect.width()), format!("{}: {class}", sample.path));
+            if tile_ui(ui, cx.images, &address, rect, &name, class, false).clicked() {
+                opened = Some(index);
             }
         });
+        self.opened = opened;
     }
 
     fn large_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, dataset: &Dataset, index: usize, total: usize) {
-        let mut index = index;
-        if cx.asked_for(Command::Next) {
-            index = (index + 1).min(total - 1);
-        }
-        if cx.asked_for(Command::Previous) {
-            index = index.saturating_sub(1);
-        }
+        let index = cx.stepped(index, total);
         self.opened = Some(index);
         let sample = self.sample(cx, dataset.id, index);
         ui.horizontal(|ui| {

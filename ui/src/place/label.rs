@@ -140,13 +140,7 @@ impl Label {
     }
 
     fn keys(&mut self, ui: &Ui, cx: &Cx<'_>, dataset: &Dataset) {
-        let last = self.queue.len() - 1;
-        if cx.asked_for(Command::Next) || cx.asked_for(Command::Skip) {
-            self.at = (self.at + 1).min(last);
-        }
-        if cx.asked_for(Command::Previous) {
-            self.at = self.at.saturating_sub(1);
-        }
+        self.at = cx.stepped(self.at, self.queue.len());
         if cx.asked_for(Command::Undo) {
             self.revert(cx, "/undo");
         }

@@ -6,7 +6,7 @@ use crate::command::Command;
 use crate::route::Route;
 use crate::tokens::{GRID, Tokens, strong};
 use crate::transport::Method;
-use crate::widgets::{badge_ui, card_ui, empty_ui, image_ui, remote_ui, tile_ui};
+use crate::widgets::{badge_ui, card_ui, empty_ui, image_ui, remote_ui, tile_ui, tiles_ui};
 use assay_domain::entity::{Author, Evaluation, Prediction};
 use assay_domain::{ClassId, EvaluationId, RunId, Split};
 use assay_protocol::{EvaluateRequest, PredictionPage, PredictionsQuery, SampleDetail, path};
@@ -218,50 +218,26 @@ impl Review {
         if let Some(index) = self.opened {
             return self.sample_ui(ui, cx, evaluation, index.min(total - 1), total);
         }
-        let least = 108.0;
-        let width = ui.available_width() - 8.0;
-        let across = ((width + 6.0) / (least + 6.0)).floor().max(1.0) as usize;
-        let tile = ((width + 6.0) / across as f32 - 6.0).floor();
-        ui.spacing_mut().item_spacing.y = 6.0;
-        ScrollArea::vertical().id_salt("predictions").auto_shrink(false).show_rows(
-            ui,
-            tile,
-            total.div_ceil(across),
-            |ui, rows| {
-                for row in rows {
-                    let (line, _) = ui.allocate_exact_size(vec2(ui.available_width(), tile), Sense::hover());
-                    for column in 0..across.min(total - row * across) {
-                        let index = row * across + column;
-                        let rect = Rect::from_min_size(
-                            pos2(line.left() + column as f32 * (tile + 6.0), line.top()),
-                            vec2(tile, tile),
-                        );
-                        let Some(page) = self.page(cx, evaluation.id, index).1.value else { continue };
-                        let Some(prediction) = page.predictions.get(index % PAGE) else { continue };
-                        let (text, _) = verdict(evaluation, prediction);
-                        let name = format!("{}: {text}", page.paths[index % PAGE]);
-                        let address = path::sample(prediction.sample, "/thumbnail?side=128");
-                        if tile_ui(ui, cx.images, &address, rect, &name, &text, false).clicked() {
-                            self.opened = Some(index);
-                        }
-                        if prediction.label.is_some_and(|label| label != prediction.predicted) {
-                            ui.painter().circle_filled(rect.right_top() + vec2(-10.0, 10.0), 4.0, cx.tokens.bad);
-                        }
-                    }
-                }
-            },
-        );
+        let mut opened = None;
+        tiles_ui(ui, "predictions", 108.0, total, |ui, index, rect| {
+            let Some(page) = self.page(cx, evaluation.id, index).1.value else { return };
+            let Some(prediction) = page.predictions.get(index % PAGE) else { return };
+            let (text, right) = verdict(evaluation, prediction);
+            let name = format!("{}: {text}", page.paths[index % PAGE]);
+            let address = path::sample(prediction.sample, "/thumbnail?side=128");
+            if tile_ui(ui, cx.images, &address, rect, &name, &text, false).clicked() {
+                opened = Some(index);
+            }
+            if right == Some(false) {
+                ui.painter().circle_filled(rect.right_top() + vec2(-10.0, 10.0), 4.0, cx.tokens.bad);
+            }
+        });
+        self.opened = opened;
     }
 
     /// One sample: the image, what the model said, and how it came to its label.
     fn sample_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, evaluation: &Evaluation, index: usize, total: usize) {
-        let mut index = index;
-        if cx.asked_for(Command::Next) {
-            index = (index + 1).min(total - 1);
-        }
-        if cx.asked_for(Command::Previous) {
-            index = index.saturating_sub(1);
-        }
+        let index = cx.stepped(index, total);
         self.opened = Some(index);
         let Some(page) = self.page(cx, evaluation.id, index).1.value else { return };
         let Some(prediction) = page.predictions.get(index % PAGE) else { return };

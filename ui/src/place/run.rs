@@ -140,18 +140,8 @@ impl RunPage {
                     for (index, figure) in ["loss", "accuracy"].into_iter().enumerate() {
                         let (train, val) = (format!("train/{figure}"), format!("val/{figure}"));
                         let lines = [
-                            Series {
-                                name: "train",
-                                color: cx.tokens.series(0),
-                                dashed: false,
-                                buckets: buckets(&train),
-                            },
-                            Series {
-                                name: "validation",
-                                color: cx.tokens.series(1),
-                                dashed: false,
-                                buckets: buckets(&val),
-                            },
+                            Series { name: "train", color: cx.tokens.series(0), buckets: buckets(&train) },
+                            Series { name: "validation", color: cx.tokens.series(1), buckets: buckets(&val) },
                         ];
                         let title = if index == 0 { "Loss" } else { "Accuracy" };
                         chart_ui(&mut columns[index % across], title, "run", height, look, &lines);
@@ -161,8 +151,7 @@ impl RunPage {
                     }
                     let rest = by_key.keys().filter(|key| !key.starts_with("train/") && !key.starts_with("val/"));
                     for (index, key) in rest.enumerate() {
-                        let line =
-                            [Series { name: key, color: cx.tokens.series(2), dashed: false, buckets: buckets(key) }];
+                        let line = [Series { name: key, color: cx.tokens.series(2), buckets: buckets(key) }];
                         chart_ui(&mut columns[index % across], key, "run", height, look, &line);
                     }
                 });

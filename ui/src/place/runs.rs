@@ -217,7 +217,6 @@ impl Runs {
                         .map(|series| Series {
                             name: name(series.run),
                             color: cx.tokens.series(series.run.0 as usize),
-                            dashed: false,
                             buckets: &series.buckets,
                         })
                         .collect();
