@@ -1,6 +1,7 @@
 //! Softmax cross-entropy with label smoothing, fused.
 
-use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor, bail};
+use crate::buffer::slice;
+use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// The cross-entropy of each row, in nats: `logits` is (batch, classes) f32, `labels` (batch) u32, the result (batch).
@@ -87,18 +88,10 @@ fn log_sum_exp(row: &[f32]) -> f32 {
     greatest + row.iter().map(|value| (value - greatest).exp()).sum::<f32>().ln()
 }
 
-/// The elements of a contiguous CPU tensor.
-pub(crate) fn slice<'a, T: candle_core::WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&storage.as_slice::<T>()?[start..end]),
-        None => bail!("the operation needs a contiguous {:?} tensor", T::DTYPE as DType),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use candle_core::{DType, Device, Var};
 
     #[test]
     fn loss_and_gradient_agree_with_the_definition() -> Result<()> {

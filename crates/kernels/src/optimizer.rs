@@ -1,6 +1,6 @@
 //! Optimizer steps in place, on all threads. The state is a tensor of the caller, so that it can be saved.
 
-use crate::cross_entropy::slice;
+use crate::buffer::slice;
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 

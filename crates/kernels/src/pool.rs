@@ -1,7 +1,7 @@
 //! Max pooling whose gradient goes to the maximum alone (candle's divides it by the window and needs the stride to
 //! equal the kernel).
 
-use crate::cross_entropy::slice;
+use crate::buffer::slice;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 

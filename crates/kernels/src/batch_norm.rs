@@ -1,0 +1,431 @@
+//! Batch normalisation with what usually follows it, an addition and a ReLU, in one pass over the data.
+
+use crate::buffer::{slice, with_values, written};
+use crate::channels::{Lines, sums_of_channels};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use pulp::Arch;
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// What becomes of a normalised value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// It stays.
+    None,
+    /// Negative values become zero.
+    Relu,
+}
+
+impl Activation {
+    /// What no value may be below.
+    pub(crate) fn least(self) -> f32 {
+        if self == Activation::Relu { 0.0 } else { f32::NEG_INFINITY }
+    }
+}
+
+/// The value, or the least one; a NaN stays, so that it is seen.
+#[inline(always)]
+pub(crate) fn at_least(value: f32, least: f32) -> f32 {
+    if value < least { least } else { value }
+}
+
+/// The part of a gradient that goes through an activation: none where it cut.
+#[inline(always)]
+pub(crate) fn through(grad: f32, output: f32, least: f32) -> f32 {
+    if output <= least { 0.0 } else { grad }
+}
+
+/// Mean and variance of each channel, (channels) f32 each.
+#[derive(Clone)]
+pub struct Moments {
+    /// The mean.
+    pub mean: Tensor,
+    /// The biased variance: the mean squared distance from the mean.
+    pub variance: Tensor,
+}
+
+/// The moments of `input`, (..., channels) f32, over all but the last dimension. No gradient flows through them alone;
+/// [`batch_norm`] accounts for them.
+pub fn moments(input: &Tensor) -> Result<Moments> {
+    let channels = input.dim(D::Minus1)?;
+    let input = input.detach();
+    if !input.device().is_cpu() {
+        let rows = input.reshape(((), channels))?;
+        let mean = rows.mean(0)?;
+        let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(0)?;
+        return Ok(Moments { mean, variance });
+    }
+    let count = input.elem_count() / channels.max(1);
+    if count == 0 {
+        bail!("batch_norm: there are no values to take the mean of");
+    }
+    let (mean, variance) = with_values([&input], |[values]| {
+        // The sum first, then the squared distances: one pass of squares would cancel.
+        let [sum] = sums_of_channels(values.len(), channels, |range, [sum]| {
+            for (sum, value) in sum.iter_mut().zip(&values[range]) {
+                *sum += value;
+            }
+        });
+        let mean: Vec<f32> = sum.iter().map(|sum| (sum / count as f64) as f32).collect();
+        let lines = Lines::new(channels);
+        let repeated = lines.repeated(&mean);
+        let [squares] = sums_of_channels(values.len(), channels, |range, [sum]| {
+            for ((sum, value), mean) in sum.iter_mut().zip(&values[range]).zip(&repeated) {
+                let distance = value - mean;
+                *sum += distance * distance;
+            }
+        });
+        Ok((mean, squares.iter().map(|sum| (sum / count as f64) as f32).collect::<Vec<f32>>()))
+    })?;
+    let tensor = |values: Vec<f32>| Tensor::from_vec(values, channels, input.device());
+    Ok(Moments { mean: tensor(mean)?, variance: tensor(variance)? })
+}
+
+/// Where the moments come from; this decides the gradient of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MomentsOf {
+    /// The input itself: they change with it.
+    Batch,
+    /// Elsewhere: they are constants.
+    Running,
+}
+
+/// Batch normalisation (Ioffe and Szegedy 2015, algorithm 1) of `input`, (..., channels) f32: `(input - mean) /
+/// sqrt(variance + epsilon) * weight + bias`, plus `residual` of the input's shape where there is one, through the
+/// activation.
+///
+/// # Errors
+/// When the shapes do not fit together.
+pub fn batch_norm(
+    input: &Tensor,
+    (moments, of): (&Moments, MomentsOf),
+    (weight, bias): (&Tensor, &Tensor),
+    residual: Option<&Tensor>,
+    activation: Activation,
+    epsilon: f64,
+) -> Result<Tensor> {
+    let channels = input.dim(D::Minus1)?;
+    for parameter in [&moments.mean, &moments.variance, weight, bias] {
+        if parameter.dims() != [channels] {
+            bail!("batch_norm: {channels} channels do not fit a parameter of shape {:?}", parameter.dims());
+        }
+    }
+    if residual.is_some_and(|residual| residual.dims() != input.dims()) {
+        bail!("batch_norm: what is added has another shape than {:?}", input.dims());
+    }
+    if !input.device().is_cpu() {
+        return elsewhere(input, (moments, of), (weight, bias), residual, activation, epsilon);
+    }
+    let mean = moments.mean.to_vec1::<f32>()?;
+    let variance = moments.variance.to_vec1::<f32>()?;
+    let inverse = variance.iter().map(|variance| (1.0 / (f64::from(*variance) + epsilon).sqrt()) as f32).collect();
+    let op = BatchNorm(Arc::new(Facts { mean, inverse, of, activation }));
+    let parameters = Tensor::stack(&[weight, bias], 0)?;
+    let input = input.contiguous()?;
+    match residual {
+        Some(residual) => input.apply_op3(&parameters, &residual.contiguous()?, op),
+        None => input.apply_op2(&parameters, op),
+    }
+}
+
+fn elsewhere(
+    input: &Tensor,
+    (moments, of): (&Moments, MomentsOf),
+    (weight, bias): (&Tensor, &Tensor),
+    residual: Option<&Tensor>,
+    activation: Activation,
+    epsilon: f64,
+) -> Result<Tensor> {
+    let (mean, variance) = match of {
+        MomentsOf::Running => (moments.mean.clone(), moments.variance.clone()),
+        MomentsOf::Batch => {
+            let rows = input.reshape(((), input.dim(D::Minus1)?))?;
+            let mean = rows.mean(0)?;
+            let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(0)?;
+            (mean, variance)
+        }
+    };
+    let scale = ((variance + epsilon)?.sqrt()?.recip()? * weight)?;
+    let mut output = input.broadcast_sub(&mean)?.broadcast_mul(&scale)?.broadcast_add(bias)?;
+    if let Some(residual) = residual {
+        output = (output + residual)?;
+    }
+    match activation {
+        Activation::None => Ok(output),
+        Activation::Relu => output.relu(),
+    }
+}
+
+struct Facts {
+    mean: Vec<f32>,
+    /// One over the standard deviation.
+    inverse: Vec<f32>,
+    of: MomentsOf,
+    activation: Activation,
+}
+
+#[derive(Clone)]
+struct BatchNorm(Arc<Facts>);
+
+impl BatchNorm {
+    fn forward(&self, input: &[f32], parameters: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
+        let Facts { mean, inverse, activation, .. } = &*self.0;
+        let (weight, bias) = parameters.split_at(mean.len());
+        // (input - mean) * inverse * weight + bias, as one product and one sum.
+        let scale: Vec<f32> = inverse.iter().zip(weight).map(|(inverse, weight)| inverse * weight).collect();
+        let shift: Vec<f32> =
+            bias.iter().zip(mean).zip(&scale).map(|((bias, mean), scale)| bias - mean * scale).collect();
+        let lines = Lines::new(mean.len());
+        let (scale, shift) = (lines.repeated(&scale), lines.repeated(&shift));
+        let least = activation.least();
+        let arch = Arch::new();
+        let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
+            out.par_chunks_mut(lines.stripe()).enumerate().for_each(|(index, out)| {
+                let first = index * lines.stripe();
+                let input = &input[first..first + out.len()];
+                arch.dispatch(|| {
+                    for (place, out) in out.chunks_mut(lines.width()).enumerate() {
+                        let range = place * lines.width()..place * lines.width() + out.len();
+                        let line = out.iter_mut().zip(&input[range.clone()]).zip(&scale).zip(&shift);
+                        match residual {
+                            Some(residual) => {
+                                let residual = &residual[first..][range];
+                                for ((((out, value), scale), shift), residual) in line.zip(residual) {
+                                    out.write(at_least(value * scale + (shift + residual), least));
+                                }
+                            }
+                            None => {
+                                for (((out, value), scale), shift) in line {
+                                    out.write(at_least(value * scale + shift, least));
+                                }
+                            }
+                        }
+                    }
+                });
+            });
+        };
+        // Safety: every chunk is written to its end.
+        unsafe { written(input.len(), write) }
+    }
+
+    /// The gradients of the input, the parameters (2, channels) and what was added.
+    fn backward(
+        &self,
+        [input, parameters, output, grad]: [&[f32]; 4],
+        with_residual: bool,
+    ) -> (Vec<f32>, Vec<f32>, Option<Vec<f32>>) {
+        let Facts { mean, inverse, of, activation } = &*self.0;
+        let channels = mean.len();
+        let count = (input.len() / channels) as f64;
+        let lines = Lines::new(channels);
+        let means = lines.repeated(mean);
+        let least = activation.least();
+        let [grads, products] = sums_of_channels(input.len(), channels, |range, [sum, products]| {
+            let values = grad[range.clone()].iter().zip(&output[range.clone()]).zip(&input[range]).zip(&means);
+            for ((sum, product), (((grad, output), value), mean)) in sum.iter_mut().zip(products).zip(values) {
+                let grad = through(*grad, *output, least);
+                *sum += grad;
+                *product += grad * (value - mean);
+            }
+        });
+        let weight = &parameters[..channels];
+        let mut of_parameters: Vec<f32> =
+            products.iter().zip(inverse).map(|(product, inverse)| (product * f64::from(*inverse)) as f32).collect();
+        of_parameters.extend(grads.iter().map(|sum| *sum as f32));
+        // d input = a * grad - b * (input - mean) - c
+        let a: Vec<f32> = weight.iter().zip(inverse).map(|(weight, inverse)| weight * inverse).collect();
+        let of_moments = |share: &dyn Fn(usize) -> f64| -> Vec<f32> {
+            let value = |channel: usize| match of {
+                MomentsOf::Batch => (f64::from(a[channel]) * share(channel) / count) as f32,
+                MomentsOf::Running => 0.0,
+            };
+            lines.repeated(&(0..channels).map(value).collect::<Vec<f32>>())
+        };
+        let b = of_moments(&|channel| products[channel] * f64::from(inverse[channel]).powi(2));
+        let c = of_moments(&|channel| grads[channel]);
+        let a = lines.repeated(&a);
+        let arch = Arch::new();
+        let mut of_residual = Vec::new();
+        let stripe = lines.stripe();
+        let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
+            let pass = |index: usize,
+                        out: &mut [std::mem::MaybeUninit<f32>],
+                        added: Option<&mut [std::mem::MaybeUninit<f32>]>| {
+                let first = index * stripe;
+                arch.dispatch(|| {
+                    let mut added = added;
+                    for (place, out) in out.chunks_mut(lines.width()).enumerate() {
+                        let begin = first + place * lines.width();
+                        let range = begin..begin + out.len();
+                        let (grad, output, input) = (&grad[range.clone()], &output[range.clone()], &input[range]);
+                        let line = out.iter_mut().zip(grad).zip(output).zip(input);
+                        let constants = a.iter().zip(&b).zip(&c).zip(&means);
+                        for ((((out, grad), output), value), (((a, b), c), mean)) in line.zip(constants) {
+                            let grad = through(*grad, *output, least);
+                            out.write(a * grad - b * (value - mean) - c);
+                        }
+                        if let Some(added) = added.as_deref_mut() {
+                            let added = &mut added[place * lines.width()..][..grad.len()];
+                            for ((added, grad), output) in added.iter_mut().zip(grad).zip(output) {
+                                added.write(through(*grad, *output, least));
+                            }
+                        }
+                    }
+                });
+            };
+            if with_residual {
+                let fill = |added: &mut [std::mem::MaybeUninit<f32>]| {
+                    let pairs = out.par_chunks_mut(stripe).zip(added.par_chunks_mut(stripe)).enumerate();
+                    pairs.for_each(|(index, (out, added))| pass(index, out, Some(added)));
+                };
+                // Safety: every chunk is written to its end.
+                of_residual = unsafe { written(input.len(), fill) };
+            } else {
+                out.par_chunks_mut(stripe).enumerate().for_each(|(index, out)| pass(index, out, None));
+            }
+        };
+        // Safety: every chunk is written to its end.
+        let of_input = unsafe { written(input.len(), write) };
+        (of_input, of_parameters, with_residual.then_some(of_residual))
+    }
+
+    fn gradients(
+        &self,
+        [input, parameters, output, grad]: [&Tensor; 4],
+        with_residual: bool,
+    ) -> Result<(Tensor, Tensor, Option<Tensor>)> {
+        let (of_input, of_parameters, of_residual) =
+            with_values([input, parameters, output, grad], |all| Ok(self.backward(all, with_residual)))?;
+        let like = |values: Vec<f32>, of: &Tensor| Tensor::from_vec(values, of.shape(), of.device());
+        let of_residual = of_residual.map(|values| like(values, input)).transpose()?;
+        Ok((like(of_input, input)?, like(of_parameters, parameters)?, of_residual))
+    }
+}
+
+impl CustomOp2 for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        input: &CpuStorage,
+        l1: &Layout,
+        parameters: &CpuStorage,
+        l2: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let output = self.forward(slice(input, l1)?, slice(parameters, l2)?, None);
+        Ok((CpuStorage::F32(output), l1.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        input: &Tensor,
+        parameters: &Tensor,
+        output: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (of_input, of_parameters, _) = self.gradients([input, parameters, output, grad], false)?;
+        Ok((Some(of_input), Some(of_parameters)))
+    }
+}
+
+impl CustomOp3 for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch-norm-add"
+    }
+
+    fn cpu_fwd(
+        &self,
+        input: &CpuStorage,
+        l1: &Layout,
+        parameters: &CpuStorage,
+        l2: &Layout,
+        residual: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let output = self.forward(slice(input, l1)?, slice(parameters, l2)?, Some(slice(residual, l3)?));
+        Ok((CpuStorage::F32(output), l1.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        input: &Tensor,
+        parameters: &Tensor,
+        _residual: &Tensor,
+        output: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (of_input, of_parameters, of_residual) = self.gradients([input, parameters, output, grad], true)?;
+        Ok((Some(of_input), Some(of_parameters), of_residual))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    fn far(a: &Tensor, b: &Tensor) -> Result<f32> {
+        (a - b)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()
+    }
+
+    /// The fused operation gives what candle's own give, forward and backward.
+    fn check(shape: (usize, usize, usize, usize), of: MomentsOf, activation: Activation, adds: bool) -> Result<()> {
+        let device = &Device::Cpu;
+        let channels = shape.3;
+        let input = Var::from_tensor(&Tensor::randn(0.5f32, 2.0, shape, device)?)?;
+        let residual = Var::from_tensor(&Tensor::randn(0.0f32, 1.0, shape, device)?)?;
+        let weight = Var::from_tensor(&Tensor::rand(0.5f32, 1.5, channels, device)?)?;
+        let bias = Var::from_tensor(&Tensor::rand(-0.5f32, 0.5, channels, device)?)?;
+        let found = moments(&input)?;
+        let added = adds.then_some(residual.as_tensor());
+        let parameters = (weight.as_tensor(), bias.as_tensor());
+        let ours = batch_norm(&input, (&found, of), parameters, added, activation, 1e-5)?;
+        let theirs = elsewhere(&input, (&found, of), parameters, added, activation, 1e-5)?;
+        assert!(far(&ours, &theirs)? < 1e-4);
+        let towards = Tensor::randn(0.0f32, 1.0, shape, device)?;
+        let ours = (&ours * &towards)?.sum_all()?.backward()?;
+        let theirs = (&theirs * &towards)?.sum_all()?.backward()?;
+        let vars = [&input, &weight, &bias].into_iter().chain(adds.then_some(&residual));
+        for (place, var) in vars.enumerate() {
+            let distance = far(ours.get(var).unwrap(), theirs.get(var).unwrap())?;
+            assert!(distance < 2e-3, "gradient {place} is off by {distance}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn every_form_agrees_with_its_definition() -> Result<()> {
+        for shape in [(3, 5, 4, 7), (2, 4, 4, 64), (1, 1, 2, 1), (4, 9, 9, 130)] {
+            for of in [MomentsOf::Batch, MomentsOf::Running] {
+                for activation in [Activation::None, Activation::Relu] {
+                    for adds in [false, true] {
+                        check(shape, of, activation, adds)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn moments_of_far_values_do_not_cancel() -> Result<()> {
+        let values: Vec<f32> = (0..20_000).map(|index| 1000.0 + (index % 2) as f32).collect();
+        let found = moments(&Tensor::from_vec(values, (10_000, 2), &Device::Cpu)?)?;
+        assert_eq!(found.mean.to_vec1::<f32>()?, [1000.0, 1001.0]);
+        assert_eq!(found.variance.to_vec1::<f32>()?, [0.0, 0.0]);
+        Ok(())
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_errors() -> Result<()> {
+        let device = &Device::Cpu;
+        let input = Tensor::ones((2, 3), candle_core::DType::F32, device)?;
+        let found = moments(&input)?;
+        let two = Tensor::ones(2, candle_core::DType::F32, device)?;
+        let fails = batch_norm(&input, (&found, MomentsOf::Batch), (&two, &two), None, Activation::None, 1e-5);
+        assert!(fails.unwrap_err().to_string().contains("3 channels"));
+        Ok(())
+    }
+}

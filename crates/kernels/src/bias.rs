@@ -1,0 +1,129 @@
+//! A bias for each channel with an activation, in one pass.
+
+use crate::batch_norm::{Activation, at_least, through};
+use crate::buffer::{slice, with_values, written};
+use crate::channels::{Lines, sums_of_channels};
+use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
+use pulp::Arch;
+use rayon::prelude::*;
+
+/// `input`, (..., channels) f32, plus `bias`, (channels) f32, through the activation.
+///
+/// # Errors
+/// When the shapes do not fit together.
+pub fn add_bias(input: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
+    if bias.dims() != [input.dim(D::Minus1)?] {
+        bail!("add_bias: {:?} does not fit the channels of {:?}", bias.dims(), input.dims());
+    }
+    if input.device().is_cpu() {
+        return input.contiguous()?.apply_op2(bias, AddBias(activation));
+    }
+    let output = input.broadcast_add(bias)?;
+    match activation {
+        Activation::None => Ok(output),
+        Activation::Relu => output.relu(),
+    }
+}
+
+struct AddBias(Activation);
+
+impl CustomOp2 for AddBias {
+    fn name(&self) -> &'static str {
+        "add-bias"
+    }
+
+    fn cpu_fwd(&self, input: &CpuStorage, l1: &Layout, bias: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        let input = slice::<f32>(input, l1)?;
+        let bias = slice::<f32>(bias, l2)?;
+        let lines = Lines::new(bias.len());
+        let bias = lines.repeated(bias);
+        let least = self.0.least();
+        let arch = Arch::new();
+        let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
+            out.par_chunks_mut(lines.stripe()).zip(input.par_chunks(lines.stripe())).for_each(|(out, input)| {
+                arch.dispatch(|| {
+                    for (out, input) in out.chunks_mut(lines.width()).zip(input.chunks(lines.width())) {
+                        for ((out, value), bias) in out.iter_mut().zip(input).zip(&bias) {
+                            out.write(at_least(value + bias, least));
+                        }
+                    }
+                });
+            });
+        };
+        // Safety: every chunk is written to its end.
+        let output = unsafe { written(input.len(), write) };
+        Ok((CpuStorage::F32(output), l1.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        input: &Tensor,
+        bias: &Tensor,
+        output: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let least = self.0.least();
+        let (of_input, of_bias) = with_values([output, grad], |[output, grad]| {
+            let [sums] = sums_of_channels(grad.len(), bias.elem_count(), |range, [sum]| {
+                for ((sum, grad), output) in sum.iter_mut().zip(&grad[range.clone()]).zip(&output[range]) {
+                    *sum += through(*grad, *output, least);
+                }
+            });
+            let stripe = Lines::new(bias.elem_count()).stripe();
+            let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
+                let pairs = grad.par_chunks(stripe).zip(output.par_chunks(stripe));
+                out.par_chunks_mut(stripe).zip(pairs).for_each(|(out, (grad, output))| {
+                    for ((out, grad), output) in out.iter_mut().zip(grad).zip(output) {
+                        out.write(through(*grad, *output, least));
+                    }
+                });
+            };
+            // Safety: every chunk is written to its end.
+            let of_input = (self.0 != Activation::None).then(|| unsafe { written(grad.len(), write) });
+            Ok((of_input, sums.iter().map(|sum| *sum as f32).collect::<Vec<f32>>()))
+        })?;
+        let of_input = match of_input {
+            Some(values) => Tensor::from_vec(values, input.shape(), input.device())?,
+            None => grad.clone(),
+        };
+        Ok((Some(of_input), Some(Tensor::from_vec(of_bias, bias.shape(), bias.device())?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    #[test]
+    fn bias_and_activation_agree_with_their_definition() -> Result<()> {
+        let device = &Device::Cpu;
+        for channels in [1, 10, 200] {
+            let input = Var::from_tensor(&Tensor::randn(0.0f32, 1.0, (3, 7, channels), device)?)?;
+            let bias = Var::from_tensor(&Tensor::randn(0.0f32, 1.0, channels, device)?)?;
+            let towards = Tensor::randn(0.0f32, 1.0, (3, 7, channels), device)?;
+            for activation in [Activation::None, Activation::Relu] {
+                let ours = add_bias(&input, &bias, activation)?;
+                let plain = input.broadcast_add(&bias)?;
+                let theirs = if activation == Activation::Relu { plain.relu()? } else { plain };
+                let far = |a: &Tensor, b: &Tensor| (a - b)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>();
+                assert_eq!(far(&ours, &theirs)?, 0.0);
+                let ours = (ours * &towards)?.sum_all()?.backward()?;
+                let theirs = (theirs * &towards)?.sum_all()?.backward()?;
+                for var in [&input, &bias] {
+                    assert!(far(ours.get(var).unwrap(), theirs.get(var).unwrap())? < 1e-4);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn nan_goes_through_the_activation() -> Result<()> {
+        let input = Tensor::from_slice(&[f32::NAN, -1.0], (1, 2), &Device::Cpu)?;
+        let bias = Tensor::zeros(2, candle_core::DType::F32, &Device::Cpu)?;
+        let output = add_bias(&input, &bias, Activation::Relu)?.flatten_all()?.to_vec1::<f32>()?;
+        assert!(output[0].is_nan() && output[1] == 0.0);
+        Ok(())
+    }
+}

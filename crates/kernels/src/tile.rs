@@ -1,0 +1,247 @@
+//! Register tiles: the innermost loops of convolutions and matrix products. A tile of sums stays in vector registers
+//! while the shared dimension is walked once.
+//!
+//! Everything here works on raw pointers, since the rows of a tile lie anywhere in a larger array; each function says
+//! what must be readable and writable.
+
+use pulp::Simd;
+use std::array::from_fn;
+
+/// Rows of a full tile on a processor with so many vector registers: the sums of two vectors a row, two vectors of the
+/// panel and one broadcast value fit.
+pub(crate) const fn full_rows(registers: usize) -> usize {
+    if registers >= 32 { 12 } else { 6 }
+}
+
+/// The greatest number of rows of any tile.
+pub(crate) const MOST_ROWS: usize = 12;
+
+/// How the panel `n` of a matrix with so many columns is cut: two vectors wide, or one where one suffices for all.
+pub(crate) fn panel_width<S: Simd>(columns: usize) -> usize {
+    if columns <= S::F32_LANES { S::F32_LANES } else { 2 * S::F32_LANES }
+}
+
+/// What happens to the values that are in the output.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// They are replaced.
+    Set,
+    /// The sums are added to them.
+    Add,
+}
+
+/// A product whose left side is read in place:
+/// `out[out_rows[m] + n] = sum over t, k of a[rows[m] + taps[t] + k] * panel[t * depth + k][n]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    /// The left side; `rows` and `taps` are offsets from here.
+    pub(crate) a: *const f32,
+    /// Where the piece of the shared dimension that belongs to each tap begins.
+    pub(crate) taps: &'a [usize],
+    /// Consecutive values a tap.
+    pub(crate) depth: usize,
+    /// The right side, (taps x depth, panel width).
+    pub(crate) panel: *const f32,
+    /// The panel's width in vectors: 1 or 2.
+    pub(crate) vectors: usize,
+    /// Where sums go.
+    pub(crate) out: *mut f32,
+    /// Columns of the panel that are kept.
+    pub(crate) columns: usize,
+    /// What happens to the old values.
+    pub(crate) output: Output,
+}
+
+impl Rows<'_> {
+    /// Computes a tile of as many rows as there are offsets, at most [`MOST_ROWS`].
+    ///
+    /// # Safety
+    /// All offsets must lead to readable values of `a`, writable values of `out` that no other thread uses, and `panel`
+    /// must be as long as its shape says.
+    #[inline(always)]
+    pub(crate) unsafe fn tile<S: Simd>(&self, simd: S, rows: &[usize], out_rows: &[usize]) {
+        // Safety: handed on to the caller.
+        unsafe {
+            match self.vectors {
+                1 => self.tile_of::<S, 1>(simd, rows, out_rows),
+                _ => self.tile_of::<S, 2>(simd, rows, out_rows),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile_of<S: Simd, const V: usize>(&self, simd: S, rows: &[usize], out_rows: &[usize]) {
+        // Safety: handed on to the caller.
+        unsafe {
+            match rows.len() {
+                1 => self.sums::<S, 1, V>(simd, rows, out_rows),
+                2 => self.sums::<S, 2, V>(simd, rows, out_rows),
+                3 => self.sums::<S, 3, V>(simd, rows, out_rows),
+                4 => self.sums::<S, 4, V>(simd, rows, out_rows),
+                5 => self.sums::<S, 5, V>(simd, rows, out_rows),
+                6 => self.sums::<S, 6, V>(simd, rows, out_rows),
+                7 => self.sums::<S, 7, V>(simd, rows, out_rows),
+                8 => self.sums::<S, 8, V>(simd, rows, out_rows),
+                9 => self.sums::<S, 9, V>(simd, rows, out_rows),
+                10 => self.sums::<S, 10, V>(simd, rows, out_rows),
+                11 => self.sums::<S, 11, V>(simd, rows, out_rows),
+                12 => self.sums::<S, 12, V>(simd, rows, out_rows),
+                other => unreachable!("BUG: a tile of {other} rows"),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sums<S: Simd, const M: usize, const V: usize>(&self, simd: S, rows: &[usize], out_rows: &[usize]) {
+        let lanes = S::F32_LANES;
+        let mut sums = [[simd.splat_f32s(0.0); V]; M];
+        let mut panel = self.panel;
+        // Safety: handed on to the caller.
+        unsafe {
+            for &tap in self.taps {
+                let row: [*const f32; M] = from_fn(|m| self.a.add(rows[m] + tap));
+                for k in 0..self.depth {
+                    let right: [S::f32s; V] = from_fn(|v| load::<S>(panel.add(v * lanes)));
+                    for m in 0..M {
+                        let left = simd.splat_f32s(*row[m].add(k));
+                        for v in 0..V {
+                            sums[m][v] = simd.mul_add_e_f32s(left, right[v], sums[m][v]);
+                        }
+                    }
+                    panel = panel.add(V * lanes);
+                }
+            }
+            for m in 0..M {
+                keep::<S, V>(simd, self.out.add(out_rows[m]), self.columns, self.output, &sums[m]);
+            }
+        }
+    }
+}
+
+/// A product whose shared dimension is the rows of both sides, as the gradient of a kernel is:
+/// `out[m * out_stride + n] += sum over p of a[a_rows[p] + m] * b[b_rows[p] + n]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns<'a> {
+    /// The left side.
+    pub(crate) a: *const f32,
+    /// Where each of its rows begins.
+    pub(crate) a_rows: &'a [usize],
+    /// The right side, with a whole panel readable from each row on.
+    pub(crate) b: *const f32,
+    /// Where each of its rows begins.
+    pub(crate) b_rows: &'a [usize],
+    /// The width of `b` in vectors: 1 or 2.
+    pub(crate) vectors: usize,
+    /// Where sums go, (rows of the tile, `out_stride`), a whole panel writable.
+    pub(crate) out: *mut f32,
+    /// The distance of its rows.
+    pub(crate) out_stride: usize,
+}
+
+impl Columns<'_> {
+    /// Adds a tile of `count` rows, at most [`MOST_ROWS`].
+    ///
+    /// # Safety
+    /// As [`Rows::tile`].
+    #[inline(always)]
+    pub(crate) unsafe fn tile<S: Simd>(&self, simd: S, count: usize) {
+        // Safety: handed on to the caller.
+        unsafe {
+            match self.vectors {
+                1 => self.tile_of::<S, 1>(simd, count),
+                _ => self.tile_of::<S, 2>(simd, count),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile_of<S: Simd, const V: usize>(&self, simd: S, count: usize) {
+        // Safety: handed on to the caller.
+        unsafe {
+            match count {
+                1 => self.sums::<S, 1, V>(simd),
+                2 => self.sums::<S, 2, V>(simd),
+                3 => self.sums::<S, 3, V>(simd),
+                4 => self.sums::<S, 4, V>(simd),
+                5 => self.sums::<S, 5, V>(simd),
+                6 => self.sums::<S, 6, V>(simd),
+                7 => self.sums::<S, 7, V>(simd),
+                8 => self.sums::<S, 8, V>(simd),
+                9 => self.sums::<S, 9, V>(simd),
+                10 => self.sums::<S, 10, V>(simd),
+                11 => self.sums::<S, 11, V>(simd),
+                12 => self.sums::<S, 12, V>(simd),
+                other => unreachable!("BUG: a tile of {other} rows"),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sums<S: Simd, const M: usize, const V: usize>(&self, simd: S) {
+        let lanes = S::F32_LANES;
+        let mut sums = [[simd.splat_f32s(0.0); V]; M];
+        // Safety: handed on to the caller.
+        unsafe {
+            for (&a, &b) in self.a_rows.iter().zip(self.b_rows) {
+                let (a, b) = (self.a.add(a), self.b.add(b));
+                let right: [S::f32s; V] = from_fn(|v| load::<S>(b.add(v * lanes)));
+                for m in 0..M {
+                    let left = simd.splat_f32s(*a.add(m));
+                    for v in 0..V {
+                        sums[m][v] = simd.mul_add_e_f32s(left, right[v], sums[m][v]);
+                    }
+                }
+            }
+            for m in 0..M {
+                let out = self.out.add(m * self.out_stride);
+                keep::<S, V>(simd, out, V * lanes, Output::Add, &sums[m]);
+            }
+        }
+    }
+}
+
+/// Reads a vector.
+///
+/// # Safety
+/// A whole vector must be readable.
+#[inline(always)]
+pub(crate) unsafe fn load<S: Simd>(from: *const f32) -> S::f32s {
+    // Safety: plain values, read without alignment.
+    unsafe { from.cast::<S::f32s>().read_unaligned() }
+}
+
+/// Writes a vector.
+///
+/// # Safety
+/// A whole vector must be writable.
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd>(to: *mut f32, value: S::f32s) {
+    // Safety: plain values, written without alignment.
+    unsafe { to.cast::<S::f32s>().write_unaligned(value) }
+}
+
+/// Writes or adds the first `columns` values of a row of sums.
+#[inline(always)]
+unsafe fn keep<S: Simd, const V: usize>(simd: S, to: *mut f32, columns: usize, output: Output, sums: &[S::f32s; V]) {
+    let lanes = S::F32_LANES;
+    // Safety: handed on to the caller.
+    unsafe {
+        if columns == V * lanes {
+            for (v, sum) in sums.iter().enumerate() {
+                let to = to.add(v * lanes);
+                match output {
+                    Output::Set => store::<S>(to, *sum),
+                    Output::Add => store::<S>(to, simd.add_f32s(load::<S>(to), *sum)),
+                }
+            }
+            return;
+        }
+        let sums: &[f32] = pulp::bytemuck::cast_slice(sums);
+        for (n, sum) in sums[..columns].iter().enumerate() {
+            match output {
+                Output::Set => *to.add(n) = *sum,
+                Output::Add => *to.add(n) += *sum,
+            }
+        }
+    }
+}
