@@ -62,6 +62,45 @@ async fn files_that_are_no_images_are_listed_with_their_reason() -> anyhow::Resu
     Ok(())
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_may_not_be_read_is_listed_and_the_rest_is_taken() {
+    use std::os::unix::fs::PermissionsExt;
+    let workspace = Workspace::new();
+    let images = workspace.folder().join("images");
+    write(&images.join("cat/good.png"), &picture(image::ImageFormat::Png));
+    write(&images.join("dog/hidden.png"), &picture(image::ImageFormat::Png));
+    write(&images.join("cat/secret.png"), &picture(image::ImageFormat::Bmp));
+    let lock = |name: &str, mode: u32| {
+        std::fs::set_permissions(images.join(name), std::fs::Permissions::from_mode(mode)).expect("permissions")
+    };
+    lock("dog", 0o000);
+    lock("cat/secret.png", 0o000);
+    // The administrator reads everything, unless that right is given away.
+    let without_rights = |program: &Path, arguments: &[&str]| {
+        let rights = "-dac_override,-dac_read_search";
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", rights, "--inh-caps", rights]).arg(program).args(arguments);
+        command.output().expect("setpriv (util-linux) starts")
+    };
+    let folder = workspace.folder().to_str().expect("a path");
+    let source = images.to_str().expect("a path");
+    let reads = std::fs::read_dir(images.join("dog")).is_ok();
+    let import = ["--workspace", folder, "import", source];
+    let output = match reads {
+        true => without_rights(&crate::harness::program("assay"), &import),
+        false => workspace.assay(&import[2..]),
+    };
+    lock("dog", 0o755);
+    lock("cat/secret.png", 0o644);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{message}");
+    let datasets: Vec<Dataset> = workspace.json(&["datasets"]);
+    assert_eq!((datasets[0].samples, datasets[0].problems), (1, 2));
+    let out = String::from_utf8_lossy(&output.stdout).into_owned() + &message;
+    assert!(out.contains("2 left out") || out.contains("problem"), "{out}");
+}
+
 #[test]
 fn a_wrong_config_key_names_the_nearest_and_starts_nothing() {
     let workspace = Workspace::new();

@@ -75,12 +75,20 @@ impl Workspace {
 
     /// Serves it on a free port.
     pub(crate) fn serve(&self) -> Serving {
-        let mut child = self.command(&["serve", "--port", "0"]).stdout(Stdio::piped()).spawn().expect("assay starts");
+        let serving = self.serve_with(&[]);
+        assert!(serving.address.starts_with("http://127.0.0.1:"), "{}", serving.address);
+        serving
+    }
+
+    /// As [`Workspace::serve`], with other arguments.
+    pub(crate) fn serve_with(&self, arguments: &[&str]) -> Serving {
+        let mut command = self.command(&["serve", "--port", "0"]);
+        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("assay starts");
         let mut line = String::new();
         let mut out = std::io::BufReader::new(child.stdout.take().expect("its output"));
         std::io::BufRead::read_line(&mut out, &mut line).expect("its first line");
         let address = line.trim().trim_start_matches("Assay is at ").to_owned();
-        assert!(address.starts_with("http://127.0.0.1:"), "{line}");
+        assert!(address.starts_with("http://"), "{line}");
         // Its output is read on, so that it never waits for us.
         std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
         Serving { child, address }

@@ -22,6 +22,7 @@ impl Transport for Direct {
         let method = match request.method {
             Method::Get => http::Method::GET,
             Method::Post => http::Method::POST,
+            Method::Put => http::Method::PUT,
             Method::Patch => http::Method::PATCH,
             Method::Delete => http::Method::DELETE,
         };
@@ -144,4 +145,42 @@ async fn the_palette_finds_a_command_by_its_name() {
     harness.key_press(egui::Key::Enter);
     see(&mut harness, "No models yet");
     client.door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_gets_another_key_but_never_one_that_is_taken() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    client.import_digits().await?;
+    let mut harness = interface(&client.door, Route::Runs);
+    see(&mut harness, "No runs yet");
+    harness.key_press(egui::Key::Questionmark);
+    see(&mut harness, "Keyboard shortcuts");
+    let change = |harness: &mut Harness<'_, Option<App>>, modifiers: egui::Modifiers, key: egui::Key| {
+        harness.run_steps(3); // a dialog finds its place in its first frames
+        harness.get_by_label("Change the key of New run…").click_accesskit();
+        see(harness, "Press a key");
+        harness.key_press_modifiers(modifiers, key);
+        harness.run_steps(2);
+    };
+    change(&mut harness, egui::Modifiers::COMMAND, egui::Key::K);
+    see(&mut harness, "is taken");
+    change(&mut harness, egui::Modifiers::NONE, egui::Key::Num4);
+    see(&mut harness, "the classes have it");
+    change(&mut harness, egui::Modifiers::NONE, egui::Key::P);
+    see(&mut harness, "Usual");
+    harness.get_by_label("Close").click();
+    harness.run_steps(2);
+    crate::harness::until("the keys are kept", async || {
+        let settings: assay_protocol::Settings = client.get(path::SETTINGS).await.ok()?;
+        (settings.keys.get("NewRun")? == &["P"]).then_some(())
+    })
+    .await?;
+    harness.key_press(egui::Key::N);
+    harness.run_steps(4);
+    assert!(harness.query_by_label("Start run").is_none());
+    harness.key_press(egui::Key::P);
+    see(&mut harness, "Start run");
+    client.door.close().await;
+    Ok(())
 }

@@ -10,4 +10,5 @@ mod harness;
 mod interface;
 mod kills;
 mod product;
+mod terminal;
 mod window;

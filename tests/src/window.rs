@@ -2,7 +2,11 @@
 
 use crate::harness::{Workspace, colors, digits, keep_picture, kill, program, until};
 use anyhow::{Context, Result};
+use assay_protocol::domain::RunStatus;
+use assay_protocol::domain::entity::{Dataset, Evaluation};
+use assay_protocol::{RunsReply, SampleDetail, SamplePage, path};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// A virtual display that ends with the test.
 struct Display {
@@ -35,6 +39,49 @@ impl Display {
         Ok(output.context("import (ImageMagick) does not start")?.stdout)
     }
 
+    /// Presses keys, types, presses Return, and does so again until there is an answer.
+    async fn press_until<T>(
+        &self,
+        keys: &[&str],
+        text: Option<&str>,
+        name: &str,
+        mut ask: impl AsyncFnMut() -> Option<T>,
+    ) -> Result<T> {
+        until(name, async || {
+            for key in keys {
+                self.hand(&["key", key]).ok()?;
+            }
+            self.look(name).await.ok()?;
+            if let Some(text) = text {
+                self.hand(&["type", text]).ok()?;
+            }
+            self.hand(&["key", "Return"]).ok()?;
+            for _ in 0..100 {
+                if let Some(answer) = ask().await {
+                    return Some(answer);
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            None
+        })
+        .await
+    }
+
+    /// Keeps a picture once the window stands still.
+    async fn look(&self, name: &str) -> Result<()> {
+        let mut before = Vec::new();
+        let still = until("the window stands still", async || {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let now = self.picture().ok()?;
+            let still = now == before;
+            before = now;
+            still.then_some(())
+        });
+        still.await?;
+        keep_picture(&format!("window-{name}"), &before);
+        Ok(())
+    }
+
     fn hand(&self, arguments: &[&str]) -> Result<()> {
         let status = Command::new("xdotool").args(arguments).env("DISPLAY", &self.name).stdout(Stdio::null()).status();
         anyhow::ensure!(status.context("xdotool does not start")?.success(), "xdotool {arguments:?} failed");
@@ -58,13 +105,12 @@ impl Drop for Window {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_the_window_a_key_labels_an_image() -> Result<()> {
+async fn in_the_window_keys_lead_from_images_to_a_reviewed_model() -> Result<()> {
     if !cfg!(target_os = "linux") {
         eprintln!("skipped: this test drives an X display");
         return Ok(());
     }
     let workspace = Workspace::new();
-    assert!(workspace.assay(&["import", digits().to_str().expect("a path")]).status.success());
     let display = Display::start().await?;
     let home = tempfile::tempdir()?;
     let window = Command::new(program("assay-desktop"))
@@ -88,21 +134,42 @@ async fn in_the_window_a_key_labels_an_image() -> Result<()> {
     let client = workspace.open().await;
     display.hand(&["search", "--onlyvisible", "--name", "Assay", "windowfocus"])?;
     display.hand(&["mousemove", "600", "46", "click", "1"])?;
-    let mut pictured = false;
+
+    // I asks what to import; importing twice changes nothing, so a key that came too early is sent again.
+    let source = digits().canonicalize()?.display().to_string();
+    let dataset = display.press_until(&["Escape", "i"], Some(&source), "import", async || {
+        let datasets: Vec<Dataset> = client.get(path::DATASETS).await.ok()?;
+        datasets.into_iter().find(|dataset| dataset.samples == 1797)
+    });
+    let dataset = dataset.await?;
+
+    // N asks for a new run, Return starts it; its page opens and its test split is reviewed.
+    let run = display.press_until(&["Escape", "n"], None, "new-run", async || {
+        let reply: RunsReply = client.get(path::RUNS).await.ok()?;
+        reply.runs.into_iter().next()
+    });
+    let run = client.end_of(&run.await?).await?;
+    assert_eq!(run.run.status, RunStatus::Finished);
+    until("the evaluation", async || {
+        let evaluations: Vec<Evaluation> = client.get(path::EVALUATIONS).await.ok()?;
+        (!evaluations.is_empty()).then_some(())
+    })
+    .await?;
+    display.look("run").await?;
+    display.hand(&["key", "alt+4"])?;
+    display.look("evaluations").await?;
+    display.hand(&["mousemove", "118", "178", "click", "1"])?;
+    display.look("review").await?;
+
+    // Alt+3 leads to labeling; 8 labels the image that is shown.
+    let first: SamplePage = client.get(&path::dataset(dataset.id, "/samples?limit=1")).await?;
+    display.hand(&["key", "alt+3"])?;
+    display.look("label").await?;
+    display.hand(&["key", "8"])?;
     until("the label", async || {
-        // Alt+3 leads to labeling; 8 labels the image that is shown.
-        display.hand(&["key", "alt+3"]).ok()?;
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        if !pictured {
-            pictured = true;
-            keep_picture("window-label", &display.picture().ok()?);
-        }
-        display.hand(&["key", "8"]).ok()?;
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        let detail: assay_protocol::SampleDetail = client.get("/api/v1/samples/1").await.ok()?;
+        let detail: SampleDetail = client.get(&path::sample(first.samples[0].id, "")).await.ok()?;
         (detail.sample.class.map(|class| class.0) == Some(8)).then_some(())
     })
     .await?;
-    keep_picture("window-labelled", &display.picture()?);
-    Ok(())
+    display.look("labelled").await
 }

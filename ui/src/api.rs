@@ -258,6 +258,7 @@ fn invalidate(entries: &mut HashMap<String, Entry>, event: &Event) {
             own(&path::run(*run, ""), path) || path == path::EVALUATIONS || own(path::MODELS, path)
         }
         Event::JobChanged { .. } => own(path::JOBS, path),
+        Event::SettingsChanged => path == path::SETTINGS,
         Event::SourceChanged { dataset } => own(&path::dataset(*dataset, "/problems"), path),
     };
     for (path, entry) in entries {

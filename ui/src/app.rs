@@ -2,16 +2,19 @@
 
 use crate::accessible::AccessibleTree;
 use crate::api::{Api, Then};
-use crate::command::{self, Command, Palette};
+use crate::command::Command;
 use crate::images::Images;
+use crate::keymap::Keymap;
+use crate::palette::Palette;
 use crate::place::{Cx, Places};
 use crate::route::Route;
+use crate::shortcuts::Shortcuts;
 use crate::tokens::{self, GRID, RAIL, Tokens, strong};
 use crate::transport::{Method, Transport};
 use crate::widgets::badge_ui;
 use assay_domain::RunStatus;
 use assay_domain::entity::{Job, JobKind, LabelEdit, Run};
-use assay_protocol::{About, ErrorBody, PredictionReply, path};
+use assay_protocol::{About, ErrorBody, PredictionReply, Settings, path};
 use egui::{Align, Align2, Context, Frame, Layout, Margin, Panel, RichText, Sense, Stroke, Theme, Ui, pos2, vec2};
 use std::sync::Arc;
 
@@ -22,10 +25,16 @@ pub struct App {
     route: Route,
     places: Places,
     palette: Palette,
-    help: bool,
+    shortcuts: Shortcuts,
+    settings: Settings,
+    /// What the server said last.
+    followed: Option<Arc<Settings>>,
     toasts: Vec<Toast>,
     person: String,
 }
+
+/// Who labels before anyone gave a name.
+const UNNAMED: &str = "me";
 
 struct Toast {
     text: String,
@@ -45,9 +54,11 @@ impl App {
             route: Route::default(),
             places: Places::default(),
             palette: Palette::default(),
-            help: false,
+            shortcuts: Shortcuts::default(),
+            settings: Settings::default(),
+            followed: None,
             toasts: Vec::new(),
-            person: "me".into(),
+            person: UNNAMED.into(),
         }
     }
 
@@ -84,7 +95,10 @@ impl App {
         for file in dropped {
             self.places.dropped(&self.route, file, &ctx);
         }
-        let mut commands = if self.palette.open || self.help { Vec::new() } else { Command::pressed(&ctx) };
+        self.apply_settings(&ctx);
+        // A dialog has the keys to itself.
+        let dialog = self.palette.open || ctx.memory(|memory| memory.top_modal_layer().is_some());
+        let mut commands = if dialog { Vec::new() } else { Keymap::of(&ctx).pressed(&ctx) };
         let tokens = Tokens::of(&ctx);
         ui.painter().rect_filled(ui.max_rect(), 0.0, tokens.background);
         self.rail_ui(ui);
@@ -107,14 +121,44 @@ impl App {
         if before != self.route {
             ctx.request_repaint();
         }
-        command::help_ui(&ctx, &mut self.help);
+        if let Some(keymap) = self.shortcuts.shortcuts_ui(&ctx) {
+            let keys = keymap.write();
+            keymap.install(&ctx);
+            self.keep(Settings { keys, ..self.settings.clone() });
+        }
+        let person = self.person.trim();
+        let kept = self.settings.person.as_deref().unwrap_or(UNNAMED);
+        if !person.is_empty() && person != kept && !ctx.text_edit_focused() {
+            self.keep(Settings { person: Some(person.to_owned()), ..self.settings.clone() });
+        }
         self.toasts_ui(&ctx);
+    }
+
+    /// Follows the settings as the server keeps them.
+    fn apply_settings(&mut self, ctx: &Context) {
+        let Some(settings) = self.api.get::<Settings>(path::SETTINGS).value else { return };
+        if self.followed.as_ref().is_some_and(|followed| Arc::ptr_eq(followed, &settings)) {
+            return;
+        }
+        if let Some(theme) = settings.theme {
+            ctx.set_theme(theme_of(theme));
+        }
+        Keymap::read(&settings.keys).install(ctx);
+        self.person = settings.person.clone().unwrap_or_else(|| UNNAMED.into());
+        self.settings = (*settings).clone();
+        self.followed = Some(settings);
+    }
+
+    /// Keeps a choice; it is in use at once.
+    fn keep(&mut self, settings: Settings) {
+        self.api.act(Method::Put, path::SETTINGS, &settings, Then::Nothing);
+        self.settings = settings;
     }
 
     fn shell_command(&mut self, ctx: &Context, command: Command) -> bool {
         match command {
             Command::Palette => self.palette.show(),
-            Command::Help => self.help = true,
+            Command::Help => self.shortcuts.show(),
             Command::GoRuns => self.route = Route::Runs,
             Command::GoData => self.route = Route::Data(None),
             Command::GoLabel => self.route = Route::Label(None),
@@ -122,10 +166,14 @@ impl App {
             Command::GoModels => self.route = Route::Models,
             Command::NewRun => self.places.new_run.show(),
             Command::Import => self.offer_import(""),
-            Command::Theme => ctx.set_theme(match ctx.theme() {
-                Theme::Dark => Theme::Light,
-                Theme::Light => Theme::Dark,
-            }),
+            Command::Theme => {
+                let theme = match ctx.theme() {
+                    Theme::Dark => assay_protocol::Theme::Light,
+                    Theme::Light => assay_protocol::Theme::Dark,
+                };
+                ctx.set_theme(theme_of(theme));
+                self.keep(Settings { theme: Some(theme), ..self.settings.clone() });
+            }
             _ => return false,
         }
         true
@@ -170,6 +218,7 @@ impl App {
 
     fn rail_ui(&mut self, ui: &mut Ui) {
         let tokens = Tokens::of(ui.ctx());
+        let keymap = Keymap::of(ui.ctx());
         let frame = Frame::new().fill(tokens.panel).inner_margin(Margin::symmetric(6, 10));
         Panel::left("rail").exact_size(RAIL).resizable(false).frame(frame).show(ui, |ui| {
             logo_ui(ui, tokens);
@@ -204,7 +253,7 @@ impl App {
                     egui::FontId::proportional(11.5),
                     color,
                 );
-                if response.on_hover_text(format!("{place}  {}", command.key_text(ui.ctx()))).clicked() {
+                if response.on_hover_text(format!("{place}  {}", keymap.text(ui.ctx(), command))).clicked() {
                     self.route = route;
                 }
             }
@@ -229,7 +278,7 @@ impl App {
                     badge_ui(ui, "no answer from the server; trying again", tokens.bad);
                 }
                 ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                    let key = Command::Palette.key_text(ui.ctx());
+                    let key = Keymap::of(ui.ctx()).text(ui.ctx(), Command::Palette);
                     if ui.button(RichText::new(format!("Commands  {key}")).color(tokens.weak)).clicked() {
                         self.palette.show();
                     }
@@ -307,6 +356,13 @@ impl App {
         if let Some(index) = closed {
             self.toasts.remove(index);
         }
+    }
+}
+
+fn theme_of(theme: assay_protocol::Theme) -> Theme {
+    match theme {
+        assay_protocol::Theme::Dark => Theme::Dark,
+        assay_protocol::Theme::Light => Theme::Light,
     }
 }
 

@@ -8,12 +8,16 @@ mod api;
 mod app;
 mod command;
 mod images;
+mod keymap;
+mod palette;
 mod place;
 mod plot;
 mod route;
+mod shortcuts;
 mod tokens;
 mod transport;
 mod widgets;
+mod zoom;
 
 #[cfg(target_arch = "wasm32")]
 mod entry {

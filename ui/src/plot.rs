@@ -50,8 +50,16 @@ pub(crate) struct Series<'a> {
     pub(crate) buckets: &'a [Bucket],
 }
 
-/// A chart with its title, as wide as the space and `height` high. Charts of one group share the crosshair.
-pub(crate) fn chart_ui(ui: &mut Ui, title: &str, group: &str, height: f32, look: Look, series: &[Series<'_>]) {
+/// A chart with its title, as wide as the space and `height` high. Charts of one group share the crosshair and the view.
+/// Returns the first and last step in view where the axis counts steps.
+pub(crate) fn chart_ui(
+    ui: &mut Ui,
+    title: &str,
+    group: &str,
+    height: f32,
+    look: Look,
+    series: &[Series<'_>],
+) -> Option<(f64, f64)> {
     let tokens = Tokens::of(ui.ctx());
     ui.horizontal(|ui| {
         ui.label(RichText::new(title).font(strong(13.0)));
@@ -118,4 +126,6 @@ pub(crate) fn chart_ui(ui: &mut Ui, title: &str, group: &str, height: f32, look:
         }
     });
     response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, format!("Chart of {title}")));
+    let bounds = response.transform.bounds();
+    (look.axis == Axis::Step).then(|| (bounds.min()[0], bounds.max()[0]))
 }

@@ -421,6 +421,8 @@ pub enum Event {
         /// Whose.
         dataset: DatasetId,
     },
+    /// Someone chose something for the interface.
+    SettingsChanged,
 }
 
 /// An event with its place in the log.

@@ -14,8 +14,10 @@ mod images;
 mod import;
 mod jobs;
 mod models;
+mod paths;
 mod record;
 mod runs;
+mod settings;
 mod training;
 mod watch;
 

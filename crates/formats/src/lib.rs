@@ -70,8 +70,17 @@ pub fn read(source: &Path) -> Result<Listing, FormatError> {
 
 /// Whether the path is an archive that [`unpack`] opens.
 pub fn is_archive(source: &Path) -> bool {
-    let name = source.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    source.is_file() && [".zip", ".tar", ".tar.gz", ".tgz"].iter().any(|ending| name.ends_with(ending))
+    source.is_file() && is_named_as_archive(source)
+}
+
+/// Whether a file's name says that [`read`] or [`unpack`] takes it.
+pub fn is_named_as_source(path: &Path) -> bool {
+    is_named_as_archive(path) || extension(path) == "csv"
+}
+
+fn is_named_as_archive(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    [".zip", ".tar", ".tar.gz", ".tgz"].iter().any(|ending| name.ends_with(ending))
 }
 
 fn extension(path: &Path) -> String {

@@ -4,6 +4,7 @@
 
 mod code;
 mod command;
+mod gpu;
 mod machine;
 
 pub use code::{CodeFiles, CodeState, Limits, code};

@@ -1,5 +1,6 @@
 //! The machine and how busy it is.
 
+use crate::gpu::Gpu;
 use assay_domain::record::Machine;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System};
 
@@ -15,7 +16,10 @@ pub fn machine(device: &str) -> Machine {
         cpu: cpu.unwrap_or_default(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         memory_bytes: system.map_or(0, |system| system.total_memory()),
-        device: device.to_owned(),
+        device: match device.starts_with("cuda").then(Gpu::find).flatten().and_then(|gpu| gpu.name()) {
+            Some(name) => format!("{device} ({name})"),
+            None => device.to_owned(),
+        },
     }
 }
 
@@ -23,6 +27,7 @@ pub fn machine(device: &str) -> Machine {
 pub struct Telemetry {
     system: System,
     process: Pid,
+    gpu: Option<Gpu>,
 }
 
 impl Telemetry {
@@ -30,10 +35,10 @@ impl Telemetry {
     pub fn start() -> Option<Telemetry> {
         let system =
             System::new_with_specifics(RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing().with_usage())).ok()?;
-        Some(Telemetry { system, process: sysinfo::get_current_pid().ok()? })
+        Some(Telemetry { system, process: sysinfo::get_current_pid().ok()?, gpu: Gpu::find() })
     }
 
-    /// Metric keys and values: CPU in percent of all cores, memory in gigabytes.
+    /// Metric keys and values: CPU in percent of all cores, memory in gigabytes, and the GPU where there is one.
     pub fn measure(&mut self) -> Vec<(&'static str, f64)> {
         const GIGABYTE: f64 = 1e9;
         self.system.refresh_cpu_usage();
@@ -48,6 +53,7 @@ impl Telemetry {
         values.extend(
             self.system.process(self.process).map(|own| ("system/process_memory_gb", own.memory() as f64 / GIGABYTE)),
         );
+        values.extend(self.gpu.iter().flat_map(Gpu::measure));
         values
     }
 }

@@ -7,14 +7,16 @@ pub mod path;
 mod query;
 mod reply;
 mod request;
+mod settings;
 
 pub use assay_domain as domain;
 pub use query::encode_component;
 pub use reply::{
-    About, Check, Comparison, Difference, ErrorBody, ErrorCode, EventPage, ExplainedField, ModelCard, PredictedClass,
-    PredictionPage, PredictionReply, RunDetail, RunsReply, SampleDetail, SamplePage, SeriesReply,
+    About, Check, Comparison, Difference, ErrorBody, ErrorCode, EventPage, ExplainedField, ModelCard, PathSuggestion,
+    PredictedClass, PredictionPage, PredictionReply, RunDetail, RunsReply, SampleDetail, SamplePage, SeriesReply,
 };
 pub use request::{
-    AddClasses, ClientCommand, EvaluateRequest, EventsQuery, ImportRequest, LabelRequest, PersonRequest, PredictQuery,
-    PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, StartRun,
+    AddClasses, ClientCommand, EvaluateRequest, EventsQuery, ImportRequest, LabelRequest, PathsQuery, PersonRequest,
+    PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, StartRun,
 };
+pub use settings::{Settings, Theme};

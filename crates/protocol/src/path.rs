@@ -29,6 +29,10 @@ pub const DATASETS: &str = "/api/v1/datasets";
 pub const JOBS: &str = "/api/v1/jobs";
 /// The checkpoints of all runs.
 pub const MODELS: &str = "/api/v1/models";
+/// What a typed path may become.
+pub const PATHS: &str = "/api/v1/paths";
+/// What people chose for the interface; PUT changes it.
+pub const SETTINGS: &str = "/api/v1/settings";
 /// The evaluations of all runs.
 pub const EVALUATIONS: &str = "/api/v1/evaluations";
 

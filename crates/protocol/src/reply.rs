@@ -133,6 +133,15 @@ pub struct SeriesReply {
     pub buckets: Vec<Bucket>,
 }
 
+/// A folder, archive or list on the server that a typed path may become.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathSuggestion {
+    /// The whole path.
+    pub path: String,
+    /// Whether it is a folder.
+    pub is_folder: bool,
+}
+
 /// Runs side by side.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {

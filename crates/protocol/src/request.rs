@@ -125,6 +125,21 @@ impl SeriesQuery {
     }
 }
 
+/// Asks what a path that someone types may become.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PathsQuery {
+    /// What was typed so far; the home folder's contents without it.
+    pub begin: String,
+}
+
+impl PathsQuery {
+    /// As a query string.
+    pub fn to_query(&self) -> String {
+        query_string(&[("begin", Some(self.begin.clone()))])
+    }
+}
+
 /// Imports a source, or looks at it again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -4,8 +4,9 @@ use crate::interface;
 use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RunId, SampleId, Split};
 use assay_engine::{Engine, EngineError};
 use assay_protocol::{
-    AddClasses, ErrorBody, ErrorCode, EvaluateRequest, EventPage, EventsQuery, ImportRequest, LabelRequest,
-    PersonRequest, PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, StartRun, path,
+    AddClasses, ErrorBody, ErrorCode, EvaluateRequest, EventPage, EventsQuery, ImportRequest, LabelRequest, PathsQuery,
+    PersonRequest, PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, Settings, StartRun,
+    path,
 };
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -70,6 +71,8 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(path::DOCTOR, get(async |State(e): Shared| on(e, |e| e.doctor()).await))
         .route(path::EVENTS, get(events))
         .route(path::CONFIG, get(async |State(e): Shared| on(e, |e| Ok(e.explain_config())).await))
+        .route(path::PATHS, get(paths))
+        .route(path::SETTINGS, get(async |State(e): Shared| on(e, |e| e.settings()).await).put(set_settings))
         .route(path::EXPERIMENTS, get(async |State(e): Shared| on(e, |e| e.experiments()).await))
         .route(path::RUNS, get(runs).post(start_run))
         .route(&format!("{}/find/{{text}}", path::RUNS), get(find_run))
@@ -191,6 +194,16 @@ async fn events(State(engine): Shared, query: Asked<EventsQuery>) -> Answer {
     let wait = Duration::try_from_secs_f64(query.wait_secs.max(0.0)).unwrap_or(Duration::MAX);
     let page: EventPage = engine.events(EventSeq(query.after), wait).await?;
     json(&page)
+}
+
+async fn paths(State(engine): Shared, query: Asked<PathsQuery>) -> Answer {
+    let query = asked(query)?;
+    on(engine, move |engine| Ok(engine.paths(&query.begin))).await
+}
+
+async fn set_settings(State(engine): Shared, body: Bytes) -> Answer {
+    let settings: Settings = read(&body)?;
+    on(engine, move |engine| engine.set_settings(settings)).await
 }
 
 async fn runs(State(engine): Shared, query: Asked<RunsQuery>) -> Answer {

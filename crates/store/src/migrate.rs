@@ -1,6 +1,6 @@
 //! Migrations: append-only, each applied once, in one transaction.
 
-use crate::table::{artifact, dataset, evaluation, event, job, label, run, series, snapshot};
+use crate::table::{artifact, dataset, evaluation, event, job, label, run, series, setting, snapshot};
 use crate::{Result, StoreError};
 use rusqlite::Connection;
 use std::path::Path;
@@ -9,17 +9,20 @@ use std::path::Path;
 const APPLICATION: i64 = 0x6173_6179;
 
 /// Every step from an empty file to today's tables. Never change an entry that has been released: append one.
-const STEPS: &[&[&str]] = &[&[
-    event::TABLES,
-    run::TABLES,
-    series::TABLES,
-    artifact::TABLES,
-    dataset::TABLES,
-    label::TABLES,
-    snapshot::TABLES,
-    evaluation::TABLES,
-    job::TABLES,
-]];
+const STEPS: &[&[&str]] = &[
+    &[
+        event::TABLES,
+        run::TABLES,
+        series::TABLES,
+        artifact::TABLES,
+        dataset::TABLES,
+        label::TABLES,
+        snapshot::TABLES,
+        evaluation::TABLES,
+        job::TABLES,
+    ],
+    &[setting::TABLES],
+];
 
 /// The format that this version writes.
 pub(crate) const FORMAT: i64 = STEPS.len() as i64;

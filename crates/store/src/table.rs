@@ -8,6 +8,7 @@ pub(crate) mod job;
 pub(crate) mod label;
 pub(crate) mod run;
 pub(crate) mod series;
+pub(crate) mod setting;
 pub(crate) mod snapshot;
 
 use crate::{Result, StoreError};

@@ -9,8 +9,8 @@ use crate::transport::Method;
 use crate::widgets::{badge_ui, card_ui, empty_ui, image_ui, modal, primary_button, remote_ui, tile_ui, tiles_ui};
 use assay_domain::entity::{Dataset, Problem, Sample};
 use assay_domain::{ClassId, DatasetId, Split};
-use assay_protocol::{ImportRequest, SamplePage, SamplesQuery, path};
-use egui::{Align, ComboBox, Layout, RichText, ScrollArea, Sense, TextEdit, Ui};
+use assay_protocol::{ImportRequest, PathSuggestion, PathsQuery, SamplePage, SamplesQuery, path};
+use egui::{Align, ComboBox, Key, Layout, RichText, ScrollArea, Sense, TextEdit, Ui};
 
 /// Samples of a page of the grid.
 const PAGE: usize = 120;
@@ -31,6 +31,8 @@ pub(crate) struct Data {
 struct Import {
     source: String,
     name: String,
+    /// Whether the path had the keys already.
+    focused: bool,
 }
 
 impl Data {
@@ -261,15 +263,22 @@ impl Data {
             ui.add_space(2.0 * GRID);
             egui::Grid::new("import").num_columns(2).spacing([16.0, 8.0]).show(ui, |ui| {
                 ui.label("Path");
-                ui.add(TextEdit::singleline(&mut import.source).hint_text("/path/to/images").desired_width(400.0)).accessible_name("Path");
+                let field = TextEdit::singleline(&mut import.source).hint_text("/path/to/images").desired_width(400.0);
+                let field = ui.add(field).accessible_name("Path");
+                if !std::mem::replace(&mut import.focused, true) {
+                    field.request_focus();
+                }
                 ui.end_row();
                 ui.label("Name");
                 ui.add(TextEdit::singleline(&mut import.name).hint_text("taken from the path").desired_width(240.0)).accessible_name("Dataset name");
                 ui.end_row();
             });
+            ui.add_space(GRID);
+            import.suggestions_ui(ui, cx);
             ui.add_space(2.0 * GRID);
             ui.horizontal(|ui| {
-                if primary_button(ui, "Import").clicked() {
+                let entered = ui.input(|input| input.key_pressed(Key::Enter)) && !import.source.trim().is_empty();
+                if primary_button(ui, "Import").clicked() || entered {
                     let name = Some(import.name.clone()).filter(|name| !name.trim().is_empty());
                     let request = ImportRequest { source: import.source.clone(), name, ..ImportRequest::default() };
                     cx.api.act(Method::Post, path::DATASETS, &request, Then::Say("Importing; the progress is shown above".into()));
@@ -281,6 +290,39 @@ impl Data {
         if close || dialog.should_close() {
             self.import = None;
         }
+    }
+}
+
+impl Import {
+    /// What the typed path may become, to be clicked.
+    fn suggestions_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>) {
+        const HEIGHT: f32 = 132.0;
+        let query = PathsQuery { begin: self.source.clone() };
+        let found = cx.api.get::<Vec<PathSuggestion>>(&format!("{}{}", path::PATHS, query.to_query())).value;
+        ScrollArea::vertical().id_salt("paths").min_scrolled_height(HEIGHT).max_height(HEIGHT).auto_shrink(false).show(
+            ui,
+            |ui| {
+                if found.as_ref().is_some_and(|found| found.is_empty()) {
+                    let text = "No folder, archive or list begins like this.";
+                    ui.label(RichText::new(text).color(cx.tokens.weak));
+                }
+                for suggestion in found.iter().flat_map(|found| found.iter()) {
+                    let kind = if suggestion.is_folder { "folder" } else { "file" };
+                    let button = egui::Button::selectable(false, RichText::new(&suggestion.path).monospace())
+                        .right_text(RichText::new(kind).color(cx.tokens.weak))
+                        .truncate()
+                        .min_size(egui::vec2(ui.available_width(), 24.0));
+                    if ui.add(button).clicked() {
+                        self.source.clone_from(&suggestion.path);
+                        // What is below a folder comes next.
+                        self.focused = !suggestion.is_folder;
+                        if suggestion.is_folder {
+                            self.source.push('/');
+                        }
+                    }
+                }
+            },
+        );
     }
 }
 

@@ -4,6 +4,7 @@ use super::Cx;
 use super::data::{class_name, dataset_choice_ui, thumbnail};
 use crate::api::Then;
 use crate::command::Command;
+use crate::keymap::{DIGITS, Keymap, pressed_digit};
 use crate::route::Route;
 use crate::tokens::{GRID, strong};
 use crate::transport::Method;
@@ -15,9 +16,6 @@ use egui::{Key, Modifiers, Rect, RichText, ScrollArea, Sense, TextEdit, Ui, pos2
 
 /// Samples that are fetched for one sitting.
 const QUEUE: usize = 5_000;
-/// Digits as keys, in the order of the classes.
-const DIGITS: [Key; 10] =
-    [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5, Key::Num6, Key::Num7, Key::Num8, Key::Num9, Key::Num0];
 
 #[derive(Default)]
 pub(crate) struct Label {
@@ -89,6 +87,7 @@ impl Label {
     }
 
     fn head_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, datasets: &[Dataset], shown: &Dataset) {
+        let keymap = Keymap::of(ui.ctx());
         ui.horizontal(|ui| {
             ui.heading("Label");
             if let Some(chosen) = dataset_choice_ui(ui, datasets, shown) {
@@ -100,20 +99,25 @@ impl Label {
                 }
             }
             let share = if shown.samples == 0 { 0.0 } else { shown.labeled as f32 / shown.samples as f32 };
-            let (rect, _) = ui.allocate_exact_size(vec2(120.0, 6.0), Sense::hover());
+            let (rect, bar) = ui.allocate_exact_size(vec2(120.0, 6.0), Sense::hover());
             ui.painter().rect_filled(rect, 3.0, cx.tokens.raised);
             ui.painter().rect_filled(Rect::from_min_size(rect.min, vec2(120.0 * share, 6.0)), 3.0, cx.tokens.good);
-            ui.label(RichText::new(format!("{} of {} labelled", shown.labeled, shown.samples)).color(cx.tokens.weak));
+            let progress = format!("{} of {} labelled", shown.labeled, shown.samples);
+            if ui.available_width() > 420.0 {
+                ui.label(RichText::new(progress).color(cx.tokens.weak));
+            } else {
+                bar.on_hover_text(progress);
+            }
             if !self.saving.is_empty() {
                 badge_ui(ui, &format!("saving {}", self.saving.len()), cx.tokens.warning);
             }
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                 ui.add(TextEdit::singleline(cx.person).desired_width(90.0)).accessible_name("Your name");
                 ui.label(RichText::new("as").color(cx.tokens.weak));
-                if ui.button("Redo").on_hover_text(Command::Redo.key_text(ui.ctx())).clicked() {
+                if ui.button("Redo").on_hover_text(keymap.text(ui.ctx(), Command::Redo)).clicked() {
                     self.revert(cx, "/redo");
                 }
-                if ui.button("Undo").on_hover_text(Command::Undo.key_text(ui.ctx())).clicked() {
+                if ui.button("Undo").on_hover_text(keymap.text(ui.ctx(), Command::Undo)).clicked() {
                     self.revert(cx, "/undo");
                 }
             });
@@ -153,12 +157,11 @@ impl Label {
         if ui.ctx().text_edit_focused() {
             return;
         }
-        for class in 0..dataset.classes.len().min(20) {
-            if let Some((modifiers, key)) = key_of(dataset, class)
-                && ui.input_mut(|input| input.consume_key(modifiers, key))
-            {
-                self.set(cx, Some(ClassId(class as i64)));
-            }
+        if let Some((digit, shift)) = pressed_digit(ui.ctx())
+            && let Some(class) =
+                (0..dataset.classes.len()).find(|class| key_of(dataset, *class) == Some((digit, shift)))
+        {
+            self.set(cx, Some(ClassId(class as i64)));
         }
     }
 
@@ -190,7 +193,8 @@ impl Label {
         let stage =
             Rect::from_min_max(whole.min, pos2(whole.max.x - side_width - 16.0, whole.max.y - strip_height - 12.0));
         ui.painter().rect_filled(stage, 8.0, cx.tokens.panel);
-        image_ui(ui, cx.images, &path::sample(sample.id, "/image"), stage.shrink(16.0));
+        let picture = Rect::from_min_max(stage.min + vec2(16.0, 28.0), stage.max - vec2(16.0, 16.0));
+        image_ui(ui, cx.images, &path::sample(sample.id, "/image"), picture);
         let caption = format!("{} of {}   {}", self.at + 1, self.queue.len(), sample.path);
         ui.painter().text(
             stage.left_top() + vec2(12.0, 8.0),
@@ -219,8 +223,10 @@ impl Label {
                 let class = ClassId(index as i64);
                 let count: u64 =
                     dataset.counts.iter().filter(|count| count.class == Some(class)).map(|count| count.samples).sum();
-                let key = key_of(dataset, index)
-                    .map(|(modifiers, key)| ui.ctx().format_shortcut(&egui::KeyboardShortcut::new(modifiers, key)));
+                let key = key_of(dataset, index).map(|(digit, shift)| {
+                    let modifiers = if shift { Modifiers::SHIFT } else { Modifiers::NONE };
+                    ui.ctx().format_shortcut(&egui::KeyboardShortcut::new(modifiers, DIGITS[digit]))
+                });
                 let key = RichText::new(format!("{:<2}", key.unwrap_or_default())).monospace().color(cx.tokens.weak);
                 let button = egui::Button::selectable(current == Some(class), (key, RichText::new(name)))
                     .right_text(RichText::new(count.to_string()).color(cx.tokens.weak))
@@ -271,17 +277,12 @@ impl Label {
     }
 }
 
-/// The key of a class: the digit that is its name where all names are digits, else its place; with Shift from the
-/// eleventh on.
-fn key_of(dataset: &Dataset, class: usize) -> Option<(Modifiers, Key)> {
+/// The key of a class, as a place in [`DIGITS`] and whether Shift is held: the digit that is its name where all names are
+/// digits, else its place; with Shift from the eleventh on.
+fn key_of(dataset: &Dataset, class: usize) -> Option<(usize, bool)> {
     let digit = |name: &str| name.parse::<usize>().ok().filter(|_| name.len() == 1);
     if dataset.classes.iter().all(|name| digit(name).is_some()) {
-        let digit = digit(dataset.classes.get(class)?)?;
-        return Some((Modifiers::NONE, DIGITS[(digit + 9) % 10]));
+        return Some(((digit(dataset.classes.get(class)?)? + 9) % 10, false));
     }
-    match class {
-        0..10 => Some((Modifiers::NONE, DIGITS[class])),
-        10..20 => Some((Modifiers::SHIFT, DIGITS[class - 10])),
-        _ => None,
-    }
+    (class < 20).then_some((class % 10, class >= 10))
 }

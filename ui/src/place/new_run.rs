@@ -80,8 +80,9 @@ impl NewRun {
             ui.add_space(2.0 * GRID);
             let mut cancelled = false;
             ui.horizontal(|ui| {
-                if primary_button(ui, if self.starting { "Starting…" } else { "Start run" }).clicked() && !self.starting
-                {
+                let entered = !self.whole && ui.input(|input| input.key_pressed(egui::Key::Enter));
+                let button = primary_button(ui, if self.starting { "Starting…" } else { "Start run" });
+                if (button.clicked() || entered) && !self.starting {
                     self.start(cx, &fields);
                 }
                 cancelled = ui.button("Cancel").clicked();

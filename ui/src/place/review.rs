@@ -67,11 +67,14 @@ impl Review {
             let percent = |value: Option<f64>| value.map_or("–".into(), |value| format!("{:.2} %", value * 100.0));
             ui.label(RichText::new(percent(evaluation.confusion.accuracy())).font(strong(18.0)).color(cx.tokens.good));
             ui.label(RichText::new("accuracy").color(cx.tokens.weak));
-            ui.label(percent(evaluation.confusion.macro_f1()));
-            ui.label(RichText::new("macro F1").color(cx.tokens.weak));
-            if let Some(loss) = evaluation.loss {
-                ui.label(format!("{loss:.4}"));
-                ui.label(RichText::new("loss").color(cx.tokens.weak));
+            // What does not fit beside the buttons is left to the list of evaluations.
+            if ui.available_width() > 520.0 {
+                ui.label(percent(evaluation.confusion.macro_f1()));
+                ui.label(RichText::new("macro F1").color(cx.tokens.weak));
+                if let Some(loss) = evaluation.loss {
+                    ui.label(format!("{loss:.4}"));
+                    ui.label(RichText::new("loss").color(cx.tokens.weak));
+                }
             }
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 if ui.button("Open run").clicked() {

@@ -10,6 +10,7 @@ use crate::route::Route;
 use crate::tokens::{GRID, strong};
 use crate::transport::Method;
 use crate::widgets::{badge_ui, bytes, card_ui, copyable_ui, duration, number, remote_ui, status_ui};
+use crate::zoom::Zoom;
 use assay_domain::{RunId, RunStatus, Timestamp};
 use assay_protocol::{About, RunDetail, RunPatch, SeriesQuery, SeriesReply, path};
 use egui::{Align, Layout, RichText, ScrollArea, Ui};
@@ -28,6 +29,7 @@ enum Tab {
 pub(crate) struct RunPage {
     tab: Tab,
     look: Look,
+    zoom: Zoom,
     all_metrics: bool,
     note: Option<(RunId, String)>,
 }
@@ -130,8 +132,10 @@ impl RunPage {
         let address = format!("{}{}", path::SERIES, query.to_query());
         let remote = cx.api.get::<Vec<SeriesReply>>(&address);
         let (look, all) = (self.look, self.all_metrics);
+        let refined = remote.value.as_ref().map(|series| self.zoom.refined(cx.api, &query, series));
+        let mut shown = None;
         remote_ui(ui, cx.api, &address, remote, |ui, series| {
-            let by_key = by_key(series);
+            let by_key = by_key(refined.as_deref().unwrap_or(series));
             let buckets = |key: &str| by_key.get(key).map(|series| series.buckets.as_slice()).unwrap_or_default();
             let across = if ui.available_width() > 760.0 { 2 } else { 1 };
             let height = if all { 220.0 } else { (ui.available_height() - 8.0).clamp(200.0, 560.0) };
@@ -144,7 +148,7 @@ impl RunPage {
                             Series { name: "validation", color: cx.tokens.series(1), buckets: buckets(&val) },
                         ];
                         let title = if index == 0 { "Loss" } else { "Accuracy" };
-                        chart_ui(&mut columns[index % across], title, "run", height, look, &lines);
+                        shown = chart_ui(&mut columns[index % across], title, "run", height, look, &lines);
                     }
                     if !all {
                         return;
@@ -157,6 +161,7 @@ impl RunPage {
                 });
             });
         });
+        self.zoom.shows(shown);
     }
 
     fn overview_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, detail: &RunDetail) {

@@ -6,6 +6,7 @@ use crate::plot::{Look, Series, chart_ui};
 use crate::route::Route;
 use crate::tokens::{GRID, ROW, strong};
 use crate::widgets::{duration, empty_ui, number, primary_button, remote_ui, status_ui};
+use crate::zoom::Zoom;
 use assay_domain::entity::Run;
 use assay_domain::{RunId, RunStatus, Timestamp};
 use assay_protocol::{About, RunsQuery, RunsReply, SeriesQuery, SeriesReply, path};
@@ -22,6 +23,7 @@ pub(crate) struct Runs {
     sort: Option<String>,
     chosen: Vec<RunId>,
     look: Look,
+    zoom: Zoom,
 }
 
 /// The metric columns, and whether the least value is the best.
@@ -79,7 +81,9 @@ impl Runs {
         remote_ui(ui, &api, &address, remote, |ui, reply| {
             let table_height =
                 (ui.available_height() * 0.42).min(44.0 + (ROW + 6.0) * reply.runs.len() as f32).max(80.0);
-            ui.allocate_ui(vec2(ui.available_width(), table_height), |ui| self.table_ui(ui, cx, reply, now));
+            let size = vec2(ui.available_width(), table_height);
+            let columns = ScrollArea::horizontal().id_salt("columns").max_height(table_height);
+            ui.allocate_ui(size, |ui| columns.show(ui, |ui| self.table_ui(ui, cx, reply, now)));
             ui.add_space(2.0 * GRID);
             let drawn: Vec<&Run> = match self.chosen.is_empty() {
                 true => reply.runs.iter().take(DRAWN).collect(),
@@ -196,13 +200,14 @@ impl Runs {
             });
     }
 
-    fn charts_ui(&self, ui: &mut Ui, cx: &Cx<'_>, drawn: &[&Run]) {
+    fn charts_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, drawn: &[&Run]) {
         let runs: Vec<String> = drawn.iter().map(|run| run.id.to_string()).collect();
         if runs.is_empty() {
             return;
         }
         let across = if ui.available_width() > 760.0 { 2 } else { 1 };
         let height = (ui.available_height() / (METRICS.len() / across) as f32 - 16.0).max(180.0);
+        let mut shown = None;
         ScrollArea::vertical().id_salt("charts").show(ui, |ui| {
             ui.columns(across, |columns| {
                 for (index, (key, _)) in METRICS.iter().enumerate() {
@@ -210,7 +215,7 @@ impl Runs {
                     let address = format!("{}{}", path::SERIES, query.to_query());
                     let remote = cx.api.get::<Vec<SeriesReply>>(&address);
                     let ui = &mut columns[index % across];
-                    let found = remote.value.clone().unwrap_or_default();
+                    let found = self.zoom.refined(cx.api, &query, &remote.value.unwrap_or_default());
                     let name = |id: RunId| drawn.iter().find(|run| run.id == id).map_or("", |run| run.name.as_str());
                     let series: Vec<Series<'_>> = found
                         .iter()
@@ -220,10 +225,11 @@ impl Runs {
                             buckets: &series.buckets,
                         })
                         .collect();
-                    chart_ui(ui, key, "runs", height, self.look, &series);
+                    shown = chart_ui(ui, key, "runs", height, self.look, &series);
                 }
             });
         });
+        self.zoom.shows(shown);
     }
 }
 
