@@ -4,7 +4,7 @@
 //! Everything here works on raw pointers, since the rows of a tile lie anywhere in a larger array; each function says
 //! what must be readable and writable.
 
-use pulp::Simd;
+use pulp::{NullaryFnOnce, Simd};
 use std::array::from_fn;
 
 /// Rows of a full tile on a processor with so many vector registers: the sums of two vectors a row, two vectors of the
@@ -71,36 +71,55 @@ impl Rows<'_> {
 
     #[inline(always)]
     unsafe fn tile_of<S: Simd, const V: usize>(&self, simd: S, rows: &[usize], out_rows: &[usize]) {
-        // Safety: handed on to the caller.
-        unsafe {
-            match rows.len() {
-                1 => self.sums::<S, 1, V>(simd, rows, out_rows),
-                2 => self.sums::<S, 2, V>(simd, rows, out_rows),
-                3 => self.sums::<S, 3, V>(simd, rows, out_rows),
-                4 => self.sums::<S, 4, V>(simd, rows, out_rows),
-                5 => self.sums::<S, 5, V>(simd, rows, out_rows),
-                6 => self.sums::<S, 6, V>(simd, rows, out_rows),
-                7 => self.sums::<S, 7, V>(simd, rows, out_rows),
-                8 => self.sums::<S, 8, V>(simd, rows, out_rows),
-                9 => self.sums::<S, 9, V>(simd, rows, out_rows),
-                10 => self.sums::<S, 10, V>(simd, rows, out_rows),
-                11 => self.sums::<S, 11, V>(simd, rows, out_rows),
-                12 => self.sums::<S, 12, V>(simd, rows, out_rows),
-                other => unreachable!("BUG: a tile of {other} rows"),
-            }
+        let tile = RowsTile { product: *self, simd, rows, out_rows };
+        match rows.len() {
+            1 => apart(simd, Tile::<_, 1, V>(tile)),
+            2 => apart(simd, Tile::<_, 2, V>(tile)),
+            3 => apart(simd, Tile::<_, 3, V>(tile)),
+            4 => apart(simd, Tile::<_, 4, V>(tile)),
+            5 => apart(simd, Tile::<_, 5, V>(tile)),
+            6 => apart(simd, Tile::<_, 6, V>(tile)),
+            7 => apart(simd, Tile::<_, 7, V>(tile)),
+            8 => apart(simd, Tile::<_, 8, V>(tile)),
+            9 => apart(simd, Tile::<_, 9, V>(tile)),
+            10 => apart(simd, Tile::<_, 10, V>(tile)),
+            11 => apart(simd, Tile::<_, 11, V>(tile)),
+            12 => apart(simd, Tile::<_, 12, V>(tile)),
+            other => unreachable!("BUG: a tile of {other} rows"),
         }
     }
+}
+
+/// Runs a tile as a function of its own: among others it would not have all registers.
+#[inline(never)]
+pub(crate) fn apart<S: Simd>(simd: S, tile: impl NullaryFnOnce<Output = ()>) {
+    simd.vectorize(tile);
+}
+
+/// A tile of `M` rows and `V` vectors.
+struct Tile<T, const M: usize, const V: usize>(T);
+
+struct RowsTile<'a, S> {
+    product: Rows<'a>,
+    simd: S,
+    rows: &'a [usize],
+    out_rows: &'a [usize],
+}
+
+impl<S: Simd, const M: usize, const V: usize> NullaryFnOnce for Tile<RowsTile<'_, S>, M, V> {
+    type Output = ();
 
     #[inline(always)]
-    unsafe fn sums<S: Simd, const M: usize, const V: usize>(&self, simd: S, rows: &[usize], out_rows: &[usize]) {
+    fn call(self) {
+        let RowsTile { product, simd, rows, out_rows } = self.0;
+        let Rows { a, taps, depth, mut panel, out, columns, output, .. } = product;
         let lanes = S::F32_LANES;
         let mut sums = [[simd.splat_f32s(0.0); V]; M];
-        let mut panel = self.panel;
-        // Safety: handed on to the caller.
+        // Safety: whoever made the tile answers for its pointers.
         unsafe {
-            for &tap in self.taps {
-                let row: [*const f32; M] = from_fn(|m| self.a.add(rows[m] + tap));
-                for k in 0..self.depth {
+            for &tap in taps {
+                let row: [*const f32; M] = from_fn(|m| a.add(rows[m] + tap));
+                for k in 0..depth {
                     let right: [S::f32s; V] = from_fn(|v| load::<S>(panel.add(v * lanes)));
                     for m in 0..M {
                         let left = simd.splat_f32s(*row[m].add(k));
@@ -112,7 +131,7 @@ impl Rows<'_> {
                 }
             }
             for m in 0..M {
-                keep::<S, V>(simd, self.out.add(out_rows[m]), self.columns, self.output, &sums[m]);
+                keep::<S, V>(simd, out.add(out_rows[m]), columns, output, sums[m]);
             }
         }
     }
@@ -156,34 +175,37 @@ impl Columns<'_> {
 
     #[inline(always)]
     unsafe fn tile_of<S: Simd, const V: usize>(&self, simd: S, count: usize) {
-        // Safety: handed on to the caller.
-        unsafe {
-            match count {
-                1 => self.sums::<S, 1, V>(simd),
-                2 => self.sums::<S, 2, V>(simd),
-                3 => self.sums::<S, 3, V>(simd),
-                4 => self.sums::<S, 4, V>(simd),
-                5 => self.sums::<S, 5, V>(simd),
-                6 => self.sums::<S, 6, V>(simd),
-                7 => self.sums::<S, 7, V>(simd),
-                8 => self.sums::<S, 8, V>(simd),
-                9 => self.sums::<S, 9, V>(simd),
-                10 => self.sums::<S, 10, V>(simd),
-                11 => self.sums::<S, 11, V>(simd),
-                12 => self.sums::<S, 12, V>(simd),
-                other => unreachable!("BUG: a tile of {other} rows"),
-            }
+        let tile = (*self, simd);
+        match count {
+            1 => apart(simd, Tile::<_, 1, V>(tile)),
+            2 => apart(simd, Tile::<_, 2, V>(tile)),
+            3 => apart(simd, Tile::<_, 3, V>(tile)),
+            4 => apart(simd, Tile::<_, 4, V>(tile)),
+            5 => apart(simd, Tile::<_, 5, V>(tile)),
+            6 => apart(simd, Tile::<_, 6, V>(tile)),
+            7 => apart(simd, Tile::<_, 7, V>(tile)),
+            8 => apart(simd, Tile::<_, 8, V>(tile)),
+            9 => apart(simd, Tile::<_, 9, V>(tile)),
+            10 => apart(simd, Tile::<_, 10, V>(tile)),
+            11 => apart(simd, Tile::<_, 11, V>(tile)),
+            12 => apart(simd, Tile::<_, 12, V>(tile)),
+            other => unreachable!("BUG: a tile of {other} rows"),
         }
     }
+}
+
+impl<S: Simd, const M: usize, const V: usize> NullaryFnOnce for Tile<(Columns<'_>, S), M, V> {
+    type Output = ();
 
     #[inline(always)]
-    unsafe fn sums<S: Simd, const M: usize, const V: usize>(&self, simd: S) {
+    fn call(self) {
+        let (Columns { a, a_rows, b, b_rows, out, out_stride, .. }, simd) = self.0;
         let lanes = S::F32_LANES;
         let mut sums = [[simd.splat_f32s(0.0); V]; M];
-        // Safety: handed on to the caller.
+        // Safety: whoever made the tile answers for its pointers.
         unsafe {
-            for (&a, &b) in self.a_rows.iter().zip(self.b_rows) {
-                let (a, b) = (self.a.add(a), self.b.add(b));
+            for (&of_a, &of_b) in a_rows.iter().zip(b_rows) {
+                let (a, b) = (a.add(of_a), b.add(of_b));
                 let right: [S::f32s; V] = from_fn(|v| load::<S>(b.add(v * lanes)));
                 for m in 0..M {
                     let left = simd.splat_f32s(*a.add(m));
@@ -193,8 +215,7 @@ impl Columns<'_> {
                 }
             }
             for m in 0..M {
-                let out = self.out.add(m * self.out_stride);
-                keep::<S, V>(simd, out, V * lanes, Output::Add, &sums[m]);
+                keep::<S, V>(simd, out.add(m * out_stride), V * lanes, Output::Add, sums[m]);
             }
         }
     }
@@ -222,7 +243,7 @@ pub(crate) unsafe fn store<S: Simd>(to: *mut f32, value: S::f32s) {
 
 /// Writes or adds the first `columns` values of a row of sums.
 #[inline(always)]
-unsafe fn keep<S: Simd, const V: usize>(simd: S, to: *mut f32, columns: usize, output: Output, sums: &[S::f32s; V]) {
+unsafe fn keep<S: Simd, const V: usize>(simd: S, to: *mut f32, columns: usize, output: Output, sums: [S::f32s; V]) {
     let lanes = S::F32_LANES;
     // Safety: handed on to the caller.
     unsafe {
@@ -236,7 +257,7 @@ unsafe fn keep<S: Simd, const V: usize>(simd: S, to: *mut f32, columns: usize, o
             }
             return;
         }
-        let sums: &[f32] = pulp::bytemuck::cast_slice(sums);
+        let sums: &[f32] = pulp::bytemuck::cast_slice(&sums);
         for (n, sum) in sums[..columns].iter().enumerate() {
             match output {
                 Output::Set => *to.add(n) = *sum,

@@ -2,7 +2,8 @@
 
 use crate::Result;
 use crate::parameters::{Begin, Parameters};
-use candle_core::{DType, Tensor, Var};
+use assay_kernels::{Activation, Conv2dOptions, Moments, MomentsOf, add_bias, batch_norm, conv2d, linear, moments};
+use candle_core::{Tensor, Var};
 
 /// Whether batch statistics are taken and running ones updated.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub(crate) enum Mode {
     Infer,
 }
 
-/// A square convolution. Input (batch, in, height, width), output (batch, out, height', width').
+/// A square convolution. Input (batch, height, width, in), output (batch, height', width', out).
 pub(crate) struct Conv {
     weight: Var,
     bias: Option<Var>,
@@ -40,11 +41,12 @@ impl Conv {
         Ok(Conv { weight, bias: None, stride, padding: kernel / 2 })
     }
 
-    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let output = input.conv2d(&self.weight, self.padding, self.stride, 1, 1)?;
-        match &self.bias {
-            Some(bias) => Ok(output.broadcast_add(&bias.reshape((1, (), 1, 1))?)?),
-            None => Ok(output),
+    pub(crate) fn forward(&self, input: &Tensor, activation: Activation) -> Result<Tensor> {
+        let output = conv2d(input, &self.weight, Conv2dOptions::square(self.stride, self.padding))?;
+        match (&self.bias, activation) {
+            (Some(bias), _) => Ok(add_bias(&output, bias, activation)?),
+            (None, Activation::None) => Ok(output),
+            (None, Activation::Relu) => Ok(output.relu()?),
         }
     }
 }
@@ -67,29 +69,34 @@ impl BatchNorm {
         })
     }
 
-    pub(crate) fn forward(&self, input: &Tensor, mode: Mode) -> Result<Tensor> {
+    /// Normalises, adds `residual` where there is one, and activates.
+    pub(crate) fn forward(
+        &self,
+        input: &Tensor,
+        mode: Mode,
+        residual: Option<&Tensor>,
+        activation: Activation,
+    ) -> Result<Tensor> {
         const EPSILON: f64 = 1e-5;
         const MOMENTUM: f64 = 0.1;
-        let (batch, channels, height, width) = input.dims4()?;
-        let shape = (1, channels, 1, 1);
-        let (mean, variance) = match mode {
-            Mode::Infer => (self.mean.as_tensor().reshape(shape)?, self.variance.as_tensor().reshape(shape)?),
+        let (found, of) = match mode {
+            Mode::Infer => {
+                let running = |var: &Var| var.as_tensor().detach();
+                (Moments { mean: running(&self.mean), variance: running(&self.variance) }, MomentsOf::Running)
+            }
             Mode::Train => {
-                let mean = input.mean_keepdim((0, 2, 3))?;
-                let variance = input.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2, 3))?;
-                let count = (batch * height * width) as f64;
-                let unbiased = (variance.detach() * (count / (count - 1.0).max(1.0)))?;
+                let found = moments(input)?;
+                let count = (input.elem_count() / self.mean.elem_count()) as f64;
+                let unbiased = (&found.variance * (count / (count - 1.0).max(1.0)))?;
                 let blend = |old: &Var, new: &Tensor| -> Result<()> {
-                    let new = (new.detach().reshape(channels)? * MOMENTUM)?;
-                    Ok(old.set(&((old.as_tensor().detach() * (1.0 - MOMENTUM))? + new)?)?)
+                    Ok(old.set(&((old.as_tensor().detach() * (1.0 - MOMENTUM))? + (new * MOMENTUM)?)?)?)
                 };
-                blend(&self.mean, &mean)?;
+                blend(&self.mean, &found.mean)?;
                 blend(&self.variance, &unbiased)?;
-                (mean, variance)
+                (found, MomentsOf::Batch)
             }
         };
-        let scale = (variance + EPSILON)?.sqrt()?.recip()?.broadcast_mul(&self.weight.reshape(shape)?)?;
-        Ok(input.broadcast_sub(&mean)?.broadcast_mul(&scale)?.broadcast_add(&self.bias.reshape(shape)?)?)
+        Ok(batch_norm(input, (&found, of), (&self.weight, &self.bias), residual, activation, EPSILON)?)
     }
 }
 
@@ -108,7 +115,7 @@ impl Linear {
         })
     }
 
-    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        Ok(input.to_dtype(DType::F32)?.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?)
+    pub(crate) fn forward(&self, input: &Tensor, activation: Activation) -> Result<Tensor> {
+        Ok(add_bias(&linear(input, &self.weight)?, &self.bias, activation)?)
     }
 }

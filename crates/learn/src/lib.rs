@@ -10,6 +10,7 @@ mod device;
 mod error;
 mod layers;
 mod loader;
+mod measure;
 mod model;
 mod optimizer;
 mod parameters;
@@ -23,6 +24,7 @@ pub use config::Config;
 pub use device::{Device, DeviceChoice};
 pub use error::LearnError;
 pub use loader::Samples;
+pub use measure::{StepTime, measure_steps};
 pub use predict::{Classifier, softmax};
 pub use train::{Outcome, Sink, Task, train};
 

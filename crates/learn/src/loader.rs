@@ -54,18 +54,20 @@ impl Plan {
         }
     }
 
-    /// Writes the pixels as normalised planes, channel by channel.
+    /// Writes the pixels as normalised values, pixel by pixel.
     pub(crate) fn normalise(&self, pixels: &[u8], out: &mut Vec<f32>) {
-        for channel in 0..3 {
-            let (mean, scale) = (self.mean[channel], 1.0 / self.std[channel]);
-            out.extend(pixels[channel..].iter().step_by(3).map(|&value| (f32::from(value) / 255.0 - mean) * scale));
-        }
+        let scale = self.std.map(|std| 1.0 / (255.0 * std));
+        let shift: [f32; 3] = std::array::from_fn(|channel| self.mean[channel] / self.std[channel]);
+        let (pixels, _) = pixels.as_chunks::<3>();
+        out.extend(pixels.iter().flat_map(|pixel| {
+            std::array::from_fn::<f32, 3, _>(|channel| f32::from(pixel[channel]) * scale[channel] - shift[channel])
+        }));
     }
 }
 
 /// One batch on the device.
 pub(crate) struct Batch {
-    /// (batch, 3, size, size) f32.
+    /// (batch, size, size, 3) f32.
     pub(crate) images: Tensor,
     /// (batch) u32.
     pub(crate) labels: Tensor,
@@ -141,7 +143,7 @@ impl Iterator for Loader {
         Some(made.map_err(LearnError::Data).and_then(|(images, labels)| {
             let count = labels.len();
             Ok(Batch {
-                images: Tensor::from_vec(images, (count, 3, self.size, self.size), &self.device)?,
+                images: Tensor::from_vec(images, (count, self.size, self.size, 3), &self.device)?,
                 labels: Tensor::from_vec(labels, count, &self.device)?,
             })
         }))

@@ -4,10 +4,10 @@ use crate::config::{self, ModelName};
 use crate::layers::{BatchNorm, Conv, Linear, Mode};
 use crate::parameters::Parameters;
 use crate::{LearnError, Result};
-use assay_kernels::max_pool2d;
+use assay_kernels::{Activation, max_pool2d};
 use candle_core::Tensor;
 
-/// An image classifier: (batch, 3, size, size) to logits (batch, classes).
+/// An image classifier: (batch, size, size, 3) to logits (batch, classes).
 pub(crate) enum Model {
     SmallCnn(SmallCnn),
     ResNet(ResNet),
@@ -30,7 +30,8 @@ impl Model {
     }
 }
 
-/// Two 3x3 convolutions, a 2x2 pool and two linear layers, with the names of PyTorch's MNIST example.
+/// Two 3x3 convolutions, a 2x2 pool and two linear layers, with the names of PyTorch's MNIST example. What comes out of
+/// the pool is flattened as (height, width, channels).
 pub(crate) struct SmallCnn {
     conv1: Conv,
     conv2: Conv,
@@ -53,11 +54,11 @@ impl SmallCnn {
     }
 
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let x = self.conv1.forward(input)?.relu()?;
-        let x = self.conv2.forward(&x)?.relu()?;
+        let x = self.conv1.forward(input, Activation::Relu)?;
+        let x = self.conv2.forward(&x, Activation::Relu)?;
         let x = max_pool2d(&x, 2, 2, 0)?;
-        let x = self.fc1.forward(&x.flatten_from(1)?)?.relu()?;
-        self.fc2.forward(&x)
+        let x = self.fc1.forward(&x.flatten_from(1)?, Activation::Relu)?;
+        self.fc2.forward(&x, Activation::None)
     }
 }
 
@@ -103,14 +104,15 @@ impl ResNet {
     }
 
     fn forward(&self, input: &Tensor, mode: Mode) -> Result<Tensor> {
-        let mut x = self.bn1.forward(&self.conv1.forward(input)?, mode)?.relu()?;
+        let x = self.conv1.forward(input, Activation::None)?;
+        let mut x = self.bn1.forward(&x, mode, None, Activation::Relu)?;
         if self.pools {
             x = max_pool2d(&x, 3, 2, 1)?;
         }
         for block in &self.blocks {
             x = block.forward(&x, mode)?;
         }
-        self.fc.forward(&x.mean((2, 3))?)
+        self.fc.forward(&x.mean((1, 2))?, Activation::None)
     }
 }
 
@@ -132,13 +134,16 @@ impl Block {
     }
 
     fn forward(&self, input: &Tensor, mode: Mode) -> Result<Tensor> {
-        let x = self.bn1.forward(&self.conv1.forward(input)?, mode)?.relu()?;
-        let x = self.bn2.forward(&self.conv2.forward(&x)?, mode)?;
+        let x = self.conv1.forward(input, Activation::None)?;
+        let x = self.bn1.forward(&x, mode, None, Activation::Relu)?;
+        let x = self.conv2.forward(&x, Activation::None)?;
         let shortcut = match &self.downsample {
-            Some((conv, norm)) => norm.forward(&conv.forward(input)?, mode)?,
+            Some((conv, norm)) => {
+                norm.forward(&conv.forward(input, Activation::None)?, mode, None, Activation::None)?
+            }
             None => input.clone(),
         };
-        Ok((x + shortcut)?.relu()?)
+        self.bn2.forward(&x, mode, Some(&shortcut), Activation::Relu)
     }
 }
 
@@ -156,7 +161,7 @@ mod tests {
         assert_eq!(p.iter().count(), 62);
         assert_eq!(p.iter().map(|(_, var)| var.elem_count()).sum::<usize>(), 11_689_512);
         assert!(p.iter().any(|(name, _)| name == "layer4.0.downsample.1.weight"));
-        let input = Tensor::zeros((1, 3, 64, 64), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let input = Tensor::zeros((1, 64, 64, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
         assert_eq!(model.forward(&input, Mode::Infer).unwrap().dims(), [1, 1000]);
     }
 
@@ -166,7 +171,7 @@ mod tests {
             for name in [ModelName::SmallCnn, ModelName::Resnet18] {
                 let mut p = Parameters::new(0, &Device::Cpu);
                 let model = Model::new(&mut p, &config::Model { name, width: 4 }, size, 3).unwrap();
-                let input = Tensor::ones((2, 3, size, size), candle_core::DType::F32, &Device::Cpu).unwrap();
+                let input = Tensor::ones((2, size, size, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
                 let loss = model.forward(&input, Mode::Train).unwrap().sum_all().unwrap();
                 assert!(loss.backward().is_ok(), "{name:?} at {size}");
             }

@@ -37,9 +37,9 @@ impl Classifier {
         if pixels.len() != size * size * 3 {
             return Err(LearnError::Data(format!("the model takes {size}x{size} RGB images")));
         }
-        let mut planes = Vec::with_capacity(pixels.len());
-        self.plan.normalise(pixels, &mut planes);
-        let input = Tensor::from_vec(planes, (1, 3, size, size), &self.device)?;
+        let mut values = Vec::with_capacity(pixels.len());
+        self.plan.normalise(pixels, &mut values);
+        let input = Tensor::from_vec(values, (1, size, size, 3), &self.device)?;
         let logits = self.model.forward(&input, Mode::Infer)?.flatten_all()?.to_vec1::<f32>()?;
         Ok(softmax(&logits))
     }

@@ -3,6 +3,7 @@
 use crate::checkpoint::Best;
 use crate::layers::Mode;
 use crate::loader::{Batch, Loader, Plan, Samples};
+use crate::measure::StepTime;
 use crate::model::Model;
 use crate::optimizer::Optimizer;
 use crate::parameters::Parameters;
@@ -104,7 +105,7 @@ pub fn train(task: &Task<'_>, sink: &mut dyn Sink, stop: &AtomicBool) -> Result<
 }
 
 /// The model with everything that changes while it learns.
-struct Learner {
+pub(crate) struct Learner {
     parameters: Parameters,
     model: Model,
     optimizer: Optimizer,
@@ -125,17 +126,22 @@ impl Learner {
                 task.classes
             )));
         }
-        let config = task.config;
-        let mut parameters = Parameters::new(config.seed, &task.device);
-        let model = Model::new(&mut parameters, &config.model, config.data.image_size, task.classes)?;
-        let mut optimizer = Optimizer::new(&config.optimizer, &parameters)?;
-        let mut state = State::default();
+        let mut learner = Learner::begin(task.config, task.classes, &task.device)?;
         if let Some(saved) = &task.resume {
-            parameters.load(&saved.weights)?;
-            optimizer.load(&saved.optimizer, &task.device)?;
-            state = saved.state.clone();
+            learner.parameters.load(&saved.weights)?;
+            learner.optimizer.load(&saved.optimizer, &task.device)?;
+            learner.state = saved.state.clone();
         }
-        Ok(Learner { parameters, model, optimizer, label_smoothing: config.train.label_smoothing as f32, state })
+        Ok(learner)
+    }
+
+    /// Before the first step.
+    pub(crate) fn begin(config: &Config, classes: usize, device: &Device) -> Result<Learner> {
+        let mut parameters = Parameters::new(config.seed, device);
+        let model = Model::new(&mut parameters, &config.model, config.data.image_size, classes)?;
+        let optimizer = Optimizer::new(&config.optimizer, &parameters)?;
+        let label_smoothing = config.train.label_smoothing as f32;
+        Ok(Learner { parameters, model, optimizer, label_smoothing, state: State::default() })
     }
 
     /// Forward, backward, update. The loss and the count of right answers stay on the device.
@@ -147,6 +153,24 @@ impl Learner {
         self.state.batch += 1;
         self.optimizer.step(&self.parameters, &grads, factor, self.state.step)?;
         Ok(Seen { loss: loss.detach(), right: right(&logits.detach(), &batch.labels)?, count: batch.labels.dims1()? })
+    }
+
+    /// A step whose parts are timed; the device is waited for in between.
+    pub(crate) fn timed_step(&mut self, batch: &Batch) -> Result<StepTime> {
+        let device = batch.images.device().clone();
+        let begun = Instant::now();
+        let logits = self.model.forward(&batch.images, Mode::Train)?;
+        let loss = cross_entropy(&logits, &batch.labels, self.label_smoothing)?.mean(0)?;
+        device.synchronize()?;
+        let forward = Instant::now();
+        let grads = loss.backward()?;
+        device.synchronize()?;
+        let backward = Instant::now();
+        self.state.step += 1;
+        self.optimizer.step(&self.parameters, &grads, 1.0, self.state.step)?;
+        device.synchronize()?;
+        let updated = Instant::now();
+        Ok(StepTime { forward: forward - begun, backward: backward - forward, update: updated - backward })
     }
 
     /// Measures validation loss and accuracy; returns whether this is the best state so far.

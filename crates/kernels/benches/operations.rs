@@ -1,0 +1,87 @@
+//! Times single operations and prints one JSON object a line, with the rate of arithmetic (two operations for each
+//! multiplication and addition of the definition): `operations [FILTER]`.
+
+use assay_kernels::{Activation, Conv2dOptions, MomentsOf, batch_norm, conv2d, moments};
+use candle_core::{Device, Result, Tensor, Var};
+use std::time::Instant;
+
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// name, batch, (height, width), channels in and out, kernel, stride, padding
+type Shape = (&'static str, usize, usize, (usize, usize), usize, usize, usize);
+
+/// The convolutions of the networks that are measured.
+const CONVOLUTIONS: [Shape; 12] = [
+    ("stem 3x3", 32, 32, (3, 64), 3, 1, 1),
+    ("64 at 32x32", 32, 32, (64, 64), 3, 1, 1),
+    ("64 to 128, stride 2", 32, 32, (64, 128), 3, 2, 1),
+    ("128 at 16x16", 32, 16, (128, 128), 3, 1, 1),
+    ("256 at 8x8", 32, 8, (256, 256), 3, 1, 1),
+    ("256 to 512, stride 2", 32, 8, (256, 512), 3, 2, 1),
+    ("512 at 4x4", 32, 4, (512, 512), 3, 1, 1),
+    ("64 to 128 1x1, stride 2", 32, 32, (64, 128), 1, 2, 0),
+    ("16 at 32x32", 64, 32, (16, 16), 3, 1, 1),
+    ("32 at 28x28 valid", 128, 26, (32, 64), 3, 1, 0),
+    ("stem 7x7", 8, 224, (3, 64), 7, 2, 3),
+    ("256 to 64 1x1", 8, 56, (256, 64), 1, 1, 0),
+];
+
+fn main() -> Result<()> {
+    let filter = std::env::args().skip(1).find(|argument| argument != "--bench").unwrap_or_default();
+    let device = &Device::Cpu;
+    for (name, batch, side, (from, to), kernel, stride, padding) in CONVOLUTIONS {
+        if !name.contains(&filter) {
+            continue;
+        }
+        let images = Tensor::randn(0.0f32, 1.0, (batch, side, side, from), device)?;
+        let weight = Var::from_tensor(&Tensor::randn(0.0f32, 1.0, (to, from, kernel, kernel), device)?)?;
+        let options = Conv2dOptions::square(stride, padding);
+        let out = (side + 2 * padding - kernel) / stride + 1;
+        let work = 2.0 * (batch * out * out * to * from * kernel * kernel) as f64;
+        let forward = seconds(|| conv2d(&images, &weight.as_tensor().detach(), options).map(drop))?;
+        let output = conv2d(&images, &weight, options)?;
+        let kernel_gradient = seconds(|| output.backward().map(drop))?;
+        let (input, weight) = (Var::from_tensor(&images)?, weight.as_tensor().detach());
+        let output = conv2d(&input, &weight, options)?;
+        let both = seconds(|| output.backward().map(drop))?;
+        for (part, secs) in
+            [("forward", forward), ("kernel gradient", kernel_gradient), ("input gradient", both - kernel_gradient)]
+        {
+            println!(
+                "{{\"operation\":\"convolution\",\"shape\":\"{name}\",\"part\":\"{part}\",\"ms\":{:.3},\"gflops\":{:.1}}}",
+                secs * 1e3,
+                work / secs / 1e9
+            );
+        }
+    }
+    if "batch norm".contains(&filter) {
+        let images = Var::from_tensor(&Tensor::randn(0.0f32, 1.0, (32, 32, 32, 64), device)?)?;
+        let ones = Var::ones(64, candle_core::DType::F32, device)?;
+        let run = || {
+            let found = moments(&images)?;
+            batch_norm(&images, (&found, MomentsOf::Batch), (&ones, &ones), None, Activation::Relu, 1e-5)
+        };
+        let forward = seconds(|| run().map(drop))?;
+        let output = run()?;
+        let backward = seconds(|| output.backward().map(drop))?;
+        println!("{{\"operation\":\"batch norm\",\"part\":\"forward\",\"ms\":{:.3}}}", forward * 1e3);
+        println!("{{\"operation\":\"batch norm\",\"part\":\"backward\",\"ms\":{:.3}}}", backward * 1e3);
+    }
+    Ok(())
+}
+
+/// The least time of some repeats.
+fn seconds(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    let mut least = f64::INFINITY;
+    let begun = Instant::now();
+    for repeat in 0..50 {
+        let start = Instant::now();
+        work()?;
+        least = least.min(start.elapsed().as_secs_f64());
+        if repeat >= 3 && begun.elapsed().as_secs_f64() > 0.5 {
+            break;
+        }
+    }
+    Ok(least)
+}

@@ -1,0 +1,51 @@
+//! Matrix products with the weight of a layer.
+
+use crate::conv2d::{Conv2dOptions, conv2d};
+use candle_core::{Result, Tensor, bail};
+
+/// `input`, (batch, from) f32, times the transpose of `weight`, (to, from) f32: (batch, to). It is the convolution of
+/// images of one pixel.
+///
+/// # Errors
+/// When the shapes do not fit together.
+pub fn linear(input: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let ((batch, from), (to, weights)) = (input.dims2()?, weight.dims2()?);
+    if from != weights {
+        bail!("linear: a weight of {to} x {weights} does not fit {from} values");
+    }
+    if !input.device().is_cpu() {
+        return input.matmul(&weight.t()?);
+    }
+    let pixels = input.reshape((batch, 1, 1, from))?;
+    conv2d(&pixels, &weight.reshape((to, from, 1, 1))?, Conv2dOptions::default())?.reshape((batch, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    #[test]
+    fn products_and_gradients_are_those_of_matmul() -> Result<()> {
+        let device = &Device::Cpu;
+        for (batch, from, to) in [(1, 1, 1), (7, 130, 10), (33, 64, 100)] {
+            let input = Var::from_tensor(&Tensor::randn(0.0f32, 1.0, (batch, from), device)?)?;
+            let weight = Var::from_tensor(&Tensor::randn(0.0f32, 1.0, (to, from), device)?)?;
+            let (ours, theirs) = (linear(&input, &weight)?, input.matmul(&weight.t()?)?);
+            let far = |a: &Tensor, b: &Tensor| (a - b)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>();
+            assert!(far(&ours, &theirs)? < 1e-4);
+            let (ours, theirs) = (ours.sqr()?.sum_all()?.backward()?, theirs.sqr()?.sum_all()?.backward()?);
+            for var in [&input, &weight] {
+                assert!(far(ours.get(var).unwrap(), theirs.get(var).unwrap())? < 1e-2);
+            }
+        }
+        assert!(
+            linear(
+                &Tensor::ones((1, 2), candle_core::DType::F32, device)?,
+                &Tensor::ones((1, 3), candle_core::DType::F32, device)?
+            )
+            .is_err()
+        );
+        Ok(())
+    }
+}

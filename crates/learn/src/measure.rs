@@ -1,0 +1,54 @@
+//! How long optimizer steps take, on images of noise.
+
+use crate::loader::Batch;
+use crate::random::{self, Purpose, between};
+use crate::train::Learner;
+use crate::{Config, Device, LearnError, Result};
+use candle_core::Tensor;
+use std::time::Duration;
+
+/// The parts of an optimizer step.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StepTime {
+    /// From the images to the loss.
+    pub forward: Duration,
+    /// From the loss to the gradients.
+    pub backward: Duration,
+    /// From the gradients to the new parameters.
+    pub update: Duration,
+}
+
+impl StepTime {
+    /// The whole step.
+    pub fn total(&self) -> Duration {
+        self.forward + self.backward + self.update
+    }
+}
+
+/// Times `steps` optimizer steps of a config, each on the same batch of noise, after `warmup` that are not counted.
+///
+/// # Errors
+/// When the config fits no model.
+pub fn measure_steps(
+    config: &Config,
+    classes: usize,
+    device: &Device,
+    (warmup, steps): (usize, usize),
+) -> Result<Vec<StepTime>> {
+    let (count, size) = (config.train.batch_size, config.data.image_size);
+    if size == 0 {
+        return Err(LearnError::Data("data.image_size must be given to measure steps".into()));
+    }
+    let mut random = random::stream(config.seed, Purpose::Order { epoch: 0 });
+    let pixels: Vec<f32> = (0..count * size * size * 3).map(|_| between(&mut random, -1.0, 1.0) as f32).collect();
+    let batch = Batch {
+        images: Tensor::from_vec(pixels, (count, size, size, 3), device)?,
+        labels: Tensor::from_iter((0..count).map(|index| (index % classes) as u32), device)?,
+    };
+    let mut learner = Learner::begin(config, classes, device)?;
+    let mut times = Vec::new();
+    for _ in 0..warmup + steps {
+        times.push(learner.timed_step(&batch)?);
+    }
+    Ok(times.split_off(warmup))
+}

@@ -1,0 +1,72 @@
+"""Times optimizer steps of PyTorch in eager mode: train.py WARMUP STEPS THREADS MODEL WIDTH SIZE BATCH."""
+
+import json
+import sys
+import time
+
+import torch
+from torch import nn
+
+warmup, steps, threads = (int(word) for word in sys.argv[1:4])
+name, (width, size, batch) = sys.argv[4], (int(word) for word in sys.argv[5:8])
+torch.set_num_threads(threads)
+torch.manual_seed(0)
+
+
+class Block(nn.Module):
+    def __init__(self, start, end, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(start, end, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(end)
+        self.conv2 = nn.Conv2d(end, end, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(end)
+        self.downsample = None
+        if stride > 1 or start != end:
+            self.downsample = nn.Sequential(nn.Conv2d(start, end, 1, stride, bias=False), nn.BatchNorm2d(end))
+
+    def forward(self, x):
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = torch.relu(self.bn1(self.conv1(x)))
+        return torch.relu(self.bn2(self.conv2(x)) + shortcut)
+
+
+def resnet18():
+    small = size <= 64
+    layers = [nn.Conv2d(3, width, 3, 1, 1, bias=False) if small else nn.Conv2d(3, width, 7, 2, 3, bias=False)]
+    layers += [nn.BatchNorm2d(width), nn.ReLU()] + ([] if small else [nn.MaxPool2d(3, 2, 1)])
+    start = width
+    for stage in range(4):
+        for index in range(2):
+            end = width << stage
+            layers.append(Block(start, end, 2 if stage > 0 and index == 0 else 1))
+            start = end
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(start, 10))
+
+
+def small_cnn():
+    pooled = (size - 4) // 2
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3), nn.ReLU(), nn.Conv2d(width, 2 * width, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(2 * width * pooled * pooled, 128), nn.ReLU(), nn.Linear(128, 10),
+    )
+
+
+model = {"resnet18": resnet18, "small-cnn": small_cnn}[name]()
+optimizer = torch.optim.AdamW(model.parameters())
+criterion = nn.CrossEntropyLoss()
+images, labels = torch.rand(batch, 3, size, size) * 2 - 1, torch.arange(batch) % 10
+times = []
+for _ in range(warmup + steps):
+    begun = time.perf_counter()
+    loss = criterion(model(images), labels)
+    forward = time.perf_counter()
+    optimizer.zero_grad()
+    loss.backward()
+    backward = time.perf_counter()
+    optimizer.step()
+    updated = time.perf_counter()
+    times.append((forward - begun, backward - forward, updated - backward, updated - begun))
+median = [sorted(column)[steps // 2] * 1e3 for column in zip(*times[warmup:])]
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+figures = dict(zip(("forward", "backward", "update", "total"), median))
+print(json.dumps({**figures, "peak_mb": int(peak.split()[1]) / 1e3, "version": "PyTorch " + torch.__version__}))
