@@ -1,8 +1,9 @@
 //! Times single operations and prints one JSON object a line, with the rate of arithmetic (two operations for each
 //! multiplication and addition of the definition): `operations [FILTER]`.
 
-use assay_kernels::{Activation, Conv2dOptions, MomentsOf, batch_norm, conv2d, moments};
-use candle_core::{Device, Result, Tensor, Var};
+use assay_kernels::{Activation, BatchNormInputs, Conv2dOptions, InputGradient, MomentsOf};
+use assay_kernels::{batch_norm, batch_norm_gradients, conv2d, conv2d_gradients, moments};
+use candle_core::{Device, Result, Tensor};
 use std::time::Instant;
 
 #[global_allocator]
@@ -35,16 +36,15 @@ fn main() -> Result<()> {
             continue;
         }
         let images = Tensor::randn(0.0f32, 1.0, (batch, side, side, from), device)?;
-        let weight = Var::from_tensor(&Tensor::randn(0.0f32, 1.0, (to, from, kernel, kernel), device)?)?;
+        let weight = Tensor::randn(0.0f32, 1.0, (to, from, kernel, kernel), device)?;
         let options = Conv2dOptions::square(stride, padding);
         let out = (side + 2 * padding - kernel) / stride + 1;
         let work = 2.0 * (batch * out * out * to * from * kernel * kernel) as f64;
-        let forward = seconds(|| conv2d(&images, &weight.as_tensor().detach(), options).map(drop))?;
-        let output = conv2d(&images, &weight, options)?;
-        let kernel_gradient = seconds(|| output.backward().map(drop))?;
-        let (input, weight) = (Var::from_tensor(&images)?, weight.as_tensor().detach());
-        let output = conv2d(&input, &weight, options)?;
-        let both = seconds(|| output.backward().map(drop))?;
+        let grad = Tensor::randn(0.0f32, 1.0, (batch, out, out, to), device)?;
+        let forward = seconds(|| conv2d(&images, &weight, options).map(drop))?;
+        let gradients = |wanted| conv2d_gradients(&images, &weight, options, &grad, wanted).map(drop);
+        let kernel_gradient = seconds(|| gradients(InputGradient::Unwanted))?;
+        let both = seconds(|| gradients(InputGradient::Wanted))?;
         for (part, secs) in
             [("forward", forward), ("kernel gradient", kernel_gradient), ("input gradient", both - kernel_gradient)]
         {
@@ -56,15 +56,22 @@ fn main() -> Result<()> {
         }
     }
     if "batch norm".contains(&filter) {
-        let images = Var::from_tensor(&Tensor::randn(0.0f32, 1.0, (32, 32, 32, 64), device)?)?;
-        let ones = Var::ones(64, candle_core::DType::F32, device)?;
-        let run = || {
-            let found = moments(&images)?;
-            batch_norm(&images, (&found, MomentsOf::Batch), (&ones, &ones), None, Activation::Relu, 1e-5)
+        let images = Tensor::randn(0.0f32, 1.0, (32, 32, 32, 64), device)?;
+        let ones = Tensor::ones(64, candle_core::DType::F32, device)?;
+        let inputs = || {
+            Ok::<_, candle_core::Error>(BatchNormInputs {
+                moments: (moments(&images)?, MomentsOf::Batch),
+                input: images.clone(),
+                weight: ones.clone(),
+                bias: ones.clone(),
+                residual: None,
+                activation: Activation::Relu,
+                epsilon: 1e-5,
+            })
         };
-        let forward = seconds(|| run().map(drop))?;
-        let output = run()?;
-        let backward = seconds(|| output.backward().map(drop))?;
+        let forward = seconds(|| batch_norm(&inputs()?).map(drop))?;
+        let (inputs, output) = (inputs()?, batch_norm(&inputs()?)?);
+        let backward = seconds(|| batch_norm_gradients(&inputs, &output, &images).map(drop))?;
         println!("{{\"operation\":\"batch norm\",\"part\":\"forward\",\"ms\":{:.3}}}", forward * 1e3);
         println!("{{\"operation\":\"batch norm\",\"part\":\"backward\",\"ms\":{:.3}}}", backward * 1e3);
     }

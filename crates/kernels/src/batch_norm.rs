@@ -90,70 +90,121 @@ pub enum MomentsOf {
     Running,
 }
 
-/// Batch normalisation (Ioffe and Szegedy 2015, algorithm 1) of `input`, (..., channels) f32: `(input - mean) /
-/// sqrt(variance + epsilon) * weight + bias`, plus `residual` of the input's shape where there is one, through the
-/// activation.
+/// What [`batch_norm`] takes.
+#[derive(Clone)]
+pub struct BatchNormInputs {
+    /// What is normalised: (..., channels) f32.
+    pub input: Tensor,
+    /// Its moments, and where they come from.
+    pub moments: (Moments, MomentsOf),
+    /// (channels)
+    pub weight: Tensor,
+    /// (channels)
+    pub bias: Tensor,
+    /// What is added before the activation, of the input's shape.
+    pub residual: Option<Tensor>,
+    /// What follows.
+    pub activation: Activation,
+    /// What keeps the root from zero.
+    pub epsilon: f64,
+}
+
+impl BatchNormInputs {
+    fn check(&self) -> Result<()> {
+        let channels = self.input.dim(D::Minus1)?;
+        let (moments, _) = &self.moments;
+        for parameter in [&moments.mean, &moments.variance, &self.weight, &self.bias] {
+            if parameter.dims() != [channels] {
+                bail!("batch_norm: {channels} channels do not fit a parameter of shape {:?}", parameter.dims());
+            }
+        }
+        if self.residual.as_ref().is_some_and(|residual| residual.dims() != self.input.dims()) {
+            bail!("batch_norm: what is added has another shape than {:?}", self.input.dims());
+        }
+        Ok(())
+    }
+
+    /// The same from candle's own operations.
+    fn elsewhere(&self) -> Result<Tensor> {
+        let (moments, of) = &self.moments;
+        let (mean, variance) = match of {
+            MomentsOf::Running => (moments.mean.clone(), moments.variance.clone()),
+            MomentsOf::Batch => {
+                let rows = self.input.reshape(((), self.input.dim(D::Minus1)?))?;
+                let mean = rows.mean(0)?;
+                let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(0)?;
+                (mean, variance)
+            }
+        };
+        let scale = ((variance + self.epsilon)?.sqrt()?.recip()? * &self.weight)?;
+        let mut output = self.input.broadcast_sub(&mean)?.broadcast_mul(&scale)?.broadcast_add(&self.bias)?;
+        if let Some(residual) = &self.residual {
+            output = (output + residual)?;
+        }
+        match self.activation {
+            Activation::None => Ok(output),
+            Activation::Relu => output.relu(),
+        }
+    }
+}
+
+/// Batch normalisation (Ioffe and Szegedy 2015, algorithm 1): `(input - mean) / sqrt(variance + epsilon) * weight +
+/// bias`, plus the residual where there is one, through the activation.
 ///
 /// # Errors
 /// When the shapes do not fit together.
-pub fn batch_norm(
-    input: &Tensor,
-    (moments, of): (&Moments, MomentsOf),
-    (weight, bias): (&Tensor, &Tensor),
-    residual: Option<&Tensor>,
-    activation: Activation,
-    epsilon: f64,
-) -> Result<Tensor> {
-    let channels = input.dim(D::Minus1)?;
-    for parameter in [&moments.mean, &moments.variance, weight, bias] {
-        if parameter.dims() != [channels] {
-            bail!("batch_norm: {channels} channels do not fit a parameter of shape {:?}", parameter.dims());
-        }
+pub fn batch_norm(of: &BatchNormInputs) -> Result<Tensor> {
+    of.check()?;
+    if !of.input.device().is_cpu() {
+        return of.elsewhere();
     }
-    if residual.is_some_and(|residual| residual.dims() != input.dims()) {
-        bail!("batch_norm: what is added has another shape than {:?}", input.dims());
-    }
-    if !input.device().is_cpu() {
-        return elsewhere(input, (moments, of), (weight, bias), residual, activation, epsilon);
-    }
-    let mean = moments.mean.to_vec1::<f32>()?;
-    let variance = moments.variance.to_vec1::<f32>()?;
-    let inverse = variance.iter().map(|variance| (1.0 / (f64::from(*variance) + epsilon).sqrt()) as f32).collect();
-    let op = BatchNorm(Arc::new(Facts { mean, inverse, of, activation }));
-    let parameters = Tensor::stack(&[weight, bias], 0)?;
-    let input = input.contiguous()?;
-    match residual {
+    let op = BatchNorm::new(of)?;
+    let parameters = Tensor::stack(&[&of.weight, &of.bias], 0)?;
+    let input = of.input.contiguous()?;
+    match &of.residual {
         Some(residual) => input.apply_op3(&parameters, &residual.contiguous()?, op),
         None => input.apply_op2(&parameters, op),
     }
 }
 
-fn elsewhere(
-    input: &Tensor,
-    (moments, of): (&Moments, MomentsOf),
-    (weight, bias): (&Tensor, &Tensor),
-    residual: Option<&Tensor>,
-    activation: Activation,
-    epsilon: f64,
-) -> Result<Tensor> {
-    let (mean, variance) = match of {
-        MomentsOf::Running => (moments.mean.clone(), moments.variance.clone()),
-        MomentsOf::Batch => {
-            let rows = input.reshape(((), input.dim(D::Minus1)?))?;
-            let mean = rows.mean(0)?;
-            let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(0)?;
-            (mean, variance)
-        }
-    };
-    let scale = ((variance + epsilon)?.sqrt()?.recip()? * weight)?;
-    let mut output = input.broadcast_sub(&mean)?.broadcast_mul(&scale)?.broadcast_add(bias)?;
-    if let Some(residual) = residual {
-        output = (output + residual)?;
+/// The gradients of [`batch_norm`].
+pub struct BatchNormGradients {
+    /// Of what was normalised.
+    pub input: Tensor,
+    /// (channels)
+    pub weight: Tensor,
+    /// (channels)
+    pub bias: Tensor,
+    /// Of what was added.
+    pub residual: Option<Tensor>,
+}
+
+/// The gradients for the gradient `grad` of the output.
+///
+/// # Errors
+/// When the shapes do not fit together.
+pub fn batch_norm_gradients(of: &BatchNormInputs, output: &Tensor, grad: &Tensor) -> Result<BatchNormGradients> {
+    of.check()?;
+    if !of.input.device().is_cpu() {
+        let added = of.residual.clone().unwrap_or(of.input.zeros_like()?);
+        let all = [&of.input, &of.weight, &of.bias, &added];
+        let [input, weight, bias, added] = crate::elsewhere::gradients(all, grad, |[input, weight, bias, added]| {
+            let (input, weight, bias) = (input.clone(), weight.clone(), bias.clone());
+            BatchNormInputs { input, weight, bias, residual: Some(added.clone()), ..of.clone() }.elsewhere()
+        })?;
+        return Ok(BatchNormGradients { input, weight, bias, residual: of.residual.is_some().then_some(added) });
     }
-    match activation {
-        Activation::None => Ok(output),
-        Activation::Relu => output.relu(),
-    }
+    let parameters = Tensor::stack(&[&of.weight, &of.bias], 0)?;
+    // Without an activation, what was added has the gradient of the output.
+    let masked = of.residual.is_some() && of.activation != Activation::None;
+    let (of_input, of_parameters, of_residual) =
+        BatchNorm::new(of)?.gradients([&of.input, &parameters, output, grad], masked)?;
+    Ok(BatchNormGradients {
+        input: of_input,
+        weight: of_parameters.get(0)?,
+        bias: of_parameters.get(1)?,
+        residual: of.residual.as_ref().map(|_| of_residual.unwrap_or_else(|| grad.clone())),
+    })
 }
 
 struct Facts {
@@ -168,6 +219,14 @@ struct Facts {
 struct BatchNorm(Arc<Facts>);
 
 impl BatchNorm {
+    fn new(inputs: &BatchNormInputs) -> Result<BatchNorm> {
+        let (moments, of) = &inputs.moments;
+        let mean = moments.mean.to_vec1::<f32>()?;
+        let root = |variance: &f32| (1.0 / (f64::from(*variance) + inputs.epsilon).sqrt()) as f32;
+        let inverse = moments.variance.to_vec1::<f32>()?.iter().map(root).collect();
+        Ok(BatchNorm(Arc::new(Facts { mean, inverse, of: *of, activation: inputs.activation })))
+    }
+
     fn forward(&self, input: &[f32], parameters: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
         let Facts { mean, inverse, activation, .. } = &*self.0;
         let (weight, bias) = parameters.split_at(mean.len());
@@ -378,19 +437,27 @@ mod tests {
         let residual = Var::from_tensor(&Tensor::randn(0.0f32, 1.0, shape, device)?)?;
         let weight = Var::from_tensor(&Tensor::rand(0.5f32, 1.5, channels, device)?)?;
         let bias = Var::from_tensor(&Tensor::rand(-0.5f32, 0.5, channels, device)?)?;
-        let found = moments(&input)?;
-        let added = adds.then_some(residual.as_tensor());
-        let parameters = (weight.as_tensor(), bias.as_tensor());
-        let ours = batch_norm(&input, (&found, of), parameters, added, activation, 1e-5)?;
-        let theirs = elsewhere(&input, (&found, of), parameters, added, activation, 1e-5)?;
+        let inputs = BatchNormInputs {
+            input: input.as_tensor().clone(),
+            moments: (moments(&input)?, of),
+            weight: weight.as_tensor().clone(),
+            bias: bias.as_tensor().clone(),
+            residual: adds.then(|| residual.as_tensor().clone()),
+            activation,
+            epsilon: 1e-5,
+        };
+        let (ours, theirs) = (batch_norm(&inputs)?, inputs.elsewhere()?);
         assert!(far(&ours, &theirs)? < 1e-4);
         let towards = Tensor::randn(0.0f32, 1.0, shape, device)?;
+        let found = batch_norm_gradients(&inputs, &ours, &towards)?;
         let ours = (&ours * &towards)?.sum_all()?.backward()?;
         let theirs = (&theirs * &towards)?.sum_all()?.backward()?;
         let vars = [&input, &weight, &bias].into_iter().chain(adds.then_some(&residual));
-        for (place, var) in vars.enumerate() {
+        let found = [Some(found.input), Some(found.weight), Some(found.bias), found.residual];
+        for (place, (var, found)) in vars.zip(found).enumerate() {
             let distance = far(ours.get(var).unwrap(), theirs.get(var).unwrap())?;
             assert!(distance < 2e-3, "gradient {place} is off by {distance}");
+            assert_eq!(far(ours.get(var).unwrap(), &found.unwrap())?, 0.0);
         }
         Ok(())
     }
@@ -422,9 +489,16 @@ mod tests {
     fn shapes_that_do_not_fit_are_errors() -> Result<()> {
         let device = &Device::Cpu;
         let input = Tensor::ones((2, 3), candle_core::DType::F32, device)?;
-        let found = moments(&input)?;
         let two = Tensor::ones(2, candle_core::DType::F32, device)?;
-        let fails = batch_norm(&input, (&found, MomentsOf::Batch), (&two, &two), None, Activation::None, 1e-5);
+        let fails = batch_norm(&BatchNormInputs {
+            moments: (moments(&input)?, MomentsOf::Batch),
+            input,
+            weight: two.clone(),
+            bias: two,
+            residual: None,
+            activation: Activation::None,
+            epsilon: 1e-5,
+        });
         assert!(fails.unwrap_err().to_string().contains("3 channels"));
         Ok(())
     }

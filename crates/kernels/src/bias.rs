@@ -57,37 +57,55 @@ impl CustomOp2 for AddBias {
 
     fn bwd(
         &self,
-        input: &Tensor,
-        bias: &Tensor,
+        _input: &Tensor,
+        _bias: &Tensor,
         output: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let least = self.0.least();
-        let (of_input, of_bias) = with_values([output, grad], |[output, grad]| {
-            let [sums] = sums_of_channels(grad.len(), bias.elem_count(), |range, [sum]| {
-                for ((sum, grad), output) in sum.iter_mut().zip(&grad[range.clone()]).zip(&output[range]) {
-                    *sum += through(*grad, *output, least);
+        let (of_input, of_bias) = add_bias_gradients(output, grad, self.0)?;
+        Ok((Some(of_input), Some(of_bias)))
+    }
+}
+
+/// The gradients of the input and the bias of [`add_bias`] for the gradient `grad` of its `output`.
+///
+/// # Errors
+/// When the shapes do not fit together.
+pub fn add_bias_gradients(output: &Tensor, grad: &Tensor, activation: Activation) -> Result<(Tensor, Tensor)> {
+    let channels = output.dim(D::Minus1)?;
+    let least = activation.least();
+    if !grad.device().is_cpu() {
+        let of_input = match activation {
+            Activation::None => grad.clone(),
+            Activation::Relu => (grad * output.gt(0.0)?.to_dtype(grad.dtype())?)?,
+        };
+        let of_bias = of_input.reshape(((), channels))?.sum(0)?;
+        return Ok((of_input, of_bias));
+    }
+    let (of_input, of_bias) = with_values([output, grad], |[output, grad]| {
+        let [sums] = sums_of_channels(grad.len(), channels, |range, [sum]| {
+            for ((sum, grad), output) in sum.iter_mut().zip(&grad[range.clone()]).zip(&output[range]) {
+                *sum += through(*grad, *output, least);
+            }
+        });
+        let stripe = Lines::new(channels).stripe();
+        let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
+            let pairs = grad.par_chunks(stripe).zip(output.par_chunks(stripe));
+            out.par_chunks_mut(stripe).zip(pairs).for_each(|(out, (grad, output))| {
+                for ((out, grad), output) in out.iter_mut().zip(grad).zip(output) {
+                    out.write(through(*grad, *output, least));
                 }
             });
-            let stripe = Lines::new(bias.elem_count()).stripe();
-            let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
-                let pairs = grad.par_chunks(stripe).zip(output.par_chunks(stripe));
-                out.par_chunks_mut(stripe).zip(pairs).for_each(|(out, (grad, output))| {
-                    for ((out, grad), output) in out.iter_mut().zip(grad).zip(output) {
-                        out.write(through(*grad, *output, least));
-                    }
-                });
-            };
-            // Safety: every chunk is written to its end.
-            let of_input = (self.0 != Activation::None).then(|| unsafe { written(grad.len(), write) });
-            Ok((of_input, sums.iter().map(|sum| *sum as f32).collect::<Vec<f32>>()))
-        })?;
-        let of_input = match of_input {
-            Some(values) => Tensor::from_vec(values, input.shape(), input.device())?,
-            None => grad.clone(),
         };
-        Ok((Some(of_input), Some(Tensor::from_vec(of_bias, bias.shape(), bias.device())?)))
-    }
+        // Safety: every chunk is written to its end.
+        let of_input = (activation != Activation::None).then(|| unsafe { written(grad.len(), write) });
+        Ok((of_input, sums.iter().map(|sum| *sum as f32).collect::<Vec<f32>>()))
+    })?;
+    let of_input = match of_input {
+        Some(values) => Tensor::from_vec(values, output.shape(), output.device())?,
+        None => grad.clone(),
+    };
+    Ok((of_input, Tensor::from_vec(of_bias, channels, output.device())?))
 }
 
 #[cfg(test)]

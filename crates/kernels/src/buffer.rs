@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
 use std::mem::MaybeUninit;
+use std::sync::{Mutex, PoisonError};
 
 /// The elements of a contiguous CPU tensor.
 pub(crate) fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
@@ -38,4 +39,51 @@ pub(crate) unsafe fn written(length: usize, write: impl FnOnce(&mut [MaybeUninit
     // Safety: the caller says so.
     unsafe { values.set_len(length) };
     values
+}
+
+/// Memory that operations used and that waits for the next ones.
+static SPARE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+/// How many pieces of memory wait at most.
+const SPARE_PIECES: usize = 32;
+
+/// Memory for the inside of an operation. It is not given back to the system in between, since getting it again takes
+/// longer than many operations do.
+pub(crate) struct Scratch(Vec<f32>);
+
+impl Scratch {
+    /// Room for so many values, whatever is in it.
+    pub(crate) fn new(length: usize) -> Scratch {
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        // The smallest that is large enough, but none that would be mostly idle.
+        let fitting = spare.iter().enumerate().filter(|(_, piece)| (length..=4 * length).contains(&piece.capacity()));
+        let found = fitting.min_by_key(|(_, piece)| piece.capacity()).map(|(index, _)| index);
+        let piece = found.map(|index| spare.swap_remove(index));
+        drop(spare);
+        Scratch(piece.unwrap_or_else(|| Vec::with_capacity(length)))
+    }
+
+    /// Where it begins.
+    pub(crate) fn as_ptr(&self) -> *const f32 {
+        self.0.as_ptr()
+    }
+
+    /// Where it begins; as many values as were asked for may be written, and read once they were.
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
+        self.0.as_mut_ptr()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() == SPARE_PIECES {
+            spare.remove(0);
+        }
+        spare.push(std::mem::take(&mut self.0));
+    }
+}
+
+/// Gives back the memory that waits for operations, as after a training run.
+pub fn release_memory() {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }

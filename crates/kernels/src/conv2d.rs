@@ -29,6 +29,43 @@ pub fn conv2d(input: &Tensor, kernel: &Tensor, options: Conv2dOptions) -> Result
     elsewhere(input, kernel, &geometry)
 }
 
+/// Whether the gradient of an operation's input is wanted; the first layer needs none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputGradient {
+    /// It is computed.
+    Wanted,
+    /// It is left out.
+    Unwanted,
+}
+
+/// The gradients of a convolution's input and kernel for the gradient `grad` of its output.
+///
+/// # Errors
+/// When the shapes do not fit together.
+pub fn conv2d_gradients(
+    input: &Tensor,
+    kernel: &Tensor,
+    options: Conv2dOptions,
+    grad: &Tensor,
+    wanted: InputGradient,
+) -> Result<(Option<Tensor>, Tensor)> {
+    let geometry = Geometry::new(input.dims(), kernel.dims(), options)?;
+    if !input.device().is_cpu() {
+        let [of_input, of_kernel] =
+            crate::elsewhere::gradients([input, kernel], grad, |[input, kernel]| elsewhere(input, kernel, &geometry))?;
+        return Ok((Some(of_input), of_kernel));
+    }
+    if grad.elem_count() != geometry.output_len() {
+        candle_core::bail!("conv2d: a gradient {:?} does not fit the output of {geometry:?}", grad.dims());
+    }
+    let (of_input, of_kernel) = with_values([input, kernel, grad], |[input, kernel, grad]| {
+        let of_input = (wanted == InputGradient::Wanted).then(|| input_gradient(&geometry, grad, kernel));
+        Ok((of_input, gradient_of_kernel(&geometry, input, grad)))
+    })?;
+    let of_input = of_input.map(|values| Tensor::from_vec(values, input.shape(), input.device())).transpose()?;
+    Ok((of_input, Tensor::from_vec(of_kernel, kernel.shape(), kernel.device())?))
+}
+
 /// The same from candle's own operation, which knows square strides only.
 fn elsewhere(input: &Tensor, kernel: &Tensor, geometry: &Geometry) -> Result<Tensor> {
     let Conv2dOptions { stride, padding, dilation, groups } = geometry.options;
@@ -65,13 +102,12 @@ impl CustomOp2 for Conv2d {
         _output: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let wanted = input.track_op() || input.is_variable();
-        let (of_input, of_kernel) = with_values([input, kernel, grad], |[input, kernel, grad]| {
-            let of_input = wanted.then(|| input_gradient(&self.0, grad, kernel));
-            Ok((of_input, gradient_of_kernel(&self.0, input, grad)))
-        })?;
-        let of_input = of_input.map(|values| Tensor::from_vec(values, input.shape(), input.device())).transpose()?;
-        Ok((of_input, Some(Tensor::from_vec(of_kernel, kernel.shape(), kernel.device())?)))
+        let wanted = match input.track_op() || input.is_variable() {
+            true => InputGradient::Wanted,
+            false => InputGradient::Unwanted,
+        };
+        let (of_input, of_kernel) = conv2d_gradients(input, kernel, self.0.options, grad, wanted)?;
+        Ok((of_input, Some(of_kernel)))
     }
 }
 

@@ -64,20 +64,33 @@ impl CustomOp2 for CrossEntropy {
         _loss: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (batch, classes) = logits.dims2()?;
-        let mut delta = logits.flatten_all()?.to_vec1::<f32>()?;
-        let labels = labels.to_vec1::<u32>()?;
-        let grad = grad.contiguous()?.to_vec1::<f32>()?;
-        let spread = self.smoothing / classes as f32;
-        delta.par_chunks_exact_mut(classes).zip(labels).zip(grad).for_each(|((row, label), grad)| {
-            let log_sum = log_sum_exp(row);
-            for value in row.iter_mut() {
-                *value = ((*value - log_sum).exp() - spread) * grad;
-            }
-            row[label as usize] -= (1.0 - self.smoothing) * grad;
-        });
-        Ok((Some(Tensor::from_vec(delta, (batch, classes), logits.device())?), None))
+        Ok((Some(cross_entropy_gradient(logits, labels, self.smoothing, grad)?), None))
     }
+}
+
+/// The gradient of the logits of [`cross_entropy`] for the gradients `grad`, (batch), of the losses.
+///
+/// # Errors
+/// When the shapes do not fit together.
+pub fn cross_entropy_gradient(logits: &Tensor, labels: &Tensor, smoothing: f32, grad: &Tensor) -> Result<Tensor> {
+    let (batch, classes) = logits.dims2()?;
+    if !logits.device().is_cpu() {
+        let [of_logits] =
+            crate::elsewhere::gradients([logits], grad, |[logits]| cross_entropy(logits, labels, smoothing))?;
+        return Ok(of_logits);
+    }
+    let mut delta = logits.flatten_all()?.to_vec1::<f32>()?;
+    let labels = labels.to_vec1::<u32>()?;
+    let grad = grad.contiguous()?.to_vec1::<f32>()?;
+    let spread = smoothing / classes as f32;
+    delta.par_chunks_exact_mut(classes).zip(labels).zip(grad).for_each(|((row, label), grad)| {
+        let log_sum = log_sum_exp(row);
+        for value in row.iter_mut() {
+            *value = ((*value - log_sum).exp() - spread) * grad;
+        }
+        row[label as usize] -= (1.0 - smoothing) * grad;
+    });
+    Tensor::from_vec(delta, (batch, classes), logits.device())
 }
 
 fn log_sum_exp(row: &[f32]) -> f32 {

@@ -1,5 +1,5 @@
 //! Tensor operations that candle lacks or does not do right or quickly enough, as candle operations with their own
-//! backward.
+//! backward, and beside each its gradients as a function, for whoever keeps the order of the backward pass.
 //!
 //! Images are (batch, height, width, channels) f32, since what lies at one pixel is used together. It knows tensors, not
 //! models: no parameter names, no data loading, no training loop. On the CPU each operation runs on all rayon threads,
@@ -12,15 +12,21 @@ mod buffer;
 mod channels;
 mod conv2d;
 mod cross_entropy;
+mod elsewhere;
 mod linear;
 mod optimizer;
 mod pool;
+mod sum;
 mod tile;
 
-pub use batch_norm::{Activation, Moments, MomentsOf, batch_norm, moments};
-pub use bias::add_bias;
-pub use conv2d::{Conv2dOptions, conv2d};
-pub use cross_entropy::cross_entropy;
-pub use linear::linear;
+pub use batch_norm::{
+    Activation, BatchNormGradients, BatchNormInputs, Moments, MomentsOf, batch_norm, batch_norm_gradients, moments,
+};
+pub use bias::{add_bias, add_bias_gradients};
+pub use buffer::release_memory;
+pub use conv2d::{Conv2dOptions, InputGradient, conv2d, conv2d_gradients};
+pub use cross_entropy::{cross_entropy, cross_entropy_gradient};
+pub use linear::{linear, linear_gradients};
 pub use optimizer::{AdamW, Sgd};
-pub use pool::max_pool2d;
+pub use pool::{max_pool2d, max_pool2d_gradient};
+pub use sum::add;

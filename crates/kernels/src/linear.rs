@@ -1,6 +1,6 @@
 //! Matrix products with the weight of a layer.
 
-use crate::conv2d::{Conv2dOptions, conv2d};
+use crate::conv2d::{Conv2dOptions, InputGradient, conv2d, conv2d_gradients};
 use candle_core::{Result, Tensor, bail};
 
 /// `input`, (batch, from) f32, times the transpose of `weight`, (to, from) f32: (batch, to). It is the convolution of
@@ -18,6 +18,27 @@ pub fn linear(input: &Tensor, weight: &Tensor) -> Result<Tensor> {
     }
     let pixels = input.reshape((batch, 1, 1, from))?;
     conv2d(&pixels, &weight.reshape((to, from, 1, 1))?, Conv2dOptions::default())?.reshape((batch, to))
+}
+
+/// The gradients of the input and the weight of [`linear`] for the gradient `grad` of its output.
+///
+/// # Errors
+/// When the shapes do not fit together.
+pub fn linear_gradients(
+    input: &Tensor,
+    weight: &Tensor,
+    grad: &Tensor,
+    wanted: InputGradient,
+) -> Result<(Option<Tensor>, Tensor)> {
+    let ((batch, from), (to, _)) = (input.dims2()?, weight.dims2()?);
+    if !input.device().is_cpu() {
+        return Ok((Some(grad.matmul(weight)?), grad.t()?.matmul(input)?));
+    }
+    let (pixels, kernel) = (input.reshape((batch, 1, 1, from))?, weight.reshape((to, from, 1, 1))?);
+    let grad = grad.reshape((batch, 1, 1, to))?;
+    let (of_input, of_weight) = conv2d_gradients(&pixels, &kernel, Conv2dOptions::default(), &grad, wanted)?;
+    let of_input = of_input.map(|of_input| of_input.reshape((batch, from))).transpose()?;
+    Ok((of_input, of_weight.reshape((to, from))?))
 }
 
 #[cfg(test)]

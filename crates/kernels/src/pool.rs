@@ -106,6 +106,29 @@ impl CustomOp1 for MaxPool {
     }
 
     fn bwd(&self, input: &Tensor, output: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        self.gradient(input, output, grad).map(Some)
+    }
+}
+
+/// The gradient of the input of [`max_pool2d`], called with these sizes, for the gradient `grad` of its `output`.
+///
+/// # Errors
+/// When the shapes do not fit together.
+pub fn max_pool2d_gradient(
+    (input, output): (&Tensor, &Tensor),
+    (kernel, stride, padding): (usize, usize, usize),
+    grad: &Tensor,
+) -> Result<Tensor> {
+    if !input.device().is_cpu() {
+        let [of_input] =
+            crate::elsewhere::gradients([input], grad, |[input]| max_pool2d(input, kernel, stride, padding))?;
+        return Ok(of_input);
+    }
+    MaxPool { kernel, stride, padding }.gradient(input, output, grad)
+}
+
+impl MaxPool {
+    fn gradient(&self, input: &Tensor, output: &Tensor, grad: &Tensor) -> Result<Tensor> {
         let (_, sizes) = self.sizes(input.shape())?;
         let arch = Arch::new();
         let delta = with_values([input, output, grad], |[values, output, grad]| {
@@ -134,7 +157,7 @@ impl CustomOp1 for MaxPool {
             });
             Ok(delta)
         })?;
-        Ok(Some(Tensor::from_vec(delta, input.shape(), input.device())?))
+        Tensor::from_vec(delta, input.shape(), input.device())
     }
 }
 

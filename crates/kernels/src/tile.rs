@@ -138,7 +138,7 @@ impl<S: Simd, const M: usize, const V: usize> NullaryFnOnce for Tile<RowsTile<'_
 }
 
 /// A product whose shared dimension is the rows of both sides, as the gradient of a kernel is:
-/// `out[m * out_stride + n] += sum over p of a[a_rows[p] + m] * b[b_rows[p] + n]`.
+/// `out[m * out_stride + n] = sum over p of a[a_rows[p] + m] * b[b_rows[p] + n]`.
 #[derive(Clone, Copy)]
 pub(crate) struct Columns<'a> {
     /// The left side.
@@ -155,10 +155,12 @@ pub(crate) struct Columns<'a> {
     pub(crate) out: *mut f32,
     /// The distance of its rows.
     pub(crate) out_stride: usize,
+    /// What happens to the old values.
+    pub(crate) output: Output,
 }
 
 impl Columns<'_> {
-    /// Adds a tile of `count` rows, at most [`MOST_ROWS`].
+    /// Computes a tile of `count` rows, at most [`MOST_ROWS`].
     ///
     /// # Safety
     /// As [`Rows::tile`].
@@ -199,7 +201,7 @@ impl<S: Simd, const M: usize, const V: usize> NullaryFnOnce for Tile<(Columns<'_
 
     #[inline(always)]
     fn call(self) {
-        let (Columns { a, a_rows, b, b_rows, out, out_stride, .. }, simd) = self.0;
+        let (Columns { a, a_rows, b, b_rows, out, out_stride, output, .. }, simd) = self.0;
         let lanes = S::F32_LANES;
         let mut sums = [[simd.splat_f32s(0.0); V]; M];
         // Safety: whoever made the tile answers for its pointers.
@@ -215,7 +217,7 @@ impl<S: Simd, const M: usize, const V: usize> NullaryFnOnce for Tile<(Columns<'_
                 }
             }
             for m in 0..M {
-                keep::<S, V>(simd, out.add(m * out_stride), V * lanes, Output::Add, sums[m]);
+                keep::<S, V>(simd, out.add(m * out_stride), V * lanes, output, sums[m]);
             }
         }
     }

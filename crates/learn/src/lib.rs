@@ -17,6 +17,7 @@ mod parameters;
 mod predict;
 mod random;
 mod schedule;
+mod tape;
 mod train;
 
 pub use checkpoint::{Best, Saved, State};

@@ -1,11 +1,11 @@
 //! The models.
 
 use crate::config::{self, ModelName};
-use crate::layers::{BatchNorm, Conv, Linear, Mode};
+use crate::layers::{BatchNorm, Bias, Conv, Linear, Mode, flatten, mean_of_pixels, pool};
 use crate::parameters::Parameters;
+use crate::tape::{Tape, Value};
 use crate::{LearnError, Result};
-use assay_kernels::{Activation, max_pool2d};
-use candle_core::Tensor;
+use assay_kernels::Activation;
 
 /// An image classifier: (batch, size, size, 3) to logits (batch, classes).
 pub(crate) enum Model {
@@ -22,10 +22,10 @@ impl Model {
         }
     }
 
-    pub(crate) fn forward(&self, input: &Tensor, mode: Mode) -> Result<Tensor> {
+    pub(crate) fn forward(&self, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {
         match self {
-            Model::SmallCnn(model) => model.forward(input),
-            Model::ResNet(model) => model.forward(input, mode),
+            Model::SmallCnn(model) => model.forward(tape, input),
+            Model::ResNet(model) => model.forward(tape, input, mode),
         }
     }
 }
@@ -33,8 +33,8 @@ impl Model {
 /// Two 3x3 convolutions, a 2x2 pool and two linear layers, with the names of PyTorch's MNIST example. What comes out of
 /// the pool is flattened as (height, width, channels).
 pub(crate) struct SmallCnn {
-    conv1: Conv,
-    conv2: Conv,
+    conv1: (Conv, Bias),
+    conv2: (Conv, Bias),
     fc1: Linear,
     fc2: Linear,
 }
@@ -53,12 +53,16 @@ impl SmallCnn {
         })
     }
 
-    fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let x = self.conv1.forward(input, Activation::Relu)?;
-        let x = self.conv2.forward(&x, Activation::Relu)?;
-        let x = max_pool2d(&x, 2, 2, 0)?;
-        let x = self.fc1.forward(&x.flatten_from(1)?, Activation::Relu)?;
-        self.fc2.forward(&x, Activation::None)
+    fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
+        let mut x = input.clone();
+        for (conv, bias) in [&self.conv1, &self.conv2] {
+            x = conv.forward(tape, &x)?;
+            x = bias.forward(tape, &x, Activation::Relu)?;
+        }
+        let x = pool(tape, &x, (2, 2, 0))?;
+        let x = flatten(tape, &x)?;
+        let x = self.fc1.forward(tape, &x, Activation::Relu)?;
+        self.fc2.forward(tape, &x, Activation::None)
     }
 }
 
@@ -103,16 +107,17 @@ impl ResNet {
         })
     }
 
-    fn forward(&self, input: &Tensor, mode: Mode) -> Result<Tensor> {
-        let x = self.conv1.forward(input, Activation::None)?;
-        let mut x = self.bn1.forward(&x, mode, None, Activation::Relu)?;
+    fn forward(&self, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {
+        let x = self.conv1.forward(tape, input)?;
+        let mut x = self.bn1.forward(tape, &x, mode, None, Activation::Relu)?;
         if self.pools {
-            x = max_pool2d(&x, 3, 2, 1)?;
+            x = pool(tape, &x, (3, 2, 1))?;
         }
         for block in &self.blocks {
-            x = block.forward(&x, mode)?;
+            x = block.forward(tape, &x, mode)?;
         }
-        self.fc.forward(&x.mean((1, 2))?, Activation::None)
+        let x = mean_of_pixels(tape, &x)?;
+        self.fc.forward(tape, &x, Activation::None)
     }
 }
 
@@ -133,17 +138,18 @@ impl Block {
         })
     }
 
-    fn forward(&self, input: &Tensor, mode: Mode) -> Result<Tensor> {
-        let x = self.conv1.forward(input, Activation::None)?;
-        let x = self.bn1.forward(&x, mode, None, Activation::Relu)?;
-        let x = self.conv2.forward(&x, Activation::None)?;
+    fn forward(&self, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {
+        let x = self.conv1.forward(tape, input)?;
+        let x = self.bn1.forward(tape, &x, mode, None, Activation::Relu)?;
+        let x = self.conv2.forward(tape, &x)?;
         let shortcut = match &self.downsample {
             Some((conv, norm)) => {
-                norm.forward(&conv.forward(input, Activation::None)?, mode, None, Activation::None)?
+                let x = conv.forward(tape, input)?;
+                norm.forward(tape, &x, mode, None, Activation::None)?
             }
             None => input.clone(),
         };
-        self.bn2.forward(&x, mode, Some(&shortcut), Activation::Relu)
+        self.bn2.forward(tape, &x, mode, Some(&shortcut), Activation::Relu)
     }
 }
 
@@ -151,6 +157,7 @@ impl Block {
 mod tests {
     use super::*;
     use crate::Device;
+    use candle_core::Tensor;
 
     #[test]
     fn resnet18_has_the_parameters_of_torchvision() {
@@ -162,7 +169,8 @@ mod tests {
         assert_eq!(p.iter().map(|(_, var)| var.elem_count()).sum::<usize>(), 11_689_512);
         assert!(p.iter().any(|(name, _)| name == "layer4.0.downsample.1.weight"));
         let input = Tensor::zeros((1, 64, 64, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
-        assert_eq!(model.forward(&input, Mode::Infer).unwrap().dims(), [1, 1000]);
+        let logits = model.forward(&mut Tape::silent(), &Value::input(input), Mode::Infer).unwrap();
+        assert_eq!(logits.tensor.dims(), [1, 1000]);
     }
 
     #[test]
@@ -172,8 +180,13 @@ mod tests {
                 let mut p = Parameters::new(0, &Device::Cpu);
                 let model = Model::new(&mut p, &config::Model { name, width: 4 }, size, 3).unwrap();
                 let input = Tensor::ones((2, size, size, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
-                let loss = model.forward(&input, Mode::Train).unwrap().sum_all().unwrap();
-                assert!(loss.backward().is_ok(), "{name:?} at {size}");
+                let mut tape = Tape::recording();
+                let logits = model.forward(&mut tape, &Value::input(input), Mode::Train).unwrap();
+                let grads = tape.backward(logits.place, logits.tensor.ones_like().unwrap()).unwrap();
+                for (parameter, var) in p.iter() {
+                    let shape = grads.get(var).map(|grad| grad.dims().to_vec());
+                    assert_eq!(shape.as_deref(), Some(var.dims()), "{name:?} at {size}: {parameter}");
+                }
             }
         }
     }

@@ -2,10 +2,10 @@
 
 use crate::config::{self, OptimizerName};
 use crate::parameters::{Parameters, deserialize, serialize};
+use crate::tape::Gradients;
 use crate::{Device, LearnError, Result};
 use assay_kernels::{AdamW, Sgd};
 use candle_core::Tensor;
-use candle_core::backprop::GradStore;
 use std::collections::BTreeMap;
 
 pub(crate) struct Optimizer {
@@ -27,7 +27,7 @@ impl Optimizer {
     }
 
     /// One step on every parameter that has a gradient; `step` counts from 1.
-    pub(crate) fn step(&mut self, parameters: &Parameters, grads: &GradStore, factor: f64, step: u64) -> Result<()> {
+    pub(crate) fn step(&mut self, parameters: &Parameters, grads: &Gradients, factor: f64, step: u64) -> Result<()> {
         let config = &self.config;
         let learning_rate = config.lr * factor;
         for (name, var) in parameters.iter() {

@@ -4,6 +4,7 @@ use crate::layers::Mode;
 use crate::loader::{Loader, Plan, Samples};
 use crate::model::Model;
 use crate::parameters::Parameters;
+use crate::tape::{Tape, Value};
 use crate::{Config, Device, LearnError, Result};
 use candle_core::Tensor;
 use std::sync::Arc;
@@ -40,8 +41,13 @@ impl Classifier {
         let mut values = Vec::with_capacity(pixels.len());
         self.plan.normalise(pixels, &mut values);
         let input = Tensor::from_vec(values, (1, size, size, 3), &self.device)?;
-        let logits = self.model.forward(&input, Mode::Infer)?.flatten_all()?.to_vec1::<f32>()?;
+        let logits = self.logits(input)?;
         Ok(softmax(&logits))
+    }
+
+    fn logits(&self, images: Tensor) -> Result<Vec<f32>> {
+        let logits = self.model.forward(&mut Tape::silent(), &Value::input(images), Mode::Infer)?;
+        Ok(logits.tensor.flatten_all()?.to_vec1::<f32>()?)
     }
 
     /// The logits of every sample, row by row, batch by batch, handed to `each`. Ends early when `stop` is set.
@@ -50,7 +56,7 @@ impl Classifier {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            let logits = self.model.forward(&batch?.images, Mode::Infer)?.flatten_all()?.to_vec1::<f32>()?;
+            let logits = self.logits(batch?.images)?;
             logits.chunks_exact(self.classes).for_each(&mut each);
         }
         Ok(())

@@ -7,9 +7,10 @@ use crate::measure::StepTime;
 use crate::model::Model;
 use crate::optimizer::Optimizer;
 use crate::parameters::Parameters;
+use crate::tape::{Gradients, Tape, Value};
 use crate::{Config, Device, LearnError, Result, Saved, State, schedule};
 use assay_domain::entity::CheckpointKind;
-use assay_kernels::cross_entropy;
+use assay_kernels::{cross_entropy, cross_entropy_gradient};
 use candle_core::{D, DType, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -146,24 +147,38 @@ impl Learner {
 
     /// Forward, backward, update. The loss and the count of right answers stay on the device.
     fn step(&mut self, batch: &Batch, factor: f64) -> Result<Seen> {
-        let logits = self.model.forward(&batch.images, Mode::Train)?;
-        let loss = cross_entropy(&logits, &batch.labels, self.label_smoothing)?.mean(0)?;
-        let grads = loss.backward()?;
+        let (tape, logits, loss) = self.forward(batch)?;
+        let grads = self.backward(batch, tape, &logits)?;
         self.state.step += 1;
         self.state.batch += 1;
         self.optimizer.step(&self.parameters, &grads, factor, self.state.step)?;
-        Ok(Seen { loss: loss.detach(), right: right(&logits.detach(), &batch.labels)?, count: batch.labels.dims1()? })
+        Ok(Seen { loss, right: right(&logits.tensor, &batch.labels)?, count: batch.labels.dims1()? })
+    }
+
+    /// From the images to the logits and the mean loss.
+    fn forward(&self, batch: &Batch) -> Result<(Tape, Value, Tensor)> {
+        let mut tape = Tape::recording();
+        let logits = self.model.forward(&mut tape, &Value::input(batch.images.clone()), Mode::Train)?;
+        let loss = cross_entropy(&logits.tensor, &batch.labels, self.label_smoothing)?.mean(0)?;
+        Ok((tape, logits, loss))
+    }
+
+    /// From the mean loss to the gradients of the parameters.
+    fn backward(&self, batch: &Batch, tape: Tape, logits: &Value) -> Result<Gradients> {
+        let count = batch.labels.dims1()?;
+        let share = Tensor::full(1.0 / count as f32, count, batch.labels.device())?;
+        let grad = cross_entropy_gradient(&logits.tensor, &batch.labels, self.label_smoothing, &share)?;
+        tape.backward(logits.place, grad)
     }
 
     /// A step whose parts are timed; the device is waited for in between.
     pub(crate) fn timed_step(&mut self, batch: &Batch) -> Result<StepTime> {
         let device = batch.images.device().clone();
         let begun = Instant::now();
-        let logits = self.model.forward(&batch.images, Mode::Train)?;
-        let loss = cross_entropy(&logits, &batch.labels, self.label_smoothing)?.mean(0)?;
+        let (tape, logits, _) = self.forward(batch)?;
         device.synchronize()?;
         let forward = Instant::now();
-        let grads = loss.backward()?;
+        let grads = self.backward(batch, tape, &logits)?;
         device.synchronize()?;
         let backward = Instant::now();
         self.state.step += 1;
@@ -184,7 +199,8 @@ impl Learner {
         let mut window = Window::new();
         for batch in Loader::start(&task.val, &plan, 0, &task.device) {
             let batch = batch?;
-            let logits = self.model.forward(&batch.images, Mode::Infer)?.detach();
+            let images = Value::input(batch.images);
+            let logits = self.model.forward(&mut Tape::silent(), &images, Mode::Infer)?.tensor;
             let loss = cross_entropy(&logits, &batch.labels, 0.0)?.mean(0)?;
             let count = batch.labels.dims1()?;
             window.add(Seen { loss, right: right(&logits, &batch.labels)?, count });

@@ -2,7 +2,7 @@
 //! all output pixels.
 
 use super::correlate::{Block, Correlation, PanelWidth, Shared, Slab};
-use crate::tile::{Columns, MOST_ROWS, full_rows};
+use crate::tile::{Columns, MOST_ROWS, Output, full_rows};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -132,6 +132,7 @@ impl WithSimd for Task<'_> {
                     vectors: width / S::F32_LANES,
                     out: sums.0.add(row * stride + panel * width),
                     out_stride: stride,
+                    output: Output::Add,
                 }
                 .tile(simd, count);
             }

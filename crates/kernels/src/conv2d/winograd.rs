@@ -7,7 +7,7 @@
 //! kernel is `Gt [(Bt d B) * (A dY At)] G`, and that of the input is a convolution with the turned kernel.
 
 use super::correlate::Shared;
-use crate::buffer::written;
+use crate::buffer::{Scratch, written};
 use crate::tile::{Columns, MOST_ROWS, Output, Rows, apart, full_rows, load, panel_width, store};
 use pulp::{Arch, NullaryFnOnce, Simd, WithSimd};
 use rayon::prelude::*;
@@ -86,10 +86,11 @@ impl Winograd<'_> {
             let out = Shared(out.as_mut_ptr().cast());
             if self.kernel_bytes() <= KERNEL_BYTES {
                 let of_block = self.tiles_of_block().min(tiles.div_ceil(2 * rayon::current_num_threads())).max(1);
-                (0..tiles.div_ceil(of_block)).into_par_iter().for_each_init(Vec::new, |buffer, index| {
+                let room = || Scratch::new(PLACES * of_block * (self.from + self.to));
+                (0..tiles.div_ceil(of_block)).into_par_iter().for_each_init(room, |buffer, index| {
                     let block = index * of_block..((index + 1) * of_block).min(tiles);
                     let seen = PLACES * block.len() * self.from;
-                    let buffer = at_least(buffer, seen + PLACES * block.len() * self.to);
+                    let buffer = Shared(buffer.as_mut_ptr());
                     // Safety: the buffer holds both transforms.
                     let products = unsafe { buffer.at(seen) };
                     self.see(block.clone(), (buffer, block.len()), 0);
@@ -101,8 +102,8 @@ impl Winograd<'_> {
                 return;
             }
             // A kernel larger than the cache is read once: each place is a product over all tiles.
-            let mut buffer = Vec::new();
-            let buffer = at_least(&mut buffer, PLACES * tiles * (self.from + self.to));
+            let mut buffer = Scratch::new(PLACES * tiles * (self.from + self.to));
+            let buffer = Shared(buffer.as_mut_ptr());
             // Safety: the buffer holds both transforms.
             let products = unsafe { buffer.at(PLACES * tiles * self.from) };
             in_pieces(tiles, 8, |piece| self.see(piece.clone(), (buffer, tiles), piece.start));
@@ -128,53 +129,59 @@ impl Winograd<'_> {
             let blocks = tiles.div_ceil(of_block);
             let parts = PARTS.min(blocks);
             let per_part = blocks.div_ceil(parts);
-            sums = vec![0.0f32; parts * length];
-            sums.par_chunks_exact_mut(length).enumerate().for_each_init(Vec::new, |buffer, (part, sums)| {
+            let parts = blocks.div_ceil(per_part);
+            sums = Scratch::new(parts * length);
+            let shared = Shared(sums.as_mut_ptr());
+            let room = || Scratch::new(PLACES * of_block * (self.from + self.to));
+            (0..parts).into_par_iter().for_each_init(room, |buffer, part| {
+                let buffer = Shared(buffer.as_mut_ptr());
                 for index in part * per_part..((part + 1) * per_part).min(blocks) {
                     let block = index * of_block..((index + 1) * of_block).min(tiles);
-                    let seen = PLACES * block.len() * self.from;
-                    let buffer = at_least(buffer, seen + PLACES * block.len() * self.to);
-                    // Safety: the buffer holds both transforms.
-                    let grads = unsafe { buffer.at(seen) };
+                    // Safety: the buffer holds both transforms, and each part has sums of its own.
+                    let (grads, sums) =
+                        unsafe { (buffer.at(PLACES * block.len() * self.from), shared.at(part * length)) };
                     self.see(block.clone(), (buffer, block.len()), 0);
                     self.spread(grad, block.clone(), (grads, block.len()), 0);
+                    let output = if index == part * per_part { Output::Set } else { Output::Add };
                     for place in 0..PLACES {
-                        let sums = Shared(sums.as_mut_ptr());
-                        self.correlate(place, 0..self.from, block.len(), buffer, grads, sums);
+                        self.correlate((place, 0..self.from), block.len(), (buffer, grads), (sums, output));
                     }
                 }
             });
-            let (first, rest) = sums.split_at_mut(length);
+            // Safety: every part has set all of its sums.
+            let all = unsafe { std::slice::from_raw_parts_mut(shared.0, parts * length) };
+            let (first, rest) = all.split_at_mut(length);
             first.par_chunks_mut(16 * 1024).enumerate().for_each(|(index, values)| {
                 for part in rest.chunks_exact(length) {
                     let others = &part[index * 16 * 1024..][..values.len()];
                     values.iter_mut().zip(others).for_each(|(value, other)| *value += other);
                 }
             });
-            sums.truncate(length);
         } else {
-            let mut buffer = Vec::new();
-            let buffer = at_least(&mut buffer, PLACES * tiles * (self.from + self.to));
+            let mut buffer = Scratch::new(PLACES * tiles * (self.from + self.to));
+            let buffer = Shared(buffer.as_mut_ptr());
             // Safety: the buffer holds both transforms.
             let grads = unsafe { buffer.at(PLACES * tiles * self.from) };
             in_pieces(tiles, 8, |piece| {
                 self.see(piece.clone(), (buffer, tiles), piece.start);
                 self.spread(grad, piece.clone(), (grads, tiles), piece.start);
             });
-            sums = vec![0.0f32; length];
+            sums = Scratch::new(length);
             let shared = Shared(sums.as_mut_ptr());
             let rows = 8 * MOST_ROWS;
             let pieces = self.from.div_ceil(rows);
             (0..PLACES * pieces).into_par_iter().for_each(|task| {
                 let first = task % pieces * rows;
                 let channels = first..(first + rows).min(self.from);
-                self.correlate(task / pieces, channels, tiles, buffer, grads, shared);
+                self.correlate((task / pieces, channels), tiles, (buffer, grads), (shared, Output::Set));
             });
         }
+        // Safety: all of these sums were set.
+        let sums = unsafe { std::slice::from_raw_parts(sums.as_mut_ptr(), length) };
         let mut gradient = vec![0.0f32; self.to * self.from * 9];
         let (from, to) = (self.from, self.to);
         gradient.par_chunks_mut(16 * from * 9).enumerate().for_each(|(index, gradient)| {
-            Arch::new().dispatch(GradientOut { sums: &sums, gradient, first: index * 16, from, to });
+            Arch::new().dispatch(GradientOut { sums, gradient, first: index * 16, from, to });
         });
         gradient
     }
@@ -207,26 +214,16 @@ impl Winograd<'_> {
         Arch::new().dispatch(Multiply { w: self, kernel, place, tiles, of_buffer, seen, products });
     }
 
-    /// Adds the products of one place, over all tiles of the buffers, for some channels of the source.
+    /// Sums the products of one place, over all tiles of the buffers, for some channels of the source.
     fn correlate(
         &self,
-        place: usize,
-        channels: Range<usize>,
+        (place, channels): (usize, Range<usize>),
         of_buffer: usize,
-        seen: Shared,
-        grads: Shared,
-        sums: Shared,
+        (seen, grads): (Shared, Shared),
+        (sums, output): (Shared, Output),
     ) {
-        Arch::new().dispatch(Correlate { w: self, place, channels, of_buffer, seen, grads, sums });
+        Arch::new().dispatch(Correlate { w: self, place, channels, of_buffer, seen, grads, sums, output });
     }
-}
-
-/// Room for so many values.
-fn at_least(buffer: &mut Vec<f32>, length: usize) -> Shared {
-    if buffer.capacity() < length {
-        *buffer = Vec::with_capacity(length);
-    }
-    Shared(buffer.as_mut_ptr())
 }
 
 /// Shares pieces of `count` among the threads.
@@ -237,7 +234,7 @@ fn in_pieces(count: usize, least: usize, work: impl Fn(Range<usize>) + Sync) {
 
 /// A transformed kernel, cut into panels: (36, panels, from, panel width).
 struct Kernel {
-    values: Vec<f32>,
+    values: Scratch,
     width: usize,
 }
 
@@ -254,17 +251,20 @@ impl Kernel {
         let width = arch.dispatch(Width(w.to));
         let panels = w.to.div_ceil(width);
         let length = PLACES * panels * w.from * width;
-        let fill = |values: &mut [MaybeUninit<f32>]| {
-            let values = Shared(values.as_mut_ptr().cast());
-            let rows = w.from.div_ceil(8);
-            (0..panels * 8).into_par_iter().for_each(|task| {
-                let (panel, piece) = (task / 8, task % 8);
-                let channels = piece * rows..((piece + 1) * rows).min(w.from);
-                arch.dispatch(KernelIn { w, weight: &weight, panel, width, channels, values });
-            });
-        };
-        // Safety: every panel is filled, with zeros beyond the last output channel.
-        Kernel { values: unsafe { written(length, fill) }, width }
+        let mut values = Scratch::new(length);
+        let shared = Shared(values.as_mut_ptr());
+        let rows = w.from.div_ceil(8);
+        (0..panels * 8).into_par_iter().for_each(|task| {
+            let (panel, piece) = (task / 8, task % 8);
+            let channels = (piece * rows).min(w.from)..((piece + 1) * rows).min(w.from);
+            arch.dispatch(KernelIn { w, weight: &weight, panel, width, channels, values: shared });
+        });
+        Kernel { values, width }
+    }
+
+    /// The panels of the places; all of them were set.
+    fn panels(&self) -> *const f32 {
+        self.values.as_ptr()
     }
 }
 
@@ -667,7 +667,7 @@ impl WithSimd for Multiply<'_> {
                     a: seen.0.add(place * of_buffer * w.from),
                     taps: &[0],
                     depth: w.from,
-                    panel: kernel.values.as_ptr().add((place * panels + panel) * w.from * kernel.width),
+                    panel: kernel.panels().add((place * panels + panel) * w.from * kernel.width),
                     vectors: kernel.width / S::F32_LANES,
                     out: products.0.add(place * of_buffer * w.to + column),
                     columns: kernel.width.min(w.to - column),
@@ -698,6 +698,7 @@ struct Correlate<'a> {
     seen: Shared,
     grads: Shared,
     sums: Shared,
+    output: Output,
 }
 
 impl WithSimd for Correlate<'_> {
@@ -705,7 +706,7 @@ impl WithSimd for Correlate<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Correlate { w, place, channels, of_buffer, seen, grads, sums } = self;
+        let Correlate { w, place, channels, of_buffer, seen, grads, sums, output } = self;
         let most = full_rows(S::REGISTER_COUNT).min(MOST_ROWS);
         let a_rows: Vec<usize> = (0..of_buffer).map(|tile| tile * w.from).collect();
         let b_rows: Vec<usize> = (0..of_buffer).map(|tile| tile * w.to).collect();
@@ -727,6 +728,7 @@ impl WithSimd for Correlate<'_> {
                         vectors,
                         out: sums.0.add((place * w.from + first) * w.to + column),
                         out_stride: w.to,
+                        output,
                     }
                     .tile(simd, count);
                 }
