@@ -11,6 +11,10 @@ use assay_server::{Door, DoorOptions, FOLDER, Work, data_folder, find_workspace}
 use std::path::PathBuf;
 use tauri::Manager;
 
+/// Keeps the memory of one training step for the next.
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

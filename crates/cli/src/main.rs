@@ -17,6 +17,10 @@ use assay_server::Work;
 use client::Client;
 use std::process::ExitCode;
 
+/// Keeps the memory of one training step for the next.
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let level = if arguments.verbose { "info" } else { "error" };

@@ -10,7 +10,7 @@ use crate::parameters::Parameters;
 use crate::tape::{Gradients, Tape, Value};
 use crate::{Config, Device, LearnError, Result, Saved, State, schedule};
 use assay_domain::entity::CheckpointKind;
-use assay_kernels::{cross_entropy, cross_entropy_gradient};
+use assay_kernels::{cross_entropy, cross_entropy_gradient, release_memory};
 use candle_core::{D, DType, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,6 +61,7 @@ pub enum Outcome {
 /// When there is too little data, an image cannot be read, the loss diverges, or a checkpoint cannot be kept.
 pub fn train(task: &Task<'_>, sink: &mut dyn Sink, stop: &AtomicBool) -> Result<Outcome> {
     let config = task.config;
+    let _memory = Memory;
     let mut learner = Learner::new(task)?;
     let per_epoch = task.train.count().div_ceil(config.train.batch_size) as u64;
     let total = per_epoch * config.train.epochs;
@@ -103,6 +104,15 @@ pub fn train(task: &Task<'_>, sink: &mut dyn Sink, stop: &AtomicBool) -> Result<
         }
     }
     Ok(Outcome::Finished)
+}
+
+/// The memory that the operations keep for each other while a model learns; given back when it is dropped.
+struct Memory;
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        release_memory();
+    }
 }
 
 /// The model with everything that changes while it learns.

@@ -1,5 +1,6 @@
-//! The daily commands of the project: `cargo xtask demo | test | build-ui | lint | dist`.
+//! The daily commands of the project: `cargo xtask demo | test | bench | build-ui | lint | dist`.
 
+mod bench;
 mod demo;
 mod dist;
 mod interface;
@@ -15,6 +16,7 @@ const HELP: &str = "cargo xtask COMMAND
 
   demo [--no-open]   build everything, train on the shipped digits, open the window
   test [--quick]     formatting, clippy, the layer lint and all tests; --quick leaves out browser and desktop
+  bench NAME         speed beside a peer: train [--json], operations [FILTER]
   build-ui           build the interface as WebAssembly into ui/dist
   lint               check that the crates' dependencies follow ARCHITECTURE.md
   dist               build the release programs into the target folder";
@@ -26,6 +28,7 @@ fn main() -> Result<()> {
     match arguments.first().map(String::as_str) {
         Some("demo") => demo::demo(&project, has("--no-open")),
         Some("test") => test::test(&project, has("--quick")),
+        Some("bench") => bench::bench(&project, &arguments[1..]),
         Some("build-ui") => {
             system::ensure_wasm_target()?;
             interface::build(&project)
