@@ -1,6 +1,7 @@
 //! The values of tensors as slices, and new ones without a first pass of zeros.
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
+use rayon::prelude::*;
 use std::mem::MaybeUninit;
 use std::sync::{Mutex, PoisonError};
 
@@ -39,6 +40,18 @@ pub(crate) unsafe fn written(length: usize, write: impl FnOnce(&mut [MaybeUninit
     // Safety: the caller says so.
     unsafe { values.set_len(length) };
     values
+}
+
+/// Adds all parts of `length` values to the first, in order.
+pub(crate) fn add_parts(parts: &mut [f32], length: usize) {
+    const STRIPE: usize = 16 * 1024;
+    let (first, rest) = parts.split_at_mut(length);
+    first.par_chunks_mut(STRIPE).enumerate().for_each(|(index, values)| {
+        for part in rest.chunks_exact(length) {
+            let others = &part[index * STRIPE..][..values.len()];
+            values.iter_mut().zip(others).for_each(|(value, other)| *value += other);
+        }
+    });
 }
 
 /// Memory that operations used and that waits for the next ones.

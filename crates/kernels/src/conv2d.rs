@@ -164,7 +164,7 @@ fn forward(geometry: &Geometry, input: &[f32], kernel: &[f32]) -> Vec<f32> {
     }
     let taps = taps(geometry);
     let correlation = correlation(geometry, &taps, input);
-    let (from, to, area) = (geometry.from_of_group(), geometry.to_of_group(), taps.len());
+    let (from, to, area) = (geometry.channels_read(), geometry.channels_written(), taps.len());
     let panels = Panels::new(&correlation, |group, o, c, tap| kernel[((group * to + o) * from + c) * area + tap]);
     // Safety: the grid of a forward convolution is the whole output.
     unsafe { written(geometry.output_len(), |out| correlation.compute(&panels, out)) }
@@ -187,7 +187,8 @@ fn input_gradient(geometry: &Geometry, grad: &[f32], kernel: &[f32]) -> Vec<f32>
         return turned.compute(|c, o, tap| kernel[(o * from + c) * 9 + 8 - tap]);
     }
     let Conv2dOptions { stride, padding, dilation, groups } = geometry.options;
-    let (from, to, area) = (geometry.from_of_group(), geometry.to_of_group(), geometry.kernel.0 * geometry.kernel.1);
+    let (from, to, area) =
+        (geometry.channels_read(), geometry.channels_written(), geometry.kernel.0 * geometry.kernel.1);
     // For each phase of a direction: the taps that reach it, and which outputs they come from.
     let reaching = |phase: usize, kernel: usize, stride: usize, padding: usize, dilation: usize| {
         let distance = move |tap: usize| (phase + padding) as isize - (tap * dilation) as isize;
@@ -233,7 +234,7 @@ fn gradient_of_kernel(geometry: &Geometry, input: &[f32], grad: &[f32]) -> Vec<f
     }
     let taps = taps(geometry);
     let found = kernel_gradient(&correlation(geometry, &taps, input), grad);
-    let (from, to, area) = (geometry.from_of_group(), geometry.to_of_group(), taps.len());
+    let (from, to, area) = (geometry.channels_read(), geometry.channels_written(), taps.len());
     let mut gradient = vec![0.0; geometry.kernel_len()];
     gradient.par_chunks_exact_mut(from * area).enumerate().for_each(|(index, values)| {
         let (group, o) = (index / to, index % to);
@@ -261,7 +262,7 @@ mod tests {
     /// Every product of the convolution as places in output, input and kernel.
     fn each_term(g: &Geometry, mut term: impl FnMut(usize, usize, usize)) {
         let Conv2dOptions { stride, padding, dilation, .. } = g.options;
-        let (from, to) = (g.from_of_group(), g.to_of_group());
+        let (from, to) = (g.channels_read(), g.channels_written());
         for n in 0..g.batch {
             for oy in 0..g.output.0 {
                 for ox in 0..g.output.1 {
@@ -388,16 +389,33 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+        #[test]
+        fn any_shape_goes_winograds_way(
+            batch in 1usize..4, height in 1usize..14, width in 1usize..14, from in 1usize..5, to in 1usize..5,
+            padding in (0usize..3, 0usize..3),
+        ) {
+            prop_assume!(height + 2 * padding.0 >= 3 && width + 2 * padding.1 >= 3);
+            let options = Conv2dOptions { padding, ..Conv2dOptions::default() };
+            check(batch, (height, width), (16 * from, 16 * to), (3, 3), options);
+        }
+    }
+
     #[test]
     fn the_number_of_threads_changes_nothing() {
-        let g = Geometry::new(&[8, 17, 17, 24], &[40, 24, 3, 3], Conv2dOptions::square(1, 1)).unwrap();
-        let (input, kernel) = (pseudo_random(g.input_len(), 1), pseudo_random(g.kernel_len(), 2));
-        let grad = pseudo_random(g.output_len(), 3);
-        let all = || {
-            (forward(&g, &input, &kernel), input_gradient(&g, &grad, &kernel), gradient_of_kernel(&g, &input, &grad))
-        };
-        let with = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(all);
-        assert!(with(1) == with(2) && with(2) == with(5));
+        for (from, to) in [(24, 40), (32, 48), (96, 128)] {
+            let g = Geometry::new(&[8, 17, 17, from], &[to, from, 3, 3], Conv2dOptions::square(1, 1)).unwrap();
+            let (input, kernel) = (pseudo_random(g.input_len(), 1), pseudo_random(g.kernel_len(), 2));
+            let grad = pseudo_random(g.output_len(), 3);
+            let all = || {
+                let gradients = (input_gradient(&g, &grad, &kernel), gradient_of_kernel(&g, &input, &grad));
+                (forward(&g, &input, &kernel), gradients)
+            };
+            let with =
+                |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(all);
+            assert!(with(1) == with(2) && with(2) == with(5), "{from} to {to}");
+        }
     }
 
     #[test]

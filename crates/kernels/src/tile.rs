@@ -30,6 +30,16 @@ pub(crate) enum Output {
     Add,
 }
 
+/// Runs the tile that has so many rows.
+macro_rules! of_rows {
+    ($count:expr, $simd:expr, $tile:expr, $($rows:literal)+) => {
+        match $count {
+            $($rows => apart($simd, Tile::<_, $rows, V>($tile)),)+
+            other => unreachable!("BUG: a tile of {other} rows"),
+        }
+    };
+}
+
 /// A product whose left side is read in place:
 /// `out[out_rows[m] + n] = sum over t, k of a[rows[m] + taps[t] + k] * panel[t * depth + k][n]`.
 #[derive(Clone, Copy)]
@@ -72,21 +82,7 @@ impl Rows<'_> {
     #[inline(always)]
     unsafe fn tile_of<S: Simd, const V: usize>(&self, simd: S, rows: &[usize], out_rows: &[usize]) {
         let tile = RowsTile { product: *self, simd, rows, out_rows };
-        match rows.len() {
-            1 => apart(simd, Tile::<_, 1, V>(tile)),
-            2 => apart(simd, Tile::<_, 2, V>(tile)),
-            3 => apart(simd, Tile::<_, 3, V>(tile)),
-            4 => apart(simd, Tile::<_, 4, V>(tile)),
-            5 => apart(simd, Tile::<_, 5, V>(tile)),
-            6 => apart(simd, Tile::<_, 6, V>(tile)),
-            7 => apart(simd, Tile::<_, 7, V>(tile)),
-            8 => apart(simd, Tile::<_, 8, V>(tile)),
-            9 => apart(simd, Tile::<_, 9, V>(tile)),
-            10 => apart(simd, Tile::<_, 10, V>(tile)),
-            11 => apart(simd, Tile::<_, 11, V>(tile)),
-            12 => apart(simd, Tile::<_, 12, V>(tile)),
-            other => unreachable!("BUG: a tile of {other} rows"),
-        }
+        of_rows!(rows.len(), simd, tile, 1 2 3 4 5 6 7 8 9 10 11 12)
     }
 }
 
@@ -121,17 +117,17 @@ impl<S: Simd, const M: usize, const V: usize> NullaryFnOnce for Tile<RowsTile<'_
                 let row: [*const f32; M] = from_fn(|m| a.add(rows[m] + tap));
                 for k in 0..depth {
                     let right: [S::f32s; V] = from_fn(|v| load::<S>(panel.add(v * lanes)));
-                    for m in 0..M {
-                        let left = simd.splat_f32s(*row[m].add(k));
+                    for (sums, row) in sums.iter_mut().zip(row) {
+                        let left = simd.splat_f32s(*row.add(k));
                         for v in 0..V {
-                            sums[m][v] = simd.mul_add_e_f32s(left, right[v], sums[m][v]);
+                            sums[v] = simd.mul_add_e_f32s(left, right[v], sums[v]);
                         }
                     }
                     panel = panel.add(V * lanes);
                 }
             }
-            for m in 0..M {
-                keep::<S, V>(simd, out.add(out_rows[m]), columns, output, sums[m]);
+            for (sums, out_row) in sums.into_iter().zip(out_rows) {
+                keep::<S, V>(simd, out.add(*out_row), columns, output, sums);
             }
         }
     }
@@ -178,21 +174,7 @@ impl Columns<'_> {
     #[inline(always)]
     unsafe fn tile_of<S: Simd, const V: usize>(&self, simd: S, count: usize) {
         let tile = (*self, simd);
-        match count {
-            1 => apart(simd, Tile::<_, 1, V>(tile)),
-            2 => apart(simd, Tile::<_, 2, V>(tile)),
-            3 => apart(simd, Tile::<_, 3, V>(tile)),
-            4 => apart(simd, Tile::<_, 4, V>(tile)),
-            5 => apart(simd, Tile::<_, 5, V>(tile)),
-            6 => apart(simd, Tile::<_, 6, V>(tile)),
-            7 => apart(simd, Tile::<_, 7, V>(tile)),
-            8 => apart(simd, Tile::<_, 8, V>(tile)),
-            9 => apart(simd, Tile::<_, 9, V>(tile)),
-            10 => apart(simd, Tile::<_, 10, V>(tile)),
-            11 => apart(simd, Tile::<_, 11, V>(tile)),
-            12 => apart(simd, Tile::<_, 12, V>(tile)),
-            other => unreachable!("BUG: a tile of {other} rows"),
-        }
+        of_rows!(count, simd, tile, 1 2 3 4 5 6 7 8 9 10 11 12)
     }
 }
 
@@ -209,15 +191,15 @@ impl<S: Simd, const M: usize, const V: usize> NullaryFnOnce for Tile<(Columns<'_
             for (&of_a, &of_b) in a_rows.iter().zip(b_rows) {
                 let (a, b) = (a.add(of_a), b.add(of_b));
                 let right: [S::f32s; V] = from_fn(|v| load::<S>(b.add(v * lanes)));
-                for m in 0..M {
+                for (m, sums) in sums.iter_mut().enumerate() {
                     let left = simd.splat_f32s(*a.add(m));
                     for v in 0..V {
-                        sums[m][v] = simd.mul_add_e_f32s(left, right[v], sums[m][v]);
+                        sums[v] = simd.mul_add_e_f32s(left, right[v], sums[v]);
                     }
                 }
             }
-            for m in 0..M {
-                keep::<S, V>(simd, out.add(m * out_stride), V * lanes, output, sums[m]);
+            for (m, sums) in sums.into_iter().enumerate() {
+                keep::<S, V>(simd, out.add(m * out_stride), V * lanes, output, sums);
             }
         }
     }

@@ -317,3 +317,71 @@ impl Window {
         if loss.is_finite() { Ok(()) } else { Err(LearnError::Diverged { step, loss }) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Var;
+    use std::collections::BTreeMap;
+
+    const SIZE: usize = 12;
+    const CLASSES: usize = 4;
+
+    fn batches() -> Vec<Batch> {
+        use crate::random::{Purpose, between, stream};
+        let batch = |epoch: u64| {
+            let mut random = stream(7, Purpose::Order { epoch });
+            let pixels: Vec<f32> = (0..16 * SIZE * SIZE * 3).map(|_| between(&mut random, -1.0, 1.0) as f32).collect();
+            Batch {
+                images: Tensor::from_vec(pixels, (16, SIZE, SIZE, 3), &Device::Cpu).unwrap(),
+                labels: Tensor::from_iter((0..16).map(|index| index % CLASSES as u32), &Device::Cpu).unwrap(),
+            }
+        };
+        (0..4).map(batch).collect()
+    }
+
+    /// The small CNN of candle's own operations, differentiated by candle.
+    fn stock_logits(vars: &BTreeMap<String, Var>, images: &Tensor) -> candle_core::Result<Tensor> {
+        let mut x = images.permute((0, 3, 1, 2))?.contiguous()?;
+        for name in ["conv1", "conv2"] {
+            let bias = vars[&format!("{name}.bias")].reshape((1, (), 1, 1))?;
+            x = x.conv2d(&vars[&format!("{name}.weight")], 0, 1, 1, 1)?.broadcast_add(&bias)?.relu()?;
+        }
+        // candle's own pool shares the gradient out among the window.
+        x = assay_kernels::max_pool2d(&x.permute((0, 2, 3, 1))?.contiguous()?, 2, 2, 0)?.flatten_from(1)?;
+        for name in ["fc1", "fc2"] {
+            x = x.matmul(&vars[&format!("{name}.weight")].t()?)?.broadcast_add(&vars[&format!("{name}.bias")])?;
+            x = if name == "fc1" { x.relu()? } else { x };
+        }
+        Ok(x)
+    }
+
+    #[test]
+    fn the_loss_falls_as_with_candles_own_operations() {
+        let overrides = ["optimizer.name=sgd", "optimizer.lr=0.05", "model.width=16", "train.label_smoothing=0.1"];
+        let config = Config::resolve("", &overrides.map(str::to_owned)).unwrap();
+        let config = Config { data: crate::config::Data { image_size: SIZE, ..config.data.clone() }, ..config };
+        let mut ours = Learner::begin(&config, CLASSES, &Device::Cpu).unwrap();
+        let stock = Learner::begin(&config, CLASSES, &Device::Cpu).unwrap();
+        let vars: BTreeMap<String, Var> = stock.parameters.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+        let mut optimizer = Optimizer::new(&config.optimizer, &stock.parameters).unwrap();
+        let mut first = None;
+        for (step, batch) in batches().iter().cycle().take(40).enumerate() {
+            let seen = ours.step(batch, 1.0).unwrap().loss.to_scalar::<f32>().unwrap();
+            let logits = stock_logits(&vars, &batch.images).unwrap();
+            let loss = cross_entropy(&logits, &batch.labels, 0.1).unwrap().mean(0).unwrap();
+            let grads = loss.backward().unwrap();
+            let mut gradients = Gradients::default();
+            for var in vars.values() {
+                gradients.add_to(var, grads.get(var).unwrap().clone()).unwrap();
+            }
+            optimizer.step(&stock.parameters, &gradients, 1.0, step as u64 + 1).unwrap();
+            let loss = loss.to_scalar::<f32>().unwrap();
+            assert!((seen - loss).abs() < 1e-3 * loss, "step {step}: {seen}, not {loss}");
+            first.get_or_insert(loss);
+            if step == 39 {
+                assert!(loss < 0.9 * first.unwrap(), "nothing was learned: {loss}");
+            }
+        }
+    }
+}

@@ -74,13 +74,13 @@ impl Geometry {
         Ok(Geometry { batch, input: (height, width), from, output, to, kernel, options })
     }
 
-    /// Channels that a group reads.
-    pub(crate) fn from_of_group(&self) -> usize {
+    /// Input channels of a group.
+    pub(crate) fn channels_read(&self) -> usize {
         self.from / self.options.groups
     }
 
-    /// Channels that a group writes.
-    pub(crate) fn to_of_group(&self) -> usize {
+    /// Output channels of a group.
+    pub(crate) fn channels_written(&self) -> usize {
         self.to / self.options.groups
     }
 
@@ -96,6 +96,6 @@ impl Geometry {
 
     /// Values of the kernel.
     pub(crate) fn kernel_len(&self) -> usize {
-        self.to * self.from_of_group() * self.kernel.0 * self.kernel.1
+        self.to * self.channels_read() * self.kernel.0 * self.kernel.1
     }
 }

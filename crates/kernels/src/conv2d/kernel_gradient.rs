@@ -2,6 +2,7 @@
 //! all output pixels.
 
 use super::correlate::{Block, Correlation, PanelWidth, Shared, Slab};
+use crate::buffer::add_parts;
 use crate::tile::{Columns, MOST_ROWS, Output, full_rows};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -49,13 +50,7 @@ pub(crate) fn kernel_gradient(correlation: &Correlation<'_>, grad: &[f32]) -> Ke
             arch.dispatch(Task { c, grad, block, width, stride, share: (share, shares), buffers, sums });
         }
     });
-    let (values, rest) = partial.split_at_mut(length);
-    values.par_chunks_mut(16 * 1024).enumerate().for_each(|(index, values)| {
-        for part in rest.chunks_exact(length) {
-            let others = &part[index * 16 * 1024..][..values.len()];
-            values.iter_mut().zip(others).for_each(|(value, other)| *value += other);
-        }
-    });
+    add_parts(&mut partial, length);
     partial.truncate(length);
     KernelGradient { values: partial, stride }
 }
