@@ -22,7 +22,6 @@ impl Transport for Direct {
         let method = match request.method {
             Method::Get => http::Method::GET,
             Method::Post => http::Method::POST,
-            Method::Put => http::Method::PUT,
             Method::Patch => http::Method::PATCH,
             Method::Delete => http::Method::DELETE,
         };
@@ -181,6 +180,38 @@ async fn a_command_gets_another_key_but_never_one_that_is_taken() -> Result<()> 
     assert!(harness.query_by_label("Start run").is_none());
     harness.key_press(egui::Key::P);
     see(&mut harness, "Start run");
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn return_starts_a_run_from_the_form_alone() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    client.import_digits().await?;
+    let mut harness = interface(&client.door, Route::Runs);
+    see(&mut harness, "No runs yet");
+    // The form has been open, so that nothing is waited for when it opens again.
+    harness.key_press(egui::Key::N);
+    see(&mut harness, "Start run");
+    harness.key_press(egui::Key::Escape);
+    harness.run_steps(3);
+    harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::K);
+    harness.run_steps(2);
+    harness.get_by_label("Command").type_text("new run");
+    harness.run_steps(2);
+    harness.key_press(egui::Key::Enter);
+    see(&mut harness, "Start run");
+    harness.run_steps(3);
+    let runs: assay_protocol::RunsReply = client.get(path::RUNS).await?;
+    assert!(runs.runs.is_empty(), "the palette's Return started a run");
+    harness.key_press(egui::Key::Enter);
+    harness.run_steps(3);
+    crate::harness::until("the run", async || {
+        let runs: assay_protocol::RunsReply = client.get(path::RUNS).await.ok()?;
+        (runs.runs.len() == 1).then_some(())
+    })
+    .await?;
     client.door.close().await;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::harness::{Workspace, digits, until};
 use assay_protocol::domain::RunStatus;
 use assay_protocol::domain::entity::{Evaluation, Run};
-use assay_protocol::{RunDetail, Settings, Theme, path};
+use assay_protocol::{RunDetail, Settings, SettingsPatch, Theme, path};
 use std::process::Output;
 
 fn text(output: &Output) -> String {
@@ -123,16 +123,23 @@ async fn what_was_chosen_for_the_interface_is_there_for_the_next_process() -> an
     let workspace = Workspace::new();
     let client = workspace.open().await;
     assert_eq!(client.get::<Settings>(path::SETTINGS).await?, Settings::default());
-    let mut settings = Settings { theme: Some(Theme::Light), person: Some("ann".into()), ..Settings::default() };
-    settings.keys.insert("NewRun".into(), vec!["Ctrl+P".into()]);
-    let put = |settings: &Settings| serde_json::to_vec(settings).expect("JSON");
-    let _: Settings = client.send(http::Method::PUT, path::SETTINGS, put(&settings)).await?;
+    let change = async |patch: SettingsPatch| -> anyhow::Result<Settings> {
+        client.send(http::Method::PATCH, path::SETTINGS, serde_json::to_vec(&patch)?).await
+    };
+    let keys = |command: &str, keys: Option<&str>| [(command.into(), keys.map(|key| vec![key.into()]))].into();
+    change(SettingsPatch { theme: Some(Theme::Light), ..SettingsPatch::default() }).await?;
+    change(SettingsPatch { keys: keys("Fly", Some("F")), ..SettingsPatch::default() }).await?;
+    change(SettingsPatch { keys: keys("NewRun", Some("Ctrl+P")), ..SettingsPatch::default() }).await?;
+    let settings = change(SettingsPatch { keys: keys("Back", None), ..SettingsPatch::default() }).await?;
+    // Each choice leaves the others as they are, also those that no version here knows.
+    assert_eq!((settings.theme, settings.keys.len()), (Some(Theme::Light), 2));
+    assert_eq!((&settings.keys["Fly"], &settings.keys["NewRun"]), (&vec!["F".into()], &vec!["Ctrl+P".into()]));
+    let long = "x".repeat(5_000);
+    let refused = change(SettingsPatch { keys: keys(&long, None), ..SettingsPatch::default() }).await;
+    assert!(refused.unwrap_err().to_string().contains("at most"));
     client.door.close().await;
     let client = workspace.open().await;
     assert_eq!(client.get::<Settings>(path::SETTINGS).await?, settings);
-    let nameless = Settings { person: Some(" ".into()), ..settings };
-    let refused = client.send::<Settings>(http::Method::PUT, path::SETTINGS, put(&nameless)).await;
-    assert!(refused.unwrap_err().to_string().contains("1 to 200"));
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::transport::{Method, Transport};
 use crate::widgets::badge_ui;
 use assay_domain::RunStatus;
 use assay_domain::entity::{Job, JobKind, LabelEdit, Run};
-use assay_protocol::{About, ErrorBody, PredictionReply, Settings, path};
+use assay_protocol::{About, ErrorBody, PredictionReply, Settings, SettingsPatch, path};
 use egui::{Align, Align2, Context, Frame, Layout, Margin, Panel, RichText, Sense, Stroke, Theme, Ui, pos2, vec2};
 use std::sync::Arc;
 
@@ -26,15 +26,11 @@ pub struct App {
     places: Places,
     palette: Palette,
     shortcuts: Shortcuts,
-    settings: Settings,
-    /// What the server said last.
+    /// What the server said last of what people chose.
     followed: Option<Arc<Settings>>,
     toasts: Vec<Toast>,
     person: String,
 }
-
-/// Who labels before anyone gave a name.
-const UNNAMED: &str = "me";
 
 struct Toast {
     text: String,
@@ -55,10 +51,9 @@ impl App {
             places: Places::default(),
             palette: Palette::default(),
             shortcuts: Shortcuts::default(),
-            settings: Settings::default(),
             followed: None,
             toasts: Vec::new(),
-            person: UNNAMED.into(),
+            person: "me".into(),
         }
     }
 
@@ -121,15 +116,10 @@ impl App {
         if before != self.route {
             ctx.request_repaint();
         }
-        if let Some(keymap) = self.shortcuts.shortcuts_ui(&ctx) {
-            let keys = keymap.write();
+        if let Some((command, keymap)) = self.shortcuts.shortcuts_ui(&ctx) {
+            let keys = [(command.id(), keymap.chosen_names(command))].into();
             keymap.install(&ctx);
-            self.keep(Settings { keys, ..self.settings.clone() });
-        }
-        let person = self.person.trim();
-        let kept = self.settings.person.as_deref().unwrap_or(UNNAMED);
-        if !person.is_empty() && person != kept && !ctx.text_edit_focused() {
-            self.keep(Settings { person: Some(person.to_owned()), ..self.settings.clone() });
+            self.keep(&SettingsPatch { keys, ..SettingsPatch::default() });
         }
         self.toasts_ui(&ctx);
     }
@@ -144,15 +134,12 @@ impl App {
             ctx.set_theme(theme_of(theme));
         }
         Keymap::read(&settings.keys).install(ctx);
-        self.person = settings.person.clone().unwrap_or_else(|| UNNAMED.into());
-        self.settings = (*settings).clone();
         self.followed = Some(settings);
     }
 
     /// Keeps a choice; it is in use at once.
-    fn keep(&mut self, settings: Settings) {
-        self.api.act(Method::Put, path::SETTINGS, &settings, Then::Nothing);
-        self.settings = settings;
+    fn keep(&self, patch: &SettingsPatch) {
+        self.api.act(Method::Patch, path::SETTINGS, patch, Then::Nothing);
     }
 
     fn shell_command(&mut self, ctx: &Context, command: Command) -> bool {
@@ -172,7 +159,7 @@ impl App {
                     Theme::Light => assay_protocol::Theme::Dark,
                 };
                 ctx.set_theme(theme_of(theme));
-                self.keep(Settings { theme: Some(theme), ..self.settings.clone() });
+                self.keep(&SettingsPatch { theme: Some(theme), ..SettingsPatch::default() });
             }
             _ => return false,
         }

@@ -79,7 +79,7 @@ impl Command {
         const ALT: Modifiers = Modifiers::ALT;
         match self {
             Command::Palette => const { &[command(Key::K)] },
-            Command::Help => const { &[plain(Key::Questionmark), KeyboardShortcut::new(Modifiers::SHIFT, Key::Slash)] },
+            Command::Help => const { &[plain(Key::Questionmark)] },
             Command::GoRuns => const { &[KeyboardShortcut::new(ALT, Key::Num1)] },
             Command::GoData => const { &[KeyboardShortcut::new(ALT, Key::Num2)] },
             Command::GoLabel => const { &[KeyboardShortcut::new(ALT, Key::Num3)] },

@@ -44,7 +44,9 @@ impl Keymap {
         for command in Command::ALL {
             let Some(names) = chosen.get(&command.id()) else { continue };
             let keys: Vec<_> = names.iter().filter_map(|name| shortcut_of(name)).collect();
-            keymap.chosen.insert(command, keys);
+            if names.is_empty() || !keys.is_empty() {
+                keymap.chosen.insert(command, keys);
+            }
         }
         let twice = |keymap: &Keymap, command: Command| {
             keymap.keys(command).iter().any(|key| keymap.taken(*key, command).is_some())
@@ -55,10 +57,9 @@ impl Keymap {
         keymap
     }
 
-    /// For the settings.
-    pub(crate) fn write(&self) -> Chosen {
-        let names = |keys: &Vec<KeyboardShortcut>| keys.iter().map(shortcut_name).collect();
-        self.chosen.iter().map(|(command, keys)| (command.id(), names(keys))).collect()
+    /// The chosen keys of a command, for the settings; none where it has its usual ones.
+    pub(crate) fn chosen_names(&self, command: Command) -> Option<Vec<String>> {
+        self.chosen.get(&command).map(|keys| keys.iter().map(shortcut_name).collect())
     }
 
     /// The keys of a command; the first is shown.
@@ -127,8 +128,11 @@ fn modifier_count(modifiers: Modifiers) -> u32 {
 pub(crate) fn captured(ctx: &Context) -> Option<KeyboardShortcut> {
     ctx.input_mut(|input| {
         let found = input.events.iter().find_map(|event| match event {
-            Event::Key { key, pressed: true, repeat: false, modifiers, .. } if !is_modifier(*key) => {
-                Some((*key, *modifiers))
+            Event::Key { key, physical_key, pressed: true, repeat: false, modifiers } if !is_modifier(*key) => {
+                // Digits label, whatever sign Shift makes of them.
+                let plain = !modifiers.command && !modifiers.ctrl && !modifiers.alt;
+                let digit = physical_key.filter(|physical| plain && DIGITS.contains(physical));
+                Some((digit.unwrap_or(*key), *modifiers))
             }
             _ => None,
         });
@@ -249,7 +253,8 @@ mod tests {
         let mut keymap = Keymap::default();
         keymap.choose(Command::NewRun, vec![CTRL_P]);
         keymap.choose(Command::Skip, Vec::new());
-        let kept = keymap.write();
+        let names = |command| keymap.chosen_names(command).map(|names| (command.id(), names));
+        let kept: Chosen = Command::ALL.into_iter().filter_map(names).collect();
         assert_eq!(kept["NewRun"], ["Ctrl+P"]);
         assert_eq!(Keymap::read(&kept), keymap);
         keymap.choose(Command::NewRun, Command::NewRun.usual_keys().to_vec());
@@ -286,6 +291,6 @@ mod tests {
     fn what_is_unknown_is_left_out() {
         let chosen = [("Fly".to_owned(), vec!["F".to_owned()]), ("Back".to_owned(), vec!["Hyper+Q".to_owned()])];
         let keymap = Keymap::read(&chosen.into_iter().collect());
-        assert_eq!(keymap.keys(Command::Back), []);
+        assert_eq!(keymap.keys(Command::Back), Command::Back.usual_keys());
     }
 }

@@ -19,8 +19,8 @@ impl Shortcuts {
         *self = Shortcuts { open: true, ..Shortcuts::default() };
     }
 
-    /// Draws it; returns the keymap when it was changed.
-    pub(crate) fn shortcuts_ui(&mut self, ctx: &Context) -> Option<Keymap> {
+    /// Draws it; returns the command whose keys were changed, with the new keymap.
+    pub(crate) fn shortcuts_ui(&mut self, ctx: &Context) -> Option<(Command, Keymap)> {
         if !self.open {
             return None;
         }
@@ -63,7 +63,8 @@ impl Shortcuts {
         if dialog.inner || (dialog.should_close() && self.waiting.is_none()) {
             self.open = false;
         }
-        (keymap != *before).then_some(keymap)
+        let changed = Command::ALL.into_iter().find(|command| keymap.keys(*command) != before.keys(*command));
+        changed.map(|command| (command, keymap))
     }
 
     fn row_ui(&mut self, ui: &mut Ui, tokens: Tokens, keymap: &mut Keymap, command: Command) {

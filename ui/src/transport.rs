@@ -7,8 +7,6 @@ pub enum Method {
     Get,
     /// Acts.
     Post,
-    /// Replaces.
-    Put,
     /// Changes.
     Patch,
     /// Deletes.
@@ -55,7 +53,6 @@ impl Transport for HttpTransport {
         let method = match request.method {
             Method::Get => ehttp::Method::GET,
             Method::Post => ehttp::Method::POST,
-            Method::Put => ehttp::Method::PUT,
             Method::Patch => ehttp::Method::PATCH,
             Method::Delete => ehttp::Method::DELETE,
         };

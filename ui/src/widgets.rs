@@ -68,6 +68,11 @@ pub(crate) fn primary_button(ui: &mut Ui, name: &str) -> Response {
     ui.add(egui::Button::new(RichText::new(name).font(strong(13.0)).color(tokens.on_accent)).fill(tokens.accent))
 }
 
+/// Whether Return was pressed in this text field.
+pub(crate) fn entered(field: &Response) -> bool {
+    field.lost_focus() && field.ctx.input(|input| input.key_pressed(egui::Key::Enter))
+}
+
 /// A dot and the word of a status.
 pub(crate) fn status_ui(ui: &mut Ui, status: RunStatus) {
     let tokens = Tokens::of(ui.ctx());

@@ -56,8 +56,9 @@ pub(crate) fn add_parts(parts: &mut [f32], length: usize) {
 
 /// Memory that operations used and that waits for the next ones.
 static SPARE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
-/// How many pieces of memory wait at most.
+/// How many pieces of memory wait at most, and how many values they have together.
 const SPARE_PIECES: usize = 32;
+const SPARE_VALUES: usize = 256 << 20;
 
 /// Memory for the inside of an operation. It is not given back to the system in between, since getting it again takes
 /// longer than many operations do.
@@ -89,10 +90,10 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() == SPARE_PIECES {
+        spare.push(std::mem::take(&mut self.0));
+        while spare.len() > SPARE_PIECES || spare.iter().map(Vec::capacity).sum::<usize>() > SPARE_VALUES {
             spare.remove(0);
         }
-        spare.push(std::mem::take(&mut self.0));
     }
 }
 

@@ -18,6 +18,7 @@ mod optimizer;
 mod pool;
 mod sum;
 mod tile;
+mod transpose;
 
 pub use batch_norm::{
     Activation, BatchNormGradients, BatchNormInputs, Moments, MomentsOf, batch_norm, batch_norm_gradients, moments,
@@ -30,3 +31,4 @@ pub use linear::{linear, linear_gradients};
 pub use optimizer::{AdamW, Sgd};
 pub use pool::{max_pool2d, max_pool2d_gradient};
 pub use sum::add;
+pub use transpose::{channels_first, channels_last};

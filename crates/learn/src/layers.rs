@@ -5,8 +5,8 @@ use crate::parameters::{Begin, Parameters};
 use crate::tape::{Tape, Value};
 use assay_kernels::{
     Activation, BatchNormInputs, Conv2dOptions, InputGradient, Moments, MomentsOf, add_bias, add_bias_gradients,
-    batch_norm, batch_norm_gradients, conv2d, conv2d_gradients, linear, linear_gradients, max_pool2d,
-    max_pool2d_gradient, moments,
+    batch_norm, batch_norm_gradients, channels_first, channels_last, conv2d, conv2d_gradients, linear,
+    linear_gradients, max_pool2d, max_pool2d_gradient, moments,
 };
 use candle_core::{Tensor, Var};
 
@@ -104,10 +104,13 @@ pub(crate) fn mean_of_pixels(tape: &mut Tape, input: &Value) -> Result<Value> {
     }))
 }
 
-/// All values of each image in one row.
+/// All values of each image in one row, channel by channel as in PyTorch.
 pub(crate) fn flatten(tape: &mut Tape, input: &Value) -> Result<Value> {
-    let (place, shape) = (input.place, input.tensor.shape().clone());
-    Ok(tape.push(input.tensor.flatten_from(1)?, move |grad, gradients| gradients.add(place, grad.reshape(shape)?)))
+    let (batch, height, width, channels) = input.tensor.dims4()?;
+    let place = input.place;
+    Ok(tape.push(channels_first(&input.tensor)?.flatten_from(1)?, move |grad, gradients| {
+        gradients.add(place, channels_last(&grad.reshape((batch, channels, height, width))?)?)
+    }))
 }
 
 /// Batch normalisation (Ioffe and Szegedy 2015) with torch's momentum 0.1 and epsilon 1e-5.

@@ -11,6 +11,7 @@ mod error;
 mod layers;
 mod loader;
 mod measure;
+mod memory;
 mod model;
 mod optimizer;
 mod parameters;

@@ -30,8 +30,7 @@ impl Model {
     }
 }
 
-/// Two 3x3 convolutions, a 2x2 pool and two linear layers, with the names of PyTorch's MNIST example. What comes out of
-/// the pool is flattened as (height, width, channels).
+/// Two 3x3 convolutions, a 2x2 pool and two linear layers, with the names of PyTorch's MNIST example.
 pub(crate) struct SmallCnn {
     conv1: (Conv, Bias),
     conv2: (Conv, Bias),

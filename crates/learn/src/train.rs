@@ -4,13 +4,14 @@ use crate::checkpoint::Best;
 use crate::layers::Mode;
 use crate::loader::{Batch, Loader, Plan, Samples};
 use crate::measure::StepTime;
+use crate::memory::Memory;
 use crate::model::Model;
 use crate::optimizer::Optimizer;
 use crate::parameters::Parameters;
 use crate::tape::{Gradients, Tape, Value};
 use crate::{Config, Device, LearnError, Result, Saved, State, schedule};
 use assay_domain::entity::CheckpointKind;
-use assay_kernels::{cross_entropy, cross_entropy_gradient, release_memory};
+use assay_kernels::{cross_entropy, cross_entropy_gradient};
 use candle_core::{D, DType, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -104,15 +105,6 @@ pub fn train(task: &Task<'_>, sink: &mut dyn Sink, stop: &AtomicBool) -> Result<
         }
     }
     Ok(Outcome::Finished)
-}
-
-/// The memory that the operations keep for each other while a model learns; given back when it is dropped.
-struct Memory;
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        release_memory();
-    }
 }
 
 /// The model with everything that changes while it learns.
@@ -348,7 +340,8 @@ mod tests {
             x = x.conv2d(&vars[&format!("{name}.weight")], 0, 1, 1, 1)?.broadcast_add(&bias)?.relu()?;
         }
         // candle's own pool shares the gradient out among the window.
-        x = assay_kernels::max_pool2d(&x.permute((0, 2, 3, 1))?.contiguous()?, 2, 2, 0)?.flatten_from(1)?;
+        x = assay_kernels::max_pool2d(&x.permute((0, 2, 3, 1))?.contiguous()?, 2, 2, 0)?;
+        x = x.permute((0, 3, 1, 2))?.contiguous()?.flatten_from(1)?;
         for name in ["fc1", "fc2"] {
             x = x.matmul(&vars[&format!("{name}.weight")].t()?)?.broadcast_add(&vars[&format!("{name}.bias")])?;
             x = if name == "fc1" { x.relu()? } else { x };

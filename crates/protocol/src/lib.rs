@@ -19,4 +19,4 @@ pub use request::{
     AddClasses, ClientCommand, EvaluateRequest, EventsQuery, ImportRequest, LabelRequest, PathsQuery, PersonRequest,
     PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, StartRun,
 };
-pub use settings::{Settings, Theme};
+pub use settings::{Settings, SettingsPatch, Theme};

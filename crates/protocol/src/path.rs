@@ -31,7 +31,7 @@ pub const JOBS: &str = "/api/v1/jobs";
 pub const MODELS: &str = "/api/v1/models";
 /// What a typed path may become.
 pub const PATHS: &str = "/api/v1/paths";
-/// What people chose for the interface; PUT changes it.
+/// What people chose for the interface; PATCH changes it.
 pub const SETTINGS: &str = "/api/v1/settings";
 /// The evaluations of all runs.
 pub const EVALUATIONS: &str = "/api/v1/evaluations";

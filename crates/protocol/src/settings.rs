@@ -19,9 +19,30 @@ pub enum Theme {
 pub struct Settings {
     /// The theme; the system's without it.
     pub theme: Option<Theme>,
-    /// The name that labels are signed with.
-    pub person: Option<String>,
-    /// The keys of the commands that do not have their usual ones, such as `"NewRun": ["Ctrl+N"]`. An unknown command
-    /// or key is kept and ignored: another version may know it.
+    /// The keys of the commands that do not have their usual ones, such as `"NewRun": ["Ctrl+N"]`. What one version does
+    /// not know is kept and ignored: another may know it.
     pub keys: BTreeMap<String, Vec<String>>,
+}
+
+/// A choice; what it does not name stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SettingsPatch {
+    /// Another theme.
+    pub theme: Option<Theme>,
+    /// Other keys of commands; the usual ones again where there is nothing.
+    pub keys: BTreeMap<String, Option<Vec<String>>>,
+}
+
+impl Settings {
+    /// Takes over a choice.
+    pub fn apply(&mut self, patch: SettingsPatch) {
+        self.theme = patch.theme.or(self.theme);
+        for (command, keys) in patch.keys {
+            match keys {
+                Some(keys) => self.keys.insert(command, keys),
+                None => self.keys.remove(&command),
+            };
+        }
+    }
 }

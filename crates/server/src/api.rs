@@ -5,8 +5,8 @@ use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RunId, SampleId, Sp
 use assay_engine::{Engine, EngineError};
 use assay_protocol::{
     AddClasses, ErrorBody, ErrorCode, EvaluateRequest, EventPage, EventsQuery, ImportRequest, LabelRequest, PathsQuery,
-    PersonRequest, PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, Settings, StartRun,
-    path,
+    PersonRequest, PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, SettingsPatch,
+    StartRun, path,
 };
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -72,7 +72,7 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(path::EVENTS, get(events))
         .route(path::CONFIG, get(async |State(e): Shared| on(e, |e| Ok(e.explain_config())).await))
         .route(path::PATHS, get(paths))
-        .route(path::SETTINGS, get(async |State(e): Shared| on(e, |e| e.settings()).await).put(set_settings))
+        .route(path::SETTINGS, get(async |State(e): Shared| on(e, |e| e.settings()).await).patch(patch_settings))
         .route(path::EXPERIMENTS, get(async |State(e): Shared| on(e, |e| e.experiments()).await))
         .route(path::RUNS, get(runs).post(start_run))
         .route(&format!("{}/find/{{text}}", path::RUNS), get(find_run))
@@ -201,9 +201,9 @@ async fn paths(State(engine): Shared, query: Asked<PathsQuery>) -> Answer {
     on(engine, move |engine| Ok(engine.paths(&query.begin))).await
 }
 
-async fn set_settings(State(engine): Shared, body: Bytes) -> Answer {
-    let settings: Settings = read(&body)?;
-    on(engine, move |engine| engine.set_settings(settings)).await
+async fn patch_settings(State(engine): Shared, body: Bytes) -> Answer {
+    let patch: SettingsPatch = read(&body)?;
+    on(engine, move |engine| engine.patch_settings(patch)).await
 }
 
 async fn runs(State(engine): Shared, query: Asked<RunsQuery>) -> Answer {

@@ -6,11 +6,13 @@ use crate::command::Command;
 use crate::route::Route;
 use crate::tokens::{GRID, strong};
 use crate::transport::Method;
-use crate::widgets::{badge_ui, card_ui, empty_ui, image_ui, modal, primary_button, remote_ui, tile_ui, tiles_ui};
+use crate::widgets::{
+    badge_ui, card_ui, empty_ui, entered, image_ui, modal, primary_button, remote_ui, tile_ui, tiles_ui,
+};
 use assay_domain::entity::{Dataset, Problem, Sample};
 use assay_domain::{ClassId, DatasetId, Split};
 use assay_protocol::{ImportRequest, PathSuggestion, PathsQuery, SamplePage, SamplesQuery, path};
-use egui::{Align, ComboBox, Key, Layout, RichText, ScrollArea, Sense, TextEdit, Ui};
+use egui::{Align, ComboBox, Layout, RichText, ScrollArea, Sense, TextEdit, Ui};
 
 /// Samples of a page of the grid.
 const PAGE: usize = 120;
@@ -261,24 +263,27 @@ impl Data {
             let text = "A folder with one sub-folder per class, a .zip or .tar of one, or a .csv of path,label, on the machine that runs Assay. Files stay where they are.";
             ui.add(egui::Label::new(RichText::new(text).color(cx.tokens.weak)).wrap());
             ui.add_space(2.0 * GRID);
+            let mut was_entered = false;
             egui::Grid::new("import").num_columns(2).spacing([16.0, 8.0]).show(ui, |ui| {
                 ui.label("Path");
                 let field = TextEdit::singleline(&mut import.source).hint_text("/path/to/images").desired_width(400.0);
                 let field = ui.add(field).accessible_name("Path");
+                was_entered |= entered(&field);
                 if !std::mem::replace(&mut import.focused, true) {
                     field.request_focus();
                 }
                 ui.end_row();
                 ui.label("Name");
-                ui.add(TextEdit::singleline(&mut import.name).hint_text("taken from the path").desired_width(240.0)).accessible_name("Dataset name");
+                let field = TextEdit::singleline(&mut import.name).hint_text("taken from the path").desired_width(240.0);
+                was_entered |= entered(&ui.add(field).accessible_name("Dataset name"));
                 ui.end_row();
             });
             ui.add_space(GRID);
             import.suggestions_ui(ui, cx);
             ui.add_space(2.0 * GRID);
             ui.horizontal(|ui| {
-                let entered = ui.input(|input| input.key_pressed(Key::Enter)) && !import.source.trim().is_empty();
-                if primary_button(ui, "Import").clicked() || entered {
+                let was_entered = was_entered && !import.source.trim().is_empty();
+                if primary_button(ui, "Import").clicked() || was_entered {
                     let name = Some(import.name.clone()).filter(|name| !name.trim().is_empty());
                     let request = ImportRequest { source: import.source.clone(), name, ..ImportRequest::default() };
                     cx.api.act(Method::Post, path::DATASETS, &request, Then::Say("Importing; the progress is shown above".into()));

@@ -8,11 +8,11 @@ use crate::keymap::{DIGITS, Keymap, pressed_digit};
 use crate::route::Route;
 use crate::tokens::{GRID, strong};
 use crate::transport::Method;
-use crate::widgets::{badge_ui, empty_ui, image_ui, remote_ui, tile_ui};
+use crate::widgets::{badge_ui, empty_ui, entered, image_ui, remote_ui, tile_ui};
 use assay_domain::entity::{Dataset, Sample};
 use assay_domain::{ClassId, DatasetId, SampleId};
 use assay_protocol::{AddClasses, LabelRequest, PersonRequest, SampleDetail, SamplePage, SamplesQuery, path};
-use egui::{Key, Modifiers, Rect, RichText, ScrollArea, Sense, TextEdit, Ui, pos2, vec2};
+use egui::{Modifiers, Rect, RichText, ScrollArea, Sense, TextEdit, Ui, pos2, vec2};
 
 /// Samples that are fetched for one sitting.
 const QUEUE: usize = 5_000;
@@ -157,11 +157,11 @@ impl Label {
         if ui.ctx().text_edit_focused() {
             return;
         }
-        if let Some((digit, shift)) = pressed_digit(ui.ctx())
-            && let Some(class) =
-                (0..dataset.classes.len()).find(|class| key_of(dataset, *class) == Some((digit, shift)))
-        {
-            self.set(cx, Some(ClassId(class as i64)));
+        while let Some(digit) = pressed_digit(ui.ctx()) {
+            let class = (0..dataset.classes.len()).find(|class| key_of(dataset, *class) == Some(digit));
+            if let Some(class) = class {
+                self.set(cx, Some(ClassId(class as i64)));
+            }
         }
     }
 
@@ -239,9 +239,8 @@ impl Label {
         ui.add_space(GRID);
         ui.horizontal(|ui| {
             let field = ui.add(TextEdit::singleline(&mut self.new_class).hint_text("New class").desired_width(130.0));
-            let entered =
-                field.accessible_name("New class").lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
-            if (ui.button("Add").clicked() || entered) && !self.new_class.trim().is_empty() {
+            let was_entered = entered(&field.accessible_name("New class"));
+            if (ui.button("Add").clicked() || was_entered) && !self.new_class.trim().is_empty() {
                 let request = AddClasses { names: vec![std::mem::take(&mut self.new_class)] };
                 cx.api.act(Method::Post, &path::dataset(dataset.id, "/classes"), &request, Then::Nothing);
             }

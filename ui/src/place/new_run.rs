@@ -4,7 +4,7 @@ use super::Cx;
 use crate::api::Then;
 use crate::tokens::GRID;
 use crate::transport::Method;
-use crate::widgets::{modal, primary_button};
+use crate::widgets::{entered, modal, primary_button};
 use assay_domain::RunId;
 use assay_domain::entity::Dataset;
 use assay_protocol::{ErrorBody, ExplainedField, StartRun, path};
@@ -24,6 +24,8 @@ pub(crate) struct NewRun {
     parent: Option<RunId>,
     error: Option<String>,
     starting: bool,
+    /// Whether the button had the keys already.
+    focused: bool,
 }
 
 impl NewRun {
@@ -72,7 +74,7 @@ impl NewRun {
             if self.fields.is_empty() {
                 self.fields = SHORT.iter().map(|key| ((*key).to_owned(), default_of(&fields, key))).collect();
             }
-            self.fields_ui(ui, cx, &fields, &datasets);
+            let was_entered = self.fields_ui(ui, cx, &fields, &datasets);
             if let Some(error) = &self.error {
                 ui.add_space(GRID);
                 ui.label(RichText::new(error).color(cx.tokens.bad));
@@ -80,9 +82,12 @@ impl NewRun {
             ui.add_space(2.0 * GRID);
             let mut cancelled = false;
             ui.horizontal(|ui| {
-                let entered = !self.whole && ui.input(|input| input.key_pressed(egui::Key::Enter));
                 let button = primary_button(ui, if self.starting { "Starting…" } else { "Start run" });
-                if (button.clicked() || entered) && !self.starting {
+                // Return in the form, or on the button, which has the keys first, starts the run.
+                if !std::mem::replace(&mut self.focused, true) {
+                    button.request_focus();
+                }
+                if (button.clicked() || was_entered) && !self.starting {
                     self.start(cx, &fields);
                 }
                 cancelled = ui.button("Cancel").clicked();
@@ -94,7 +99,9 @@ impl NewRun {
         }
     }
 
-    fn fields_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, fields: &[ExplainedField], datasets: &[Dataset]) {
+    /// Draws the fields; returns whether Return was pressed in one.
+    fn fields_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, fields: &[ExplainedField], datasets: &[Dataset]) -> bool {
+        let mut was_entered = false;
         egui::Grid::new("new run").num_columns(2).spacing([16.0, 8.0]).show(ui, |ui| {
             ui.label("Dataset");
             let name = |dataset: &Dataset| format!("{} ({} labelled)", dataset.name, dataset.labeled);
@@ -109,8 +116,8 @@ impl NewRun {
             shown.response.accessible_name("Dataset");
             ui.end_row();
             ui.label("Name");
-            ui.add(TextEdit::singleline(&mut self.name).hint_text("made from the model").desired_width(260.0))
-                .accessible_name("Name");
+            let field = TextEdit::singleline(&mut self.name).hint_text("made from the model").desired_width(260.0);
+            was_entered |= entered(&ui.add(field).accessible_name("Name"));
             ui.end_row();
             if self.whole {
                 return;
@@ -128,9 +135,8 @@ impl NewRun {
                         });
                     shown.response.accessible_name("Model");
                 } else {
-                    ui.add(TextEdit::singleline(value).desired_width(120.0))
-                        .on_hover_text(help)
-                        .accessible_name(key.as_str());
+                    let field = ui.add(TextEdit::singleline(value).desired_width(120.0)).on_hover_text(help);
+                    was_entered |= entered(&field.accessible_name(key.as_str()));
                 }
                 ui.end_row();
             }
@@ -149,6 +155,7 @@ impl NewRun {
             });
             ui.label(RichText::new("TOML; a key that is left out has its default.").color(cx.tokens.weak));
         }
+        was_entered
     }
 
     fn start(&mut self, cx: &Cx<'_>, fields: &[ExplainedField]) {

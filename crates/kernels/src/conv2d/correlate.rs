@@ -268,7 +268,7 @@ impl Slab {
         if inside {
             let whole = c.size.0 * c.size.1 * c.from;
             let row = block.rows.start * c.step.0;
-            let values = &raw const c.source[block.images.start * whole + row * c.size.1 * c.from];
+            let values = c.source[block.images.start * whole + row * c.size.1 * c.from..].as_ptr();
             return Slab { values, size: c.size, first: (0, 0) };
         }
         let size = c.slab_size(block.rows.len());

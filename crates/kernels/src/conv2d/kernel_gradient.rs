@@ -34,8 +34,11 @@ pub(crate) fn kernel_gradient(correlation: &Correlation<'_>, grad: &[f32]) -> Ke
     let width = arch.dispatch(PanelWidth { columns: to });
     let stride = to.div_ceil(width) * width;
     let length = c.groups * c.taps.len() * from * stride;
-    let blocks = c.blocks(SLAB_BYTES, PARTS);
-    let parts = (PARTIAL_BYTES / (length * size_of::<f32>()).max(1)).clamp(1, PARTS).min(blocks.len()).max(1);
+    let bytes = length * size_of::<f32>();
+    let parts = (PARTIAL_BYTES / bytes.max(1)).clamp(1, PARTS);
+    // Each block passes over all sums: where those are many, blocks are few.
+    let blocks = c.blocks(SLAB_BYTES.max(bytes), parts);
+    let parts = parts.min(blocks.len()).max(1);
     let per_part = blocks.len().div_ceil(parts).max(1);
     let mut partial = vec![0.0f32; parts * length];
     let shared = Shared(partial.as_mut_ptr());

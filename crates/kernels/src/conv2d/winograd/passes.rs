@@ -125,7 +125,7 @@ impl<S: Simd> NullaryFnOnce for On<S, See<'_>> {
                 std::array::from_fn(|x| {
                     let (y, x) = ((row + y).wrapping_sub(w.padding.0), (column + x).wrapping_sub(w.padding.1));
                     match y < w.size.0 && x < w.size.1 {
-                        true => &raw const w.source[((image * w.size.0 + y) * w.size.1 + x) * w.from],
+                        true => w.source[((image * w.size.0 + y) * w.size.1 + x) * w.from..].as_ptr(),
                         false => zeros.as_ptr(),
                     }
                 })
@@ -179,7 +179,7 @@ impl<S: Simd> NullaryFnOnce for On<S, Spread<'_>> {
             let (image, row, column) = w.place(tile);
             let pixels: [[*const f32; 4]; 4] = std::array::from_fn(|y| {
                 std::array::from_fn(|x| match row + y < w.grid.0 && column + x < w.grid.1 {
-                    true => &raw const grad[((image * w.grid.0 + row + y) * w.grid.1 + column + x) * w.to],
+                    true => grad[((image * w.grid.0 + row + y) * w.grid.1 + column + x) * w.to..].as_ptr(),
                     false => zeros.as_ptr(),
                 })
             });
