@@ -29,6 +29,9 @@ impl Zoom {
         series: &Arc<Vec<SeriesReply>>,
     ) -> Arc<Vec<SeriesReply>> {
         let Some(view) = self.view else { return series.clone() };
+        if !is_zoomed(view, series.iter().flat_map(|series| &series.buckets)) {
+            return series.clone();
+        }
         let coarse = |bucket: &Bucket| {
             bucket.count + bucket.odd > 1 && bucket.step as f64 <= view.1 && bucket.last_step as f64 >= view.0
         };
@@ -48,6 +51,13 @@ impl Zoom {
         };
         Arc::new(series.iter().map(refine).collect())
     }
+}
+
+/// Whether a view shows clearly less than all: only then is anything asked for or copied in a frame.
+fn is_zoomed<'a>(view: (f64, f64), buckets: impl Iterator<Item = &'a Bucket>) -> bool {
+    let ends = buckets
+        .fold((i64::MAX, i64::MIN), |(first, last), bucket| (first.min(bucket.step), last.max(bucket.last_step)));
+    view.1 - view.0 < 0.75 * (ends.1 as f64 - ends.0 as f64)
 }
 
 /// The steps to ask for: the view and a little more, on a grid, so that moving it asks rarely.
@@ -83,6 +93,14 @@ mod tests {
             assert!((last - first) as f64 <= 2.0 * (view.1 - view.0).max(4.0) + 4.0, "{view:?}: {first} to {last}");
         }
         assert_eq!(window((1000.0, 1100.0)), window((1003.0, 1103.0)));
+    }
+
+    #[test]
+    fn the_whole_is_no_zoom() {
+        let buckets = [bucket(0, 499), bucket(500, 999)];
+        assert!(!is_zoomed((-20.0, 1020.0), buckets.iter()));
+        assert!(is_zoomed((100.0, 300.0), buckets.iter()));
+        assert!(!is_zoomed((0.0, 1.0), [].iter()));
     }
 
     #[test]
