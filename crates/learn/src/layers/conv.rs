@@ -1,0 +1,58 @@
+//! Convolution.
+
+use super::wanted;
+use crate::Result;
+use crate::layers::Bias;
+use crate::parameters::{Begin, Parameters};
+use crate::tape::{Tape, Value};
+use assay_kernels::{Conv2dOptions, conv2d, conv2d_gradients};
+use candle_core::Var;
+
+/// A square convolution. Input (batch, height, width, in), output (batch, height', width', out).
+pub(crate) struct Conv {
+    weight: Var,
+    stride: usize,
+    padding: usize,
+}
+
+impl Conv {
+    /// With bias and the first values of `torch.nn.Conv2d`: uniform within 1 / sqrt(fan in).
+    pub(crate) fn biased(
+        p: &mut Parameters,
+        name: &str,
+        (from, to): (usize, usize),
+        kernel: usize,
+    ) -> Result<(Conv, Bias)> {
+        let bound = 1.0 / ((from * kernel * kernel) as f64).sqrt();
+        let weight = p.learned(&format!("{name}.weight"), &[to, from, kernel, kernel], Begin::Uniform(bound))?;
+        let bias = p.learned(&format!("{name}.bias"), &[to], Begin::Uniform(bound))?;
+        Ok((Conv { weight, stride: 1, padding: 0 }, Bias(bias)))
+    }
+
+    /// Without bias and with He's normal first values over the fan out (He et al. 2015), as torchvision's ResNets.
+    pub(crate) fn he(
+        p: &mut Parameters,
+        name: &str,
+        (from, to): (usize, usize),
+        (kernel, stride): (usize, usize),
+    ) -> Result<Conv> {
+        let deviation = (2.0 / (to * kernel * kernel) as f64).sqrt();
+        let weight = p.learned(&format!("{name}.weight"), &[to, from, kernel, kernel], Begin::Normal(deviation))?;
+        Ok(Conv { weight, stride, padding: kernel / 2 })
+    }
+
+    pub(crate) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
+        let options = Conv2dOptions::square(self.stride, self.padding);
+        let output = conv2d(&input.tensor, &self.weight.as_tensor().detach(), options)?;
+        let (weight, seen) = (self.weight.clone(), input.clone());
+        Ok(tape.push(output, move |grad, gradients| {
+            let kernel = weight.as_tensor().detach();
+            let (of_input, of_weight) = conv2d_gradients(&seen.tensor, &kernel, options, &grad, wanted(&seen))?;
+            gradients.add_to(&weight, of_weight)?;
+            match of_input {
+                Some(of_input) => gradients.add(seen.place, of_input),
+                None => Ok(()),
+            }
+        }))
+    }
+}

@@ -1,0 +1,42 @@
+//! The small CNN.
+
+use crate::layers::{Bias, Conv, Linear, flatten, pool};
+use crate::parameters::Parameters;
+use crate::tape::{Tape, Value};
+use crate::{LearnError, Result};
+use assay_kernels::Activation;
+
+/// Two 3x3 convolutions, a 2x2 pool and two linear layers, with the names of PyTorch's MNIST example.
+pub(crate) struct SmallCnn {
+    conv1: (Conv, Bias),
+    conv2: (Conv, Bias),
+    fc1: Linear,
+    fc2: Linear,
+}
+
+impl SmallCnn {
+    pub(super) fn new(p: &mut Parameters, width: usize, size: usize, classes: usize) -> Result<SmallCnn> {
+        let pooled = size.saturating_sub(4) / 2;
+        if pooled == 0 {
+            return Err(LearnError::Data(format!("small-cnn needs images of at least 8x8 pixels, not {size}x{size}")));
+        }
+        Ok(SmallCnn {
+            conv1: Conv::biased(p, "conv1", (3, width), 3)?,
+            conv2: Conv::biased(p, "conv2", (width, 2 * width), 3)?,
+            fc1: Linear::new(p, "fc1", (2 * width * pooled * pooled, 128))?,
+            fc2: Linear::new(p, "fc2", (128, classes))?,
+        })
+    }
+
+    pub(super) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
+        let mut x = input.clone();
+        for (conv, bias) in [&self.conv1, &self.conv2] {
+            x = conv.forward(tape, &x)?;
+            x = bias.forward(tape, &x, Activation::Relu)?;
+        }
+        let x = pool(tape, &x, (2, 2, 0))?;
+        let x = flatten(tape, &x)?;
+        let x = self.fc1.forward(tape, &x, Activation::Relu)?;
+        self.fc2.forward(tape, &x, Activation::None)
+    }
+}
