@@ -2,7 +2,8 @@
 
 use crate::buffer::{slice, with_values, written};
 use crate::channels::{Lines, sums_of_channels};
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use crate::cuda;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, Var, bail};
 use pulp::Arch;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -50,6 +51,9 @@ pub fn moments(input: &Tensor) -> Result<Moments> {
     let channels = input.dim(D::Minus1)?;
     let input = input.detach();
     if !input.device().is_cpu() {
+        if let Some(found) = cuda::moments(&input)? {
+            return Ok(found);
+        }
         let rows = input.reshape(((), channels))?;
         let mean = rows.mean(0)?;
         let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(0)?;
@@ -79,6 +83,25 @@ pub fn moments(input: &Tensor) -> Result<Moments> {
     })?;
     let tensor = |values: Vec<f32>| Tensor::from_vec(values, channels, input.device());
     Ok(Moments { mean: tensor(mean)?, variance: tensor(variance)? })
+}
+
+impl Moments {
+    /// Lets running moments follow these, of a batch in which each channel has `count` values: `running += momentum *
+    /// (found - running)`, where the variance is the unbiased one, as in `torch.nn.BatchNorm2d`.
+    ///
+    /// # Errors
+    /// When the shapes differ.
+    pub fn move_running(&self, mean: &Var, variance: &Var, momentum: f64, count: usize) -> Result<()> {
+        let unbias = count as f64 / (count as f64 - 1.0).max(1.0);
+        if cuda::follow(self, mean, variance, momentum, unbias)?.is_some() {
+            return Ok(());
+        }
+        let blend = |old: &Var, new: &Tensor, share: f64| {
+            old.set(&((old.as_tensor().detach() * (1.0 - momentum))? + (new * share)?)?)
+        };
+        blend(mean, &self.mean, momentum)?;
+        blend(variance, &self.variance, momentum * unbias)
+    }
 }
 
 /// Where the moments come from; this decides the gradient of the input.
@@ -156,7 +179,7 @@ impl BatchNormInputs {
 pub fn batch_norm(of: &BatchNormInputs) -> Result<Tensor> {
     of.check()?;
     if !of.input.device().is_cpu() {
-        return of.elsewhere();
+        return cuda::batch_norm(of)?.map_or_else(|| of.elsewhere(), Ok);
     }
     let op = BatchNorm::new(of)?;
     let parameters = Tensor::stack(&[&of.weight, &of.bias], 0)?;
@@ -186,6 +209,9 @@ pub struct BatchNormGradients {
 pub fn batch_norm_gradients(of: &BatchNormInputs, output: &Tensor, grad: &Tensor) -> Result<BatchNormGradients> {
     of.check()?;
     if !of.input.device().is_cpu() {
+        if let Some(gradients) = cuda::batch_norm_gradients(of, output, grad)? {
+            return Ok(gradients);
+        }
         let added = of.residual.clone().unwrap_or(of.input.zeros_like()?);
         let all = [&of.input, &of.weight, &of.bias, &added];
         let [input, weight, bias, added] = crate::elsewhere::gradients(all, grad, |[input, weight, bias, added]| {

@@ -3,6 +3,7 @@
 use crate::batch_norm::{Activation, at_least, through};
 use crate::buffer::{slice, with_values, written};
 use crate::channels::{Lines, sums_of_channels};
+use crate::cuda;
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
 use pulp::Arch;
 use rayon::prelude::*;
@@ -17,6 +18,9 @@ pub fn add_bias(input: &Tensor, bias: &Tensor, activation: Activation) -> Result
     }
     if input.device().is_cpu() {
         return input.contiguous()?.apply_op2(bias, AddBias(activation));
+    }
+    if let Some(output) = cuda::add_bias(input, bias, activation)? {
+        return Ok(output);
     }
     let output = input.broadcast_add(bias)?;
     match activation {
@@ -75,6 +79,9 @@ pub fn add_bias_gradients(output: &Tensor, grad: &Tensor, activation: Activation
     let channels = output.dim(D::Minus1)?;
     let least = activation.least();
     if !grad.device().is_cpu() {
+        if let Some(gradients) = cuda::add_bias_gradients(output, grad, activation)? {
+            return Ok(gradients);
+        }
         let of_input = match activation {
             Activation::None => grad.clone(),
             Activation::Relu => (grad * output.gt(0.0)?.to_dtype(grad.dtype())?)?,

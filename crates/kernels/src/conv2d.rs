@@ -8,9 +8,10 @@ mod winograd;
 pub use geometry::Conv2dOptions;
 
 use crate::buffer::{slice, with_values, written};
+use crate::cuda;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use correlate::{Correlation, Panels, Place};
-use geometry::Geometry;
+pub(crate) use geometry::Geometry;
 use kernel_gradient::kernel_gradient;
 use rayon::prelude::*;
 use winograd::Winograd;
@@ -26,7 +27,10 @@ pub fn conv2d(input: &Tensor, kernel: &Tensor, options: Conv2dOptions) -> Result
     if input.device().is_cpu() {
         return input.contiguous()?.apply_op2(&kernel.contiguous()?, Conv2d(geometry));
     }
-    elsewhere(input, kernel, &geometry)
+    match cuda::conv2d(input, kernel, &geometry)? {
+        Some(output) => Ok(output),
+        None => elsewhere(input, kernel, &geometry),
+    }
 }
 
 /// Whether the gradient of an operation's input is wanted; the first layer needs none.
@@ -51,6 +55,9 @@ pub fn conv2d_gradients(
 ) -> Result<(Option<Tensor>, Tensor)> {
     let geometry = Geometry::new(input.dims(), kernel.dims(), options)?;
     if !input.device().is_cpu() {
+        if let Some(gradients) = cuda::conv2d_gradients(input, kernel, &geometry, grad, wanted)? {
+            return Ok(gradients);
+        }
         let [of_input, of_kernel] =
             crate::elsewhere::gradients([input, kernel], grad, |[input, kernel]| elsewhere(input, kernel, &geometry))?;
         return Ok((Some(of_input), of_kernel));

@@ -1,6 +1,7 @@
 //! Softmax cross-entropy with label smoothing, fused.
 
 use crate::buffer::slice;
+use crate::cuda;
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -18,6 +19,9 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f32) -> Result
     }
     if logits.device().is_cpu() {
         return logits.contiguous()?.apply_op2(&labels.contiguous()?, CrossEntropy { smoothing });
+    }
+    if let Some(losses) = cuda::cross_entropy(logits, labels, smoothing)? {
+        return Ok(losses);
     }
     let log_probabilities = logits.broadcast_sub(&logits.log_sum_exp(D::Minus1)?.unsqueeze(1)?)?;
     let picked = log_probabilities.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?;
@@ -75,6 +79,9 @@ impl CustomOp2 for CrossEntropy {
 pub fn cross_entropy_gradient(logits: &Tensor, labels: &Tensor, smoothing: f32, grad: &Tensor) -> Result<Tensor> {
     let (batch, classes) = logits.dims2()?;
     if !logits.device().is_cpu() {
+        if let Some(of_logits) = cuda::cross_entropy_gradient(logits, labels, smoothing, grad)? {
+            return Ok(of_logits);
+        }
         let [of_logits] =
             crate::elsewhere::gradients([logits], grad, |[logits]| cross_entropy(logits, labels, smoothing))?;
         return Ok(of_logits);

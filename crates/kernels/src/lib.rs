@@ -6,12 +6,14 @@
 //! with the vectors that the processor has, and gives the same bits whatever the number of threads; on another device
 //! the same figures come from candle's own operations. Start with [`conv2d`], [`batch_norm`] and [`AdamW`].
 
+mod average;
 mod batch_norm;
 mod bias;
 mod buffer;
 mod channels;
 mod conv2d;
 mod cross_entropy;
+mod cuda;
 mod elsewhere;
 mod linear;
 mod optimizer;
@@ -20,6 +22,7 @@ mod sum;
 mod tile;
 mod transpose;
 
+pub use average::{mean_of_pixels, mean_of_pixels_gradient};
 pub use batch_norm::{
     Activation, BatchNormGradients, BatchNormInputs, Moments, MomentsOf, batch_norm, batch_norm_gradients, moments,
 };
@@ -27,8 +30,9 @@ pub use bias::{add_bias, add_bias_gradients};
 pub use buffer::release_memory;
 pub use conv2d::{Conv2dOptions, InputGradient, conv2d, conv2d_gradients};
 pub use cross_entropy::{cross_entropy, cross_entropy_gradient};
+pub use cuda::{Algorithms, choose_algorithms, peak_device_bytes, prepare_device};
 pub use linear::{linear, linear_gradients};
-pub use optimizer::{AdamW, Sgd};
+pub use optimizer::{AdamW, Part, Sgd};
 pub use pool::{max_pool2d, max_pool2d_gradient};
 pub use sum::add;
 pub use transpose::{channels_first, channels_last};

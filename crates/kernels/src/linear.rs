@@ -14,7 +14,7 @@ pub fn linear(input: &Tensor, weight: &Tensor) -> Result<Tensor> {
         bail!("linear: a weight of {to} x {weights} does not fit {from} values");
     }
     if !input.device().is_cpu() {
-        return input.matmul(&weight.t()?);
+        return input.matmul(&weight.to_dtype(input.dtype())?.t()?);
     }
     let pixels = input.reshape((batch, 1, 1, from))?;
     conv2d(&pixels, &weight.reshape((to, from, 1, 1))?, Conv2dOptions::default())?.reshape((batch, to))
@@ -32,7 +32,8 @@ pub fn linear_gradients(
 ) -> Result<(Option<Tensor>, Tensor)> {
     let ((batch, from), (to, _)) = (input.dims2()?, weight.dims2()?);
     if !input.device().is_cpu() {
-        return Ok((Some(grad.matmul(weight)?), grad.t()?.matmul(input)?));
+        let of_weight = grad.t()?.matmul(input)?.to_dtype(weight.dtype())?;
+        return Ok((Some(grad.matmul(&weight.to_dtype(grad.dtype())?)?), of_weight));
     }
     let (pixels, kernel) = (input.reshape((batch, 1, 1, from))?, weight.reshape((to, from, 1, 1))?);
     let grad = grad.reshape((batch, 1, 1, to))?;

@@ -1,7 +1,8 @@
 //! Optimizer steps in place, on all threads. The state is a tensor of the caller, so that it can be saved.
 
 use crate::buffer::slice;
-use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, bail};
+use crate::cuda;
+use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
 /// Elements a thread takes at once.
@@ -35,14 +36,39 @@ pub struct Sgd {
     pub weight_decay: f64,
 }
 
+/// A parameter in the step of all of them.
+pub struct Part<'a> {
+    /// What changes.
+    pub parameter: &'a Var,
+    /// Its gradient, of its shape.
+    pub gradient: &'a Tensor,
+    /// Its state.
+    pub state: &'a mut Tensor,
+    /// Its own weight decay.
+    pub weight_decay: f64,
+}
+
 impl AdamW {
+    /// Changes all parameters and states by one step, on a GPU at once; `step` counts from 1.
+    ///
+    /// # Errors
+    /// When shapes or types do not fit.
+    pub fn step_all(&self, parts: &mut [Part<'_>], step: u64) -> Result<()> {
+        if cuda::adamw(self, parts, step)?.is_some() {
+            return Ok(());
+        }
+        parts.iter_mut().try_for_each(|part| {
+            AdamW { weight_decay: part.weight_decay, ..*self }.step(part.parameter, part.gradient, part.state, step)
+        })
+    }
+
     /// The state of a parameter: its two moments, stacked: (2, elements).
     pub fn state(parameter: &Tensor) -> Result<Tensor> {
         Tensor::zeros((2, parameter.elem_count()), DType::F32, parameter.device())
     }
 
     /// Changes `parameter` and its `state` by one step; `step` counts from 1.
-    pub fn step(&self, parameter: &candle_core::Var, gradient: &Tensor, state: &mut Tensor, step: u64) -> Result<()> {
+    pub fn step(&self, parameter: &Var, gradient: &Tensor, state: &mut Tensor, step: u64) -> Result<()> {
         let gradient = gradient.flatten_all()?.contiguous()?;
         let correction1 = 1.0 - self.beta1.powi(step.min(i32::MAX as u64) as i32);
         let correction2 = 1.0 - self.beta2.powi(step.min(i32::MAX as u64) as i32);
@@ -67,13 +93,26 @@ impl AdamW {
 }
 
 impl Sgd {
+    /// Changes all parameters and states by one step, on a GPU at once; `step` counts from 1.
+    ///
+    /// # Errors
+    /// When shapes or types do not fit.
+    pub fn step_all(&self, parts: &mut [Part<'_>], step: u64) -> Result<()> {
+        if cuda::sgd(self, parts, step)?.is_some() {
+            return Ok(());
+        }
+        parts.iter_mut().try_for_each(|part| {
+            Sgd { weight_decay: part.weight_decay, ..*self }.step(part.parameter, part.gradient, part.state, step)
+        })
+    }
+
     /// The state of a parameter: its velocity.
     pub fn state(parameter: &Tensor) -> Result<Tensor> {
         Tensor::zeros(parameter.elem_count(), DType::F32, parameter.device())
     }
 
     /// Changes `parameter` and its `state` by one step; `step` counts from 1.
-    pub fn step(&self, parameter: &candle_core::Var, gradient: &Tensor, state: &mut Tensor, step: u64) -> Result<()> {
+    pub fn step(&self, parameter: &Var, gradient: &Tensor, state: &mut Tensor, step: u64) -> Result<()> {
         let decayed = match self.weight_decay {
             0.0 => gradient.flatten_all()?,
             decay => (gradient.flatten_all()? + (parameter.as_tensor().flatten_all()? * decay)?)?,
@@ -152,7 +191,7 @@ fn contiguous_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use candle_core::Device;
 
     fn three_steps(mut step: impl FnMut(&Var, &Tensor, u64) -> Result<()>) -> Result<Vec<f32>> {
         let parameter = Var::from_slice(&[1.0f32, -2.0, 0.5], 3, &Device::Cpu)?;

@@ -2,6 +2,7 @@
 //! equal the kernel).
 
 use crate::buffer::{slice, with_values, written};
+use crate::cuda;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use pulp::Arch;
 use rayon::prelude::*;
@@ -21,6 +22,9 @@ pub fn max_pool2d(input: &Tensor, kernel: usize, stride: usize, padding: usize) 
     }
     if input.device().is_cpu() {
         return input.contiguous()?.apply_op1(MaxPool { kernel, stride, padding });
+    }
+    if let Some(output) = cuda::max_pool2d(input, (kernel, stride, padding))? {
+        return Ok(output);
     }
     match padding {
         0 => input.permute((0, 3, 1, 2))?.max_pool2d_with_stride(kernel, stride)?.permute((0, 2, 3, 1))?.contiguous(),
@@ -120,6 +124,9 @@ pub fn max_pool2d_gradient(
     grad: &Tensor,
 ) -> Result<Tensor> {
     if !input.device().is_cpu() {
+        if let Some(of_input) = cuda::max_pool2d_gradient((input, output), (kernel, stride, padding), grad)? {
+            return Ok(of_input);
+        }
         let [of_input] =
             crate::elsewhere::gradients([input], grad, |[input]| max_pool2d(input, kernel, stride, padding))?;
         return Ok(of_input);

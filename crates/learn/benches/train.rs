@@ -14,7 +14,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let config = Config::resolve("", overrides)?;
     let device = DeviceChoice::from(config.device).open()?;
-    let times = measure_steps(&config, 10, &device, (warmup.parse()?, steps.parse()?))?;
+    let counts = (warmup.parse()?, steps.parse()?);
+    if !device.is_cpu() {
+        // A GPU is not waited for within a step, so its parts have no times of their own.
+        let step = assay_learn::measure_stream(&config, 10, &device, counts)?;
+        let bytes = assay_learn::peak_device_bytes(&device)?.unwrap_or(0);
+        println!("{{\"total\":{},\"peak_mb\":{}}}", step.as_secs_f64() * 1e3, bytes as f64 / 1e6);
+        return Ok(());
+    }
+    let times = measure_steps(&config, 10, &device, counts)?;
     let median = |of: &dyn Fn(&assay_learn::StepTime) -> std::time::Duration| {
         let mut millis: Vec<f64> = times.iter().map(|time| of(time).as_secs_f64() * 1e3).collect();
         millis.sort_by(f64::total_cmp);

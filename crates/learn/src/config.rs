@@ -57,6 +57,28 @@ pub enum ModelName {
     Resnet18,
 }
 
+/// In which type a model computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 32 bits throughout.
+    #[default]
+    Fp32,
+    /// Images and what is made of them in bfloat16; parameters, their gradients and all sums in 32 bits.
+    Bf16,
+}
+
+/// Which of several ways to compute a convolution a GPU takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithms {
+    /// The same in every run, whose sums have a fixed order.
+    #[default]
+    Repeatable,
+    /// The fastest of those that were timed at the first step.
+    Fastest,
+}
+
 /// The optimizer's name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -152,6 +174,10 @@ section! {
         log_every_steps: u64 = 5,
         /// Threads that read and augment images.
         loader_threads: usize = 2,
+        /// "fp32" or, on a GPU, "bf16": the type in which images are computed; parameters are always fp32.
+        precision: Precision = Precision::Fp32,
+        /// "repeatable" (the same numbers in every run, to the bit) or "fastest", on a GPU.
+        algorithms: Algorithms = Algorithms::Repeatable,
     }
 }
 
@@ -233,6 +259,11 @@ pub const EXPLAINED: &[(&str, &str)] = &[
     ("train.early_stop_epochs", "Epochs without a better validation accuracy after which training ends; 0 for never."),
     ("train.log_every_steps", "Steps between two points of the training curves."),
     ("train.loader_threads", "Threads that read and augment images."),
+    (
+        "train.precision",
+        "\"fp32\" or, on a GPU, \"bf16\": the type in which images are computed; parameters are always fp32.",
+    ),
+    ("train.algorithms", "\"repeatable\" (the same numbers in every run, to the bit) or \"fastest\", on a GPU."),
     ("model.name", "\"small-cnn\" or \"resnet18\"."),
     ("model.width", "Channels of the first stage; 0 for the model's own (32 or 64)."),
     ("data.image_size", "The side of the square input, in pixels; 0 to take it from the images."),

@@ -32,8 +32,8 @@ impl DeviceChoice {
     pub fn open(self) -> Result<Device> {
         match self {
             DeviceChoice::Cpu => Ok(Device::Cpu),
-            DeviceChoice::Auto => Ok(Device::cuda_if_available(0).unwrap_or(Device::Cpu)),
-            DeviceChoice::Cuda => Device::new_cuda(0).map_err(|_| LearnError::NoDevice("cuda".into())),
+            DeviceChoice::Auto => Ok(gpu().unwrap_or(Device::Cpu)),
+            DeviceChoice::Cuda => gpu().map_err(|_| LearnError::NoDevice("cuda".into())),
         }
     }
 
@@ -41,4 +41,11 @@ impl DeviceChoice {
     pub fn name(device: &Device) -> &'static str {
         if device.is_cuda() { "cuda:0" } else { "cpu" }
     }
+}
+
+/// The first GPU, with one stream for all threads: what is computed on it is in order.
+fn gpu() -> candle_core::Result<Device> {
+    let device = Device::new_cuda_with_stream(0)?;
+    assay_kernels::prepare_device(&device)?;
+    Ok(device)
 }

@@ -1,11 +1,13 @@
 //! How long optimizer steps take, on images of noise.
 
+pub use assay_kernels::peak_device_bytes;
+
 use crate::loader::Batch;
 use crate::random::{self, Purpose, between};
 use crate::train::Learner;
 use crate::{Config, Device, LearnError, Result};
 use candle_core::Tensor;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The parts of an optimizer step.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,20 +37,50 @@ pub fn measure_steps(
     device: &Device,
     (warmup, steps): (usize, usize),
 ) -> Result<Vec<StepTime>> {
-    let (count, size) = (config.train.batch_size, config.data.image_size);
-    if size == 0 {
-        return Err(LearnError::Data("data.image_size must be given to measure steps".into()));
-    }
-    let mut random = random::stream(config.seed, Purpose::Order { epoch: 0 });
-    let pixels: Vec<f32> = (0..count * size * size * 3).map(|_| between(&mut random, -1.0, 1.0) as f32).collect();
-    let batch = Batch {
-        images: Tensor::from_vec(pixels, (count, size, size, 3), device)?,
-        labels: Tensor::from_iter((0..count).map(|index| (index % classes) as u32), device)?,
-    };
+    let batch = noise(config, classes, device)?;
     let mut learner = Learner::begin(config, classes, device)?;
     let mut times = Vec::new();
     for _ in 0..warmup + steps {
         times.push(learner.timed_step(&batch)?);
     }
     Ok(times.split_off(warmup))
+}
+
+/// The mean time of `steps` optimizer steps that follow each other as in training, so that a GPU is never waited for in
+/// between, after `warmup` that are not counted.
+///
+/// # Errors
+/// When the config fits no model.
+pub fn measure_stream(
+    config: &Config,
+    classes: usize,
+    device: &Device,
+    (warmup, steps): (usize, usize),
+) -> Result<Duration> {
+    let batch = noise(config, classes, device)?;
+    let mut learner = Learner::begin(config, classes, device)?;
+    for _ in 0..warmup {
+        learner.step(&batch, 1.0)?;
+    }
+    device.synchronize()?;
+    let begun = Instant::now();
+    for _ in 0..steps {
+        learner.step(&batch, 1.0)?;
+    }
+    device.synchronize()?;
+    Ok(begun.elapsed() / steps.max(1) as u32)
+}
+
+/// A batch of noise.
+fn noise(config: &Config, classes: usize, device: &Device) -> Result<Batch> {
+    let (count, size) = (config.train.batch_size, config.data.image_size);
+    if size == 0 {
+        return Err(LearnError::Data("data.image_size must be given to measure steps".into()));
+    }
+    let mut random = random::stream(config.seed, Purpose::Order { epoch: 0 });
+    let pixels: Vec<f32> = (0..count * size * size * 3).map(|_| between(&mut random, -1.0, 1.0) as f32).collect();
+    Ok(Batch {
+        images: Tensor::from_vec(pixels, (count, size, size, 3), device)?,
+        labels: Tensor::from_iter((0..count).map(|index| (index % classes) as u32), device)?,
+    })
 }

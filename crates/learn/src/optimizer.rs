@@ -4,7 +4,7 @@ use crate::config::{self, OptimizerName};
 use crate::parameters::{Parameters, deserialize, serialize};
 use crate::tape::Gradients;
 use crate::{Device, LearnError, Result};
-use assay_kernels::{AdamW, Sgd};
+use assay_kernels::{AdamW, Part, Sgd};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 
@@ -30,20 +30,23 @@ impl Optimizer {
     pub(crate) fn step(&mut self, parameters: &Parameters, grads: &Gradients, factor: f64, step: u64) -> Result<()> {
         let config = &self.config;
         let learning_rate = config.lr * factor;
-        for (name, var) in parameters.iter() {
-            let (Some(gradient), Some(state)) = (grads.get(var), self.states.get_mut(name)) else { continue };
+        // Both are in the order of the names, and each state belongs to a parameter.
+        let states = self.states.iter_mut();
+        let parts = parameters.iter().zip(states).filter_map(|((_, parameter), (_, state))| {
             // Norms and biases are vectors; only what multiplies (matrices, kernels) decays.
-            let weight_decay = if var.rank() > 1 { config.weight_decay } else { 0.0 };
-            match config.name {
-                OptimizerName::Adamw => {
-                    let (beta1, beta2) = (config.beta1, config.beta2);
-                    AdamW { learning_rate, beta1, beta2, epsilon: 1e-8, weight_decay }
-                        .step(var, gradient, state, step)?;
-                }
-                OptimizerName::Sgd => {
-                    let (momentum, nesterov) = (config.momentum, config.nesterov);
-                    Sgd { learning_rate, momentum, nesterov, weight_decay }.step(var, gradient, state, step)?;
-                }
+            let weight_decay = if parameter.rank() > 1 { config.weight_decay } else { 0.0 };
+            Some(Part { parameter, gradient: grads.get(parameter)?, state, weight_decay })
+        });
+        let mut parts: Vec<Part<'_>> = parts.collect();
+        let weight_decay = config.weight_decay;
+        match config.name {
+            OptimizerName::Adamw => {
+                let (beta1, beta2) = (config.beta1, config.beta2);
+                AdamW { learning_rate, beta1, beta2, epsilon: 1e-8, weight_decay }.step_all(&mut parts, step)?;
+            }
+            OptimizerName::Sgd => {
+                let (momentum, nesterov) = (config.momentum, config.nesterov);
+                Sgd { learning_rate, momentum, nesterov, weight_decay }.step_all(&mut parts, step)?;
             }
         }
         Ok(())

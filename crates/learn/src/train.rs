@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::optimizer::Optimizer;
 use crate::parameters::Parameters;
 use crate::tape::{Gradients, Tape, Value};
-use crate::{Config, Device, LearnError, Result, Saved, State, schedule};
+use crate::{Config, Device, LearnError, Result, Saved, State, config, schedule};
 use assay_domain::entity::CheckpointKind;
 use assay_kernels::{cross_entropy, cross_entropy_gradient};
 use candle_core::{D, DType, Tensor};
@@ -113,6 +113,7 @@ pub(crate) struct Learner {
     model: Model,
     optimizer: Optimizer,
     label_smoothing: f32,
+    precision: DType,
     state: State,
 }
 
@@ -144,11 +145,16 @@ impl Learner {
         let model = Model::new(&mut parameters, &config.model, config.data.image_size, classes)?;
         let optimizer = Optimizer::new(&config.optimizer, &parameters)?;
         let label_smoothing = config.train.label_smoothing as f32;
-        Ok(Learner { parameters, model, optimizer, label_smoothing, state: State::default() })
+        let precision = precision_on(device, config.train.precision)?;
+        assay_kernels::choose_algorithms(match config.train.algorithms {
+            config::Algorithms::Repeatable => assay_kernels::Algorithms::Repeatable,
+            config::Algorithms::Fastest => assay_kernels::Algorithms::Fastest,
+        });
+        Ok(Learner { parameters, model, optimizer, label_smoothing, precision, state: State::default() })
     }
 
     /// Forward, backward, update. The loss and the count of right answers stay on the device.
-    fn step(&mut self, batch: &Batch, factor: f64) -> Result<Seen> {
+    pub(crate) fn step(&mut self, batch: &Batch, factor: f64) -> Result<Seen> {
         let (tape, logits, loss) = self.forward(batch)?;
         let grads = self.backward(batch, tape, &logits)?;
         self.state.step += 1;
@@ -160,7 +166,8 @@ impl Learner {
     /// From the images to the logits and the mean loss.
     fn forward(&self, batch: &Batch) -> Result<(Tape, Value, Tensor)> {
         let mut tape = Tape::recording();
-        let logits = self.model.forward(&mut tape, &Value::input(batch.images.clone()), Mode::Train)?;
+        let images = Value::input(batch.images.to_dtype(self.precision)?);
+        let logits = self.model.forward(&mut tape, &images, Mode::Train)?;
         let loss = cross_entropy(&logits.tensor, &batch.labels, self.label_smoothing)?.mean(0)?;
         Ok((tape, logits, loss))
     }
@@ -201,7 +208,7 @@ impl Learner {
         let mut window = Window::new();
         for batch in Loader::start(&task.val, &plan, 0, &task.device) {
             let batch = batch?;
-            let images = Value::input(batch.images);
+            let images = Value::input(batch.images.to_dtype(self.precision)?);
             let logits = self.model.forward(&mut Tape::silent(), &images, Mode::Infer)?.tensor;
             let loss = cross_entropy(&logits, &batch.labels, 0.0)?.mean(0)?;
             let count = batch.labels.dims1()?;
@@ -250,12 +257,23 @@ impl Learner {
     }
 }
 
+/// The type in which a model computes on a device.
+fn precision_on(device: &Device, precision: config::Precision) -> Result<DType> {
+    match precision {
+        config::Precision::Fp32 => Ok(DType::F32),
+        config::Precision::Bf16 if device.is_cuda() => Ok(DType::BF16),
+        config::Precision::Bf16 => {
+            Err(LearnError::Data("bf16 is computed on a GPU only; set train.precision=fp32 or device=cuda".into()))
+        }
+    }
+}
+
 fn right(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    Ok(logits.argmax(D::Minus1)?.eq(labels)?.to_dtype(DType::F32)?.sum_all()?)
+    Ok(logits.to_dtype(DType::F32)?.argmax(D::Minus1)?.eq(labels)?.to_dtype(DType::F32)?.sum_all()?)
 }
 
 /// What one batch gave, still on the device.
-struct Seen {
+pub(crate) struct Seen {
     loss: Tensor,
     right: Tensor,
     count: usize,
@@ -350,10 +368,50 @@ mod tests {
     }
 
     #[test]
+    fn on_a_gpu_the_loss_falls_as_on_the_processor() {
+        let Ok(device) = crate::DeviceChoice::Cuda.open() else {
+            eprintln!("skipped: no GPU answers here");
+            return;
+        };
+        for (name, precision, tolerance) in [
+            ("small-cnn", "fp32", 0.01),
+            ("small-cnn", "bf16", 0.05),
+            ("resnet18", "fp32", 0.02),
+            ("resnet18", "bf16", 0.1),
+        ] {
+            let config = |precision: &str| {
+                let name = format!("model.name={name}");
+                let precision = format!("train.precision={precision}");
+                let overrides = [&name, "optimizer.lr=0.001", "model.width=16", "data.image_size=12", &precision];
+                Config::resolve("", &overrides.map(str::to_owned)).unwrap()
+            };
+            let losses = |config: &Config, device: &Device| -> Vec<f32> {
+                let mut learner = Learner::begin(config, CLASSES, device).unwrap();
+                let batches = batches();
+                let steps = batches.iter().cycle().take(20).map(|batch| {
+                    let batch = Batch {
+                        images: batch.images.to_device(device).unwrap(),
+                        labels: batch.labels.to_device(device).unwrap(),
+                    };
+                    learner.step(&batch, 1.0).unwrap().loss.to_scalar::<f32>().unwrap()
+                });
+                steps.collect()
+            };
+            let (ours, right) = (losses(&config(precision), &device), losses(&config("fp32"), &Device::Cpu));
+            for (step, (ours, right)) in ours.iter().zip(&right).enumerate() {
+                let close = (ours - right).abs() < tolerance * right.max(0.1);
+                assert!(close, "{name} {precision}, step {step}: {ours}, not {right}");
+            }
+            let again = losses(&config(precision), &device);
+            assert_eq!(ours, again, "{name} {precision} repeats to the bit");
+        }
+    }
+
+    #[test]
     fn the_loss_falls_as_with_candles_own_operations() {
         let overrides = ["optimizer.name=sgd", "optimizer.lr=0.05", "model.width=16", "train.label_smoothing=0.1"];
         let config = Config::resolve("", &overrides.map(str::to_owned)).unwrap();
-        let config = Config { data: crate::config::Data { image_size: SIZE, ..config.data.clone() }, ..config };
+        let config = Config { data: config::Data { image_size: SIZE, ..config.data.clone() }, ..config };
         let mut ours = Learner::begin(&config, CLASSES, &Device::Cpu).unwrap();
         let stock = Learner::begin(&config, CLASSES, &Device::Cpu).unwrap();
         let vars: BTreeMap<String, Var> = stock.parameters.iter().map(|(n, v)| (n.clone(), v.clone())).collect();

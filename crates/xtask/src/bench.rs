@@ -2,7 +2,7 @@
 
 mod train;
 
-use crate::project::Project;
+use crate::project::{Project, cache_folder};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -61,12 +61,7 @@ fn program(project: &Project, package: &str, name: &str) -> Result<PathBuf> {
 
 /// The peer's Python, in a folder of its own; made when it is missing.
 fn peer(project: &Project) -> Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-        .context("there is no folder for the peers of the benches; set XDG_CACHE_HOME")?
-        .join("assay-bench");
-    let folder = cache.join("python");
+    let folder = cache_folder()?.join("python");
     let python = folder.join("bin/python");
     let found = Command::new(&python).args(["-c", "import torch; print('torch==' + torch.__version__)"]).output();
     // A build tag may follow the version: 2.15.0+cu132.

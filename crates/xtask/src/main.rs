@@ -1,6 +1,7 @@
-//! The daily commands of the project: `cargo xtask demo | test | bench | build-ui | lint | dist`.
+//! The daily commands of the project: `cargo xtask demo | test | bench | build | setup-cuda | build-ui | lint | dist`.
 
 mod bench;
+mod cuda;
 mod demo;
 mod dist;
 mod interface;
@@ -17,6 +18,8 @@ const HELP: &str = "cargo xtask COMMAND
   demo [--no-open]   build everything, train on the shipped digits, open the window
   test [--quick]     formatting, clippy, the layer lint and all tests; --quick leaves out browser and desktop
   bench NAME         speed beside a peer: train [--json], operations [FILTER]
+  build [--cuda]     build the programs; --cuda: with the GPU, into cuda/ of the target folder
+  setup-cuda         get the compiler and libraries that build --cuda needs, into the cache folder
   build-ui           build the interface as WebAssembly into ui/dist
   lint               check that the crates' dependencies follow ARCHITECTURE.md
   dist               build the release programs into the target folder";
@@ -29,6 +32,12 @@ fn main() -> Result<()> {
         Some("demo") => demo::demo(&project, has("--no-open")),
         Some("test") => test::test(&project, has("--quick")),
         Some("bench") => bench::bench(&project, &arguments[1..]),
+        Some("build") if has("--cuda") => cuda::build(&project),
+        Some("build") => project.build_programs(),
+        Some("setup-cuda") => {
+            println!("{}", cuda::setup(&project)?.display());
+            Ok(())
+        }
         Some("build-ui") => {
             system::ensure_wasm_target()?;
             interface::build(&project)

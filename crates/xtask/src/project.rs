@@ -54,3 +54,10 @@ impl Project {
         Ok(())
     }
 }
+
+/// Where what is fetched once is kept: the peers of the benches, the CUDA toolkit.
+pub(crate) fn cache_folder() -> Result<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
+    Ok(cache.context("there is no cache folder; set XDG_CACHE_HOME")?.join("assay-bench"))
+}

@@ -29,7 +29,7 @@ impl Conv2dOptions {
 }
 
 /// A convolution whose sizes fit together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Geometry {
     pub(crate) batch: usize,
     /// (height, width) of the input.

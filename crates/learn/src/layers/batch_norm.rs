@@ -67,13 +67,8 @@ impl BatchNorm {
             return Ok((moments, MomentsOf::Running));
         }
         let found = moments(input)?;
-        let count = (input.elem_count() / self.mean.elem_count()) as f64;
-        let unbiased = (&found.variance * (count / (count - 1.0).max(1.0)))?;
-        let blend = |old: &Var, new: &Tensor| -> Result<()> {
-            Ok(old.set(&((old.as_tensor().detach() * (1.0 - MOMENTUM))? + (new * MOMENTUM)?)?)?)
-        };
-        blend(&self.mean, &found.mean)?;
-        blend(&self.variance, &unbiased)?;
+        let count = input.elem_count() / self.mean.elem_count();
+        found.move_running(&self.mean, &self.variance, MOMENTUM, count)?;
         Ok((found, MomentsOf::Batch))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::tape::{Tape, Value};
-use assay_kernels::{channels_first, channels_last, max_pool2d, max_pool2d_gradient};
+use assay_kernels::{self as kernels, channels_first, channels_last, max_pool2d, max_pool2d_gradient};
 
 /// The maximum of each window of (kernel, stride, padding).
 pub(crate) fn pool(tape: &mut Tape, input: &Value, sizes: (usize, usize, usize)) -> Result<Value> {
@@ -15,11 +15,9 @@ pub(crate) fn pool(tape: &mut Tape, input: &Value, sizes: (usize, usize, usize))
 
 /// The mean over all pixels: (batch, height, width, channels) to (batch, channels).
 pub(crate) fn mean_of_pixels(tape: &mut Tape, input: &Value) -> Result<Value> {
-    let (_, height, width, _) = input.tensor.dims4()?;
-    let (place, shape) = (input.place, input.tensor.shape().clone());
-    Ok(tape.push(input.tensor.mean((1, 2))?, move |grad, gradients| {
-        let share = (grad * (1.0 / (height * width) as f64))?.unsqueeze(1)?.unsqueeze(1)?;
-        gradients.add(place, share.broadcast_as(shape)?.contiguous()?)
+    let (place, shape) = (input.place, input.tensor.dims().to_vec());
+    Ok(tape.push(kernels::mean_of_pixels(&input.tensor)?, move |grad, gradients| {
+        gradients.add(place, kernels::mean_of_pixels_gradient(&shape, &grad)?)
     }))
 }
 

@@ -1,4 +1,7 @@
-"""Times optimizer steps of PyTorch in eager mode: train.py WARMUP STEPS THREADS MODEL WIDTH SIZE BATCH."""
+"""Times optimizer steps of PyTorch: train.py WARMUP STEPS THREADS MODEL WIDTH SIZE BATCH [DEVICE PRECISION MODE].
+
+DEVICE is cpu (the default) or cuda, PRECISION fp32 or bf16, MODE eager or compile.
+"""
 
 import json
 import sys
@@ -9,6 +12,7 @@ from torch import nn
 
 warmup, steps, threads = (int(word) for word in sys.argv[1:4])
 name, (width, size, batch) = sys.argv[4], (int(word) for word in sys.argv[5:8])
+device, precision, mode = sys.argv[8:11] or ("cpu", "fp32", "eager")
 torch.set_num_threads(threads)
 torch.manual_seed(0)
 
@@ -51,22 +55,42 @@ def small_cnn():
     )
 
 
-model = {"resnet18": resnet18, "small-cnn": small_cnn}[name]()
+model = {"resnet18": resnet18, "small-cnn": small_cnn}[name]().to(device)
+if device == "cuda" and precision == "bf16":
+    model = model.to(memory_format=torch.channels_last)  # what is quickest there
 optimizer = torch.optim.AdamW(model.parameters())
 criterion = nn.CrossEntropyLoss()
-images, labels = torch.rand(batch, 3, size, size) * 2 - 1, torch.arange(batch) % 10
-times = []
-for _ in range(warmup + steps):
+images, labels = torch.rand(batch, 3, size, size, device=device) * 2 - 1, torch.arange(batch, device=device) % 10
+run = torch.compile(model) if mode == "compile" else model
+
+
+def step():
     begun = time.perf_counter()
-    loss = criterion(model(images), labels)
+    with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+        loss = criterion(run(images), labels)
     forward = time.perf_counter()
     optimizer.zero_grad()
     loss.backward()
     backward = time.perf_counter()
     optimizer.step()
     updated = time.perf_counter()
-    times.append((forward - begun, backward - forward, updated - backward, updated - begun))
-median = [sorted(column)[steps // 2] * 1e3 for column in zip(*times[warmup:])]
-peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-figures = dict(zip(("forward", "backward", "update", "total"), median))
-print(json.dumps({**figures, "peak_mb": int(peak.split()[1]) / 1e3, "version": "PyTorch " + torch.__version__}))
+    return forward - begun, backward - forward, updated - backward, updated - begun
+
+
+version = "PyTorch " + torch.__version__
+if device == "cuda":
+    for _ in range(warmup):
+        step()
+    torch.cuda.synchronize()
+    begun = time.perf_counter()
+    for _ in range(steps):
+        step()
+    torch.cuda.synchronize()
+    total = (time.perf_counter() - begun) / steps * 1e3
+    print(json.dumps({"total": total, "peak_mb": torch.cuda.max_memory_allocated() / 1e6, "version": version}))
+else:
+    times = [step() for _ in range(warmup + steps)]
+    median = [sorted(column)[steps // 2] * 1e3 for column in zip(*times[warmup:])]
+    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    figures = dict(zip(("forward", "backward", "update", "total"), median))
+    print(json.dumps({**figures, "peak_mb": int(peak.split()[1]) / 1e3, "version": version}))

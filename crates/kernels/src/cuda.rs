@@ -1,0 +1,48 @@
+//! The operations on an NVIDIA GPU: convolutions through cuDNN, the rest by kernels of our own (`*.cu`).
+//!
+//! Each function answers none where it has no code for a tensor: on another device, for another type, or in a build
+//! without the feature `cuda`; candle's own operations then do the work. Values are f32 or bf16, parameters always f32:
+//! what the images are decides in which type is computed, and sums are f32 in either.
+
+#[cfg(not(feature = "cuda"))]
+mod disabled;
+#[cfg(feature = "cuda")]
+mod enabled;
+
+#[cfg(not(feature = "cuda"))]
+pub(crate) use disabled::*;
+#[cfg(feature = "cuda")]
+pub(crate) use enabled::*;
+
+use candle_core::{Device, Result};
+
+/// Which of the algorithms for a convolution is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Algorithms {
+    /// The same in every run, and one whose sums have a fixed order: the same numbers, to the bit.
+    #[default]
+    Repeatable,
+    /// The fastest of those that were timed at the first use.
+    Fastest,
+}
+
+/// Makes a device fit for training; a GPU keeps the memory that was freed. It must have been opened with one stream.
+///
+/// # Errors
+/// When the device does not answer.
+pub fn prepare_device(device: &Device) -> Result<()> {
+    prepare(device).map(|_| ())
+}
+
+/// The most bytes of tensors and of memory for algorithms that a GPU has held at once; none on other devices.
+///
+/// # Errors
+/// When the device does not answer.
+pub fn peak_device_bytes(device: &Device) -> Result<Option<u64>> {
+    peak_bytes(device)
+}
+
+/// Decides which algorithms convolutions on a GPU take from now on, in this process.
+pub fn choose_algorithms(algorithms: Algorithms) {
+    choose(algorithms);
+}

@@ -1,0 +1,38 @@
+//! The build without CUDA: no tensor is on a GPU.
+
+use super::Algorithms;
+use crate::batch_norm::{Activation, BatchNormGradients, BatchNormInputs, Moments};
+use crate::conv2d::{Geometry, InputGradient};
+use crate::optimizer::{AdamW, Part, Sgd};
+use candle_core::{Device, Result, Tensor};
+
+/// Declares operations that are never there.
+macro_rules! absent {
+    ($($name:ident($($type:ty),*) -> $output:ty;)*) => {
+        $(pub(crate) fn $name($(_: $type),*) -> Result<Option<$output>> { Ok(None) })*
+    };
+}
+
+absent! {
+    prepare(&Device) -> ();
+    peak_bytes(&Device) -> u64;
+    conv2d(&Tensor, &Tensor, &Geometry) -> Tensor;
+    conv2d_gradients(&Tensor, &Tensor, &Geometry, &Tensor, InputGradient) -> (Option<Tensor>, Tensor);
+    moments(&Tensor) -> Moments;
+    follow(&Moments, &Tensor, &Tensor, f64, f64) -> ();
+    batch_norm(&BatchNormInputs) -> Tensor;
+    batch_norm_gradients(&BatchNormInputs, &Tensor, &Tensor) -> BatchNormGradients;
+    add_bias(&Tensor, &Tensor, Activation) -> Tensor;
+    add_bias_gradients(&Tensor, &Tensor, Activation) -> (Tensor, Tensor);
+    max_pool2d(&Tensor, (usize, usize, usize)) -> Tensor;
+    max_pool2d_gradient((&Tensor, &Tensor), (usize, usize, usize), &Tensor) -> Tensor;
+    mean_of_pixels(&Tensor) -> Tensor;
+    mean_of_pixels_gradient(&Tensor, &[usize]) -> Tensor;
+    cross_entropy(&Tensor, &Tensor, f32) -> Tensor;
+    cross_entropy_gradient(&Tensor, &Tensor, f32, &Tensor) -> Tensor;
+    adamw(&AdamW, &[Part<'_>], u64) -> ();
+    sgd(&Sgd, &[Part<'_>], u64) -> ();
+}
+
+/// Nothing to choose from.
+pub(crate) fn choose(_: Algorithms) {}
