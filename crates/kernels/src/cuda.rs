@@ -11,20 +11,14 @@ mod enabled;
 
 #[cfg(not(feature = "cuda"))]
 pub(crate) use disabled::*;
+#[cfg(not(feature = "cuda"))]
+pub use disabled::{Recording, record, rehearse};
 #[cfg(feature = "cuda")]
 pub(crate) use enabled::*;
+#[cfg(feature = "cuda")]
+pub use enabled::{Recording, record, rehearse};
 
 use candle_core::{Device, Result};
-
-/// Which of the algorithms for a convolution is taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Algorithms {
-    /// The same in every run, and one whose sums have a fixed order: the same numbers, to the bit.
-    #[default]
-    Repeatable,
-    /// The fastest of those that were timed at the first use.
-    Fastest,
-}
 
 /// Makes a device fit for training; a GPU keeps the memory that was freed. It must have been opened with one stream.
 ///
@@ -40,9 +34,4 @@ pub fn prepare_device(device: &Device) -> Result<()> {
 /// When the device does not answer.
 pub fn peak_device_bytes(device: &Device) -> Result<Option<u64>> {
     peak_bytes(device)
-}
-
-/// Decides which algorithms convolutions on a GPU take from now on, in this process.
-pub fn choose_algorithms(algorithms: Algorithms) {
-    choose(algorithms);
 }

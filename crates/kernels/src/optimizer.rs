@@ -2,7 +2,7 @@
 
 use crate::buffer::slice;
 use crate::cuda;
-use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var, bail};
+use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
 /// Elements a thread takes at once.
@@ -48,18 +48,44 @@ pub struct Part<'a> {
     pub weight_decay: f64,
 }
 
+/// The numbers of a step, on the device of the parameters, so that a recorded step can be replayed with others.
+pub struct Numbers(Tensor);
+
+impl Numbers {
+    /// Room for the numbers of any optimizer.
+    ///
+    /// # Errors
+    /// When the device does not answer.
+    pub fn new(device: &Device) -> Result<Numbers> {
+        Ok(Numbers(Tensor::zeros(8, DType::F32, device)?))
+    }
+}
+
 impl AdamW {
-    /// Changes all parameters and states by one step, on a GPU at once; `step` counts from 1.
+    /// Changes all parameters and states by one step, on a GPU at once; `step` counts from 1 and must have been
+    /// announced to `numbers`, which is where a GPU reads the step's numbers.
     ///
     /// # Errors
     /// When shapes or types do not fit.
-    pub fn step_all(&self, parts: &mut [Part<'_>], step: u64) -> Result<()> {
-        if cuda::adamw(self, parts, step)?.is_some() {
+    pub fn step_all(&self, parts: &mut [Part<'_>], step: u64, numbers: &Numbers) -> Result<()> {
+        if cuda::adamw(parts, &numbers.0)?.is_some() {
             return Ok(());
         }
         parts.iter_mut().try_for_each(|part| {
             AdamW { weight_decay: part.weight_decay, ..*self }.step(part.parameter, part.gradient, part.state, step)
         })
+    }
+
+    /// Announces a step.
+    ///
+    /// # Errors
+    /// When the device does not answer.
+    pub fn announce(&self, step: u64, numbers: &Numbers) -> Result<()> {
+        let step = step.min(i32::MAX as u64) as i32;
+        let (correction1, correction2) = (1.0 - self.beta1.powi(step), 1.0 - self.beta2.powi(step));
+        let rate = self.learning_rate / correction1;
+        let values = [rate, self.beta1, self.beta2, 1.0 / correction2.sqrt(), self.epsilon, self.learning_rate];
+        cuda::announce(&numbers.0, &values.map(|value| value as f32))
     }
 
     /// The state of a parameter: its two moments, stacked: (2, elements).
@@ -93,17 +119,29 @@ impl AdamW {
 }
 
 impl Sgd {
-    /// Changes all parameters and states by one step, on a GPU at once; `step` counts from 1.
+    /// Changes all parameters and states by one step, on a GPU at once; `step` counts from 1 and must have been
+    /// announced to `numbers`, which is where a GPU reads the step's numbers.
     ///
     /// # Errors
     /// When shapes or types do not fit.
-    pub fn step_all(&self, parts: &mut [Part<'_>], step: u64) -> Result<()> {
-        if cuda::sgd(self, parts, step)?.is_some() {
+    pub fn step_all(&self, parts: &mut [Part<'_>], step: u64, numbers: &Numbers) -> Result<()> {
+        if cuda::sgd(parts, &numbers.0)?.is_some() {
             return Ok(());
         }
         parts.iter_mut().try_for_each(|part| {
             Sgd { weight_decay: part.weight_decay, ..*self }.step(part.parameter, part.gradient, part.state, step)
         })
+    }
+
+    /// Announces a step.
+    ///
+    /// # Errors
+    /// When the device does not answer.
+    pub fn announce(&self, step: u64, numbers: &Numbers) -> Result<()> {
+        // As in PyTorch, the first velocity is the first gradient.
+        let kept = if step == 1 { 0.0 } else { self.momentum };
+        let ahead = if self.nesterov { self.momentum } else { 0.0 };
+        cuda::announce(&numbers.0, &[self.learning_rate, kept, ahead].map(|value| value as f32))
     }
 
     /// The state of a parameter: its velocity.
@@ -191,7 +229,6 @@ fn contiguous_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
 
     fn three_steps(mut step: impl FnMut(&Var, &Tensor, u64) -> Result<()>) -> Result<Vec<f32>> {
         let parameter = Var::from_slice(&[1.0f32, -2.0, 0.5], 3, &Device::Cpu)?;

@@ -68,17 +68,6 @@ pub enum Precision {
     Bf16,
 }
 
-/// Which of several ways to compute a convolution a GPU takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Algorithms {
-    /// The same in every run, whose sums have a fixed order.
-    #[default]
-    Repeatable,
-    /// The fastest of those that were timed at the first step.
-    Fastest,
-}
-
 /// The optimizer's name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -176,8 +165,6 @@ section! {
         loader_threads: usize = 2,
         /// "fp32" or, on a GPU, "bf16": the type in which images are computed; parameters are always fp32.
         precision: Precision = Precision::Fp32,
-        /// "repeatable" (the same numbers in every run, to the bit) or "fastest", on a GPU.
-        algorithms: Algorithms = Algorithms::Repeatable,
     }
 }
 
@@ -263,7 +250,6 @@ pub const EXPLAINED: &[(&str, &str)] = &[
         "train.precision",
         "\"fp32\" or, on a GPU, \"bf16\": the type in which images are computed; parameters are always fp32.",
     ),
-    ("train.algorithms", "\"repeatable\" (the same numbers in every run, to the bit) or \"fastest\", on a GPU."),
     ("model.name", "\"small-cnn\" or \"resnet18\"."),
     ("model.width", "Channels of the first stage; 0 for the model's own (32 or 64)."),
     ("data.image_size", "The side of the square input, in pixels; 0 to take it from the images."),

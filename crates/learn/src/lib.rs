@@ -17,6 +17,7 @@ mod optimizer;
 mod parameters;
 mod predict;
 mod random;
+mod replay;
 mod schedule;
 mod tape;
 mod train;

@@ -4,13 +4,22 @@ use crate::config::{self, OptimizerName};
 use crate::parameters::{Parameters, deserialize, serialize};
 use crate::tape::Gradients;
 use crate::{Device, LearnError, Result};
-use assay_kernels::{AdamW, Part, Sgd};
+use assay_kernels::{AdamW, Numbers, Part, Sgd};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 
 pub(crate) struct Optimizer {
     config: config::Optimizer,
     states: BTreeMap<String, Tensor>,
+    learning_rate: f64,
+    step: u64,
+    numbers: Numbers,
+}
+
+/// The rule of a step.
+enum Rule {
+    AdamW(AdamW),
+    Sgd(Sgd),
 }
 
 impl Optimizer {
@@ -23,33 +32,44 @@ impl Optimizer {
             };
             states.insert(name.clone(), state);
         }
-        Ok(Optimizer { config: config.clone(), states })
+        let numbers = Numbers::new(parameters.device())?;
+        Ok(Optimizer { config: config.clone(), states, learning_rate: config.lr, step: 0, numbers })
     }
 
-    /// One step on every parameter that has a gradient; `step` counts from 1.
-    pub(crate) fn step(&mut self, parameters: &Parameters, grads: &Gradients, factor: f64, step: u64) -> Result<()> {
-        let config = &self.config;
-        let learning_rate = config.lr * factor;
+    /// Says which step comes next: `step` counts from 1, `factor` is that of the schedule.
+    pub(crate) fn announce(&mut self, factor: f64, step: u64) -> Result<()> {
+        self.learning_rate = self.config.lr * factor;
+        self.step = step;
+        Ok(match self.rule() {
+            Rule::AdamW(rule) => rule.announce(step, &self.numbers)?,
+            Rule::Sgd(rule) => rule.announce(step, &self.numbers)?,
+        })
+    }
+
+    fn rule(&self) -> Rule {
+        let config::Optimizer { weight_decay, momentum, nesterov, beta1, beta2, .. } = self.config;
+        let learning_rate = self.learning_rate;
+        match self.config.name {
+            OptimizerName::Adamw => Rule::AdamW(AdamW { learning_rate, beta1, beta2, epsilon: 1e-8, weight_decay }),
+            OptimizerName::Sgd => Rule::Sgd(Sgd { learning_rate, momentum, nesterov, weight_decay }),
+        }
+    }
+
+    /// The announced step on every parameter that has a gradient.
+    pub(crate) fn apply(&mut self, parameters: &Parameters, grads: &Gradients) -> Result<()> {
+        let rule = self.rule();
         // Both are in the order of the names, and each state belongs to a parameter.
         let states = self.states.iter_mut();
         let parts = parameters.iter().zip(states).filter_map(|((_, parameter), (_, state))| {
             // Norms and biases are vectors; only what multiplies (matrices, kernels) decays.
-            let weight_decay = if parameter.rank() > 1 { config.weight_decay } else { 0.0 };
+            let weight_decay = if parameter.rank() > 1 { self.config.weight_decay } else { 0.0 };
             Some(Part { parameter, gradient: grads.get(parameter)?, state, weight_decay })
         });
         let mut parts: Vec<Part<'_>> = parts.collect();
-        let weight_decay = config.weight_decay;
-        match config.name {
-            OptimizerName::Adamw => {
-                let (beta1, beta2) = (config.beta1, config.beta2);
-                AdamW { learning_rate, beta1, beta2, epsilon: 1e-8, weight_decay }.step_all(&mut parts, step)?;
-            }
-            OptimizerName::Sgd => {
-                let (momentum, nesterov) = (config.momentum, config.nesterov);
-                Sgd { learning_rate, momentum, nesterov, weight_decay }.step_all(&mut parts, step)?;
-            }
-        }
-        Ok(())
+        Ok(match rule {
+            Rule::AdamW(rule) => rule.step_all(&mut parts, self.step, &self.numbers)?,
+            Rule::Sgd(rule) => rule.step_all(&mut parts, self.step, &self.numbers)?,
+        })
     }
 
     pub(crate) fn save(&self) -> Result<Vec<u8>> {

@@ -50,6 +50,11 @@ impl Parameters {
         Ok(var)
     }
 
+    /// Where they are.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// The learned parameters by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Var)> {
         self.learned.iter()

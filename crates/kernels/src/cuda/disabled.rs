@@ -1,9 +1,8 @@
 //! The build without CUDA: no tensor is on a GPU.
 
-use super::Algorithms;
 use crate::batch_norm::{Activation, BatchNormGradients, BatchNormInputs, Moments};
 use crate::conv2d::{Geometry, InputGradient};
-use crate::optimizer::{AdamW, Part, Sgd};
+use crate::optimizer::Part;
 use candle_core::{Device, Result, Tensor};
 
 /// Declares operations that are never there.
@@ -30,9 +29,36 @@ absent! {
     mean_of_pixels_gradient(&Tensor, &[usize]) -> Tensor;
     cross_entropy(&Tensor, &Tensor, f32) -> Tensor;
     cross_entropy_gradient(&Tensor, &Tensor, f32, &Tensor) -> Tensor;
-    adamw(&AdamW, &[Part<'_>], u64) -> ();
-    sgd(&Sgd, &[Part<'_>], u64) -> ();
+    adamw(&[Part<'_>], &Tensor) -> ();
+    sgd(&[Part<'_>], &Tensor) -> ();
 }
 
-/// Nothing to choose from.
-pub(crate) fn choose(_: Algorithms) {}
+pub(crate) fn announce(_: &Tensor, _: &[f32]) -> Result<()> {
+    Ok(())
+}
+
+/// Work on a GPU that can be done again; there is none.
+pub enum Recording {}
+
+impl Recording {
+    /// Does the work once more.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn replay(&self) -> Result<()> {
+        match *self {}
+    }
+}
+
+/// Runs `act`.
+pub fn rehearse<R>(_: &Device, act: impl FnOnce() -> R) -> R {
+    act()
+}
+
+/// Records nothing: there is no GPU, and `act` does not run.
+///
+/// # Errors
+/// Never.
+pub fn record(_: &Device, _: impl FnOnce() -> Result<()>) -> Result<Option<Recording>> {
+    Ok(None)
+}

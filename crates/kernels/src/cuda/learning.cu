@@ -62,18 +62,23 @@ __device__ __forceinline__ void cross_entropy_gradient(const T* logits, const ui
 
 FOR_TYPES(INSTANCE)
 
-// A stretch of a parameter with its gradient and state; `second` is AdamW's second moment.
+// A part of a parameter with its gradient and state; `second` is AdamW's second moment.
 struct Stretch {
     float *parameter, *gradient, *first, *second;
-    int64_t count;
-    float decay, unused;
+    uint32_t count;
+    float decay;
 };
 
-extern "C" __global__ void adamw(const Stretch* stretches, float rate, float beta1, float beta2, float root,
-                                 float epsilon, float learning_rate) {
-    Stretch s = stretches[blockIdx.x];
-    float keep = 1.0f - learning_rate * s.decay;
-    for (int64_t i = threadIdx.x; i < s.count; i += blockDim.x) {
+struct Stretches {
+    Stretch at[96];
+};
+
+// Numbers: rate, beta1, beta2, one over the root of the second correction, epsilon, learning rate.
+extern "C" __global__ void adamw(const __grid_constant__ Stretches stretches, const float* numbers) {
+    const Stretch& s = stretches.at[blockIdx.x];
+    float rate = numbers[0], beta1 = numbers[1], beta2 = numbers[2], root = numbers[3], epsilon = numbers[4];
+    float keep = 1.0f - numbers[5] * s.decay;
+    for (uint32_t i = blockIdx.y * blockDim.x + threadIdx.x; i < s.count; i += gridDim.y * blockDim.x) {
         float gradient = s.gradient[i];
         float first = beta1 * s.first[i] + (1.0f - beta1) * gradient;
         float second = beta2 * s.second[i] + (1.0f - beta2) * gradient * gradient;
@@ -83,10 +88,12 @@ extern "C" __global__ void adamw(const Stretch* stretches, float rate, float bet
     }
 }
 
-// `kept` is the momentum, or 0 in the first step; `ahead` the momentum where the step looks ahead, else 0.
-extern "C" __global__ void sgd(const Stretch* stretches, float learning_rate, float kept, float ahead) {
-    Stretch s = stretches[blockIdx.x];
-    for (int64_t i = threadIdx.x; i < s.count; i += blockDim.x) {
+// Numbers: learning rate, the share of the old velocity that is kept (none in the first step), how far the step looks
+// ahead along the velocity.
+extern "C" __global__ void sgd(const __grid_constant__ Stretches stretches, const float* numbers) {
+    const Stretch& s = stretches.at[blockIdx.x];
+    float learning_rate = numbers[0], kept = numbers[1], ahead = numbers[2];
+    for (uint32_t i = blockIdx.y * blockDim.x + threadIdx.x; i < s.count; i += gridDim.y * blockDim.x) {
         float gradient = s.gradient[i] + s.decay * s.parameter[i];
         float velocity = kept * s.first[i] + gradient;
         s.first[i] = velocity;

@@ -2,7 +2,7 @@
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
+    CudaStream, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg,
     result::{device, mem_pool},
     sys,
 };
@@ -30,15 +30,28 @@ pub(crate) fn prepare(device: &Device) -> Result<Option<()>> {
 /// The most bytes that were taken from the device's memory at once.
 pub(crate) fn peak_bytes(device: &Device) -> Result<Option<u64>> {
     let Device::Cuda(device) = device else { return Ok(None) };
-    let mut bytes = 0u64;
-    let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
+    let pool = pool(device)?;
+    let of_pool = |attribute| {
+        let mut bytes = 0u64;
+        // Safety: the attributes are 64 bits wide.
+        unsafe { mem_pool::get_attribute(pool, attribute, (&raw mut bytes).cast()) }.map_err(cuda)?;
+        Ok::<_, candle_core::Error>(bytes)
+    };
+    let highest = of_pool(sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH)?;
+    let lasting = of_pool(sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?;
+    // Recordings have memory of their own.
+    let mut recorded = 0u64;
+    let attribute = sys::CUgraphMem_attribute::CU_GRAPH_MEM_ATTR_USED_MEM_HIGH;
+    let ordinal = device.cuda_stream().context().cu_device();
     // Safety: the attribute is 64 bits wide.
-    unsafe { mem_pool::get_attribute(pool(device)?, attribute, (&raw mut bytes).cast()) }.map_err(cuda)?;
-    Ok(Some(bytes))
+    unsafe { sys::cuDeviceGetGraphMemAttribute(ordinal, attribute, (&raw mut recorded).cast()) }
+        .result()
+        .map_err(cuda)?;
+    Ok(Some(highest.max(lasting + recorded)))
 }
 
 /// Where the device's memory comes from.
-fn pool(device: &CudaDevice) -> Result<sys::CUmemoryPool> {
+pub(super) fn pool(device: &CudaDevice) -> Result<sys::CUmemoryPool> {
     let ordinal = device.cuda_stream().context().ordinal() as i32;
     // Safety: the device was opened.
     unsafe { device::get_default_mem_pool(device::get(ordinal).map_err(cuda)?) }.map_err(cuda)
@@ -56,35 +69,59 @@ pub(super) struct Gpu {
     pub(super) dtype: DType,
 }
 
+/// A part of a parameter with its gradient and state: addresses of f32 values, how many, and the weight decay.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(super) struct Stretch {
+    pub(super) parameter: u64,
+    pub(super) gradient: u64,
+    pub(super) first: u64,
+    pub(super) second: u64,
+    pub(super) count: u32,
+    pub(super) decay: f32,
+}
+
+/// As many as a launch carries along: 4 KB.
+pub(super) const STRETCHES: usize = 96;
+
+/// What a launch of an optimizer works on.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct Stretches(pub(super) [Stretch; STRETCHES]);
+
+// Safety: plain values, laid out as the kernels declare them.
+unsafe impl DeviceRepr for Stretches {}
+
 /// An argument of a kernel.
 #[derive(Clone, Copy)]
-pub(super) enum Argument {
+pub(super) enum Argument<'a> {
     Address(u64),
     Int(i32),
     Long(i64),
     Float(f32),
+    Stretches(&'a Stretches),
 }
 
-impl From<u64> for Argument {
-    fn from(address: u64) -> Argument {
+impl From<u64> for Argument<'_> {
+    fn from(address: u64) -> Self {
         Argument::Address(address)
     }
 }
 
-impl From<i32> for Argument {
-    fn from(value: i32) -> Argument {
+impl From<i32> for Argument<'_> {
+    fn from(value: i32) -> Self {
         Argument::Int(value)
     }
 }
 
-impl From<i64> for Argument {
-    fn from(value: i64) -> Argument {
+impl From<i64> for Argument<'_> {
+    fn from(value: i64) -> Self {
         Argument::Long(value)
     }
 }
 
-impl From<f32> for Argument {
-    fn from(value: f32) -> Argument {
+impl From<f32> for Argument<'_> {
+    fn from(value: f32) -> Self {
         Argument::Float(value)
     }
 }
@@ -179,7 +216,7 @@ impl Gpu {
     }
 
     /// Runs a kernel.
-    pub(super) fn launch(&self, source: Source, name: &str, grid: Grid, arguments: &[Argument]) -> Result<()> {
+    pub(super) fn launch(&self, source: Source, name: &str, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
         let (module, code) = source.name_and_code();
         let function = self.device.get_or_load_custom_func(name, module, code)?;
         let mut launch = function.builder();
@@ -189,6 +226,7 @@ impl Gpu {
                 Argument::Int(value) => launch.arg(value),
                 Argument::Long(value) => launch.arg(value),
                 Argument::Float(value) => launch.arg(value),
+                Argument::Stretches(stretches) => launch.arg(*stretches),
             };
         }
         let (blocks, threads, shared_mem_bytes) = grid;
@@ -205,7 +243,7 @@ impl Gpu {
         source: Source,
         name: &str,
         (count, pack): (usize, usize),
-        arguments: &[Argument],
+        arguments: &[Argument<'_>],
     ) -> Result<()> {
         let blocks = count.div_ceil(pack).div_ceil(BLOCK as usize);
         if blocks == 0 {

@@ -4,7 +4,11 @@ use super::gpu::{Argument, Gpu, Source};
 use candle_core::{Result, Tensor};
 
 /// The sizes of a pooling as its kernels take them.
-fn window(input: &[usize], output: &[usize], (kernel, stride, padding): (usize, usize, usize)) -> Vec<Argument> {
+fn window(
+    input: &[usize],
+    output: &[usize],
+    (kernel, stride, padding): (usize, usize, usize),
+) -> Vec<Argument<'static>> {
     let sizes = [input[1], input[2], input[3], output[1], output[2], kernel, stride, padding];
     sizes.map(|size| Argument::Int(size as i32)).to_vec()
 }
@@ -35,7 +39,7 @@ pub(crate) fn max_pool2d_gradient(
     let places = [gpu.address(&input)?, gpu.address(&output)?, gpu.address(&grad)?, gpu.address(&of_input)?];
     let count = input.elem_count();
     let (name, pack) = gpu.packed("max_pool_gradient", input.dims()[3], &places);
-    let mut arguments: Vec<Argument> = places.iter().map(|place| (*place).into()).collect();
+    let mut arguments: Vec<Argument<'_>> = places.iter().map(|place| (*place).into()).collect();
     arguments.push((count as i64).into());
     arguments.extend(window(input.dims(), output.dims(), sizes));
     gpu.launch_each(Source::Images, &name, (count, pack), &arguments)?;

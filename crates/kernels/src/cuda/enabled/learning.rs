@@ -1,14 +1,16 @@
 //! The loss and the optimizers: see `learning.cu`.
 
-use super::gpu::{Argument, Gpu, Source};
-use crate::optimizer::{AdamW, Part, Sgd};
-use candle_core::cuda_backend::cudarc::driver::DevicePtr;
-use candle_core::{DType, Result, Tensor};
+use super::gpu::{Argument, Gpu, STRETCHES, Source, Stretch, Stretches, cuda};
+use crate::optimizer::Part;
+use candle_core::cuda_backend::cudarc::driver::result::memcpy_htod_async;
+use candle_core::{DType, Result, Tensor, bail};
 
 /// Rows that a block takes, a warp each.
 const ROWS: u32 = 8;
-/// Values of a parameter that a block takes.
-const STRETCH: usize = 16 * 1024;
+/// Values of a parameter in a stretch, how many blocks share it, and how many threads a block has.
+const STRETCH: usize = 64 * 1024;
+const BLOCKS: u32 = 16;
+const THREADS: u32 = 256;
 
 pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f32) -> Result<Option<Tensor>> {
     let Some(gpu) = Gpu::of(logits) else { return Ok(None) };
@@ -36,38 +38,35 @@ pub(crate) fn cross_entropy_gradient(
 }
 
 fn row_by_row(gpu: &Gpu, name: &str, places: &[u64], sizes: (usize, usize), smoothing: f32) -> Result<()> {
-    let mut arguments: Vec<Argument> = places.iter().map(|place| (*place).into()).collect();
+    let mut arguments: Vec<Argument<'_>> = places.iter().map(|place| (*place).into()).collect();
     arguments.extend([Argument::Int(sizes.0 as i32), Argument::Int(sizes.1 as i32), Argument::Float(smoothing)]);
     let grid = (((sizes.0 as u32).div_ceil(ROWS), 1), (32, ROWS), 0);
     gpu.launch(Source::Learning, &gpu.typed(name), grid, &arguments)
 }
 
-pub(crate) fn adamw(rule: &AdamW, parts: &[Part<'_>], step: u64) -> Result<Option<()>> {
-    let step = step.min(i32::MAX as u64) as i32;
-    let (correction1, correction2) = (1.0 - rule.beta1.powi(step), 1.0 - rule.beta2.powi(step));
-    let values = [
-        rule.learning_rate / correction1,
-        rule.beta1,
-        rule.beta2,
-        1.0 / correction2.sqrt(),
-        rule.epsilon,
-        rule.learning_rate,
-    ];
-    on_all("adamw", parts, &values)
+/// Writes the numbers of a step where the kernels read them.
+pub(crate) fn announce(numbers: &Tensor, values: &[f32]) -> Result<()> {
+    let Some(gpu) = Gpu::of(numbers) else { return Ok(()) };
+    if values.len() > numbers.elem_count() {
+        bail!("there is no room for {} numbers of a step", values.len());
+    }
+    // Safety: there is room for them; the copy is made before the call returns, since the values are pageable memory.
+    unsafe { memcpy_htod_async(gpu.address(numbers)?, values, gpu.stream.cu_stream()) }.map_err(cuda)
 }
 
-pub(crate) fn sgd(rule: &Sgd, parts: &[Part<'_>], step: u64) -> Result<Option<()>> {
-    // As in PyTorch, the first velocity is the first gradient.
-    let kept = if step == 1 { 0.0 } else { rule.momentum };
-    let ahead = if rule.nesterov { rule.momentum } else { 0.0 };
-    on_all("sgd", parts, &[rule.learning_rate, kept, ahead])
+pub(crate) fn adamw(parts: &[Part<'_>], numbers: &Tensor) -> Result<Option<()>> {
+    on_all("adamw", parts, numbers)
 }
 
-/// One launch for all parameters: a block for each stretch of one.
-fn on_all(name: &str, parts: &[Part<'_>], values: &[f64]) -> Result<Option<()>> {
-    let Some(gpu) = parts.first().and_then(|part| Gpu::of(part.parameter)) else { return Ok(None) };
-    let mut stretches: Vec<u64> = Vec::new();
+pub(crate) fn sgd(parts: &[Part<'_>], numbers: &Tensor) -> Result<Option<()>> {
+    on_all("sgd", parts, numbers)
+}
+
+/// A few launches for all parameters, which carry the addresses along.
+fn on_all(name: &str, parts: &[Part<'_>], numbers: &Tensor) -> Result<Option<()>> {
+    let Some(gpu) = Gpu::of(numbers) else { return Ok(None) };
     let gradients = parts.iter().map(|part| part.gradient.contiguous()).collect::<Result<Vec<_>>>()?;
+    let mut stretches = Vec::new();
     for (part, gradient) in parts.iter().zip(&gradients) {
         let count = part.parameter.elem_count();
         let (parameter, gradient) = (gpu.address(part.parameter)?, gpu.address(gradient)?);
@@ -76,14 +75,17 @@ fn on_all(name: &str, parts: &[Part<'_>], values: &[f64]) -> Result<Option<()>> 
         let second = if part.state.elem_count() == 2 * count { first + 4 * count as u64 } else { first };
         for begin in (0..count).step_by(STRETCH) {
             let offset = 4 * begin as u64;
-            stretches.extend([parameter, gradient, first, second].map(|place| place + offset));
-            stretches.push((count - begin).min(STRETCH) as u64);
-            stretches.push(u64::from((part.weight_decay as f32).to_bits())); // two f32: the decay, and nothing
+            let [parameter, gradient, first, second] = [parameter, gradient, first, second].map(|at| at + offset);
+            let (count, decay) = ((count - begin).min(STRETCH) as u32, part.weight_decay as f32);
+            stretches.push(Stretch { parameter, gradient, first, second, count, decay });
         }
     }
-    let table = gpu.device.clone_htod(&stretches)?;
-    let mut arguments: Vec<Argument> = vec![table.device_ptr(&gpu.stream).0.into()];
-    arguments.extend(values.iter().map(|value| Argument::Float(*value as f32)));
-    gpu.launch(Source::Learning, name, (((stretches.len() / 6) as u32, 1), (512, 1), 0), &arguments)?;
+    let numbers = gpu.address(numbers)?;
+    for some in stretches.chunks(STRETCHES) {
+        let mut carried = Stretches([Stretch::default(); STRETCHES]);
+        carried.0[..some.len()].copy_from_slice(some);
+        let grid = ((some.len() as u32, BLOCKS), (THREADS, 1), 0);
+        gpu.launch(Source::Learning, name, grid, &[Argument::Stretches(&carried), numbers.into()])?;
+    }
     Ok(Some(()))
 }
