@@ -55,6 +55,21 @@ pub enum ModelName {
     SmallCnn,
     /// The residual network of 18 layers.
     Resnet18,
+    /// The residual network of 34 layers.
+    Resnet34,
+    /// The residual network of 50 layers, with bottlenecks.
+    Resnet50,
+}
+
+/// What of a model stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Frozen {
+    /// Nothing: all of it learns.
+    #[default]
+    None,
+    /// All but the last layer.
+    Backbone,
 }
 
 /// In which type a model computes.
@@ -171,10 +186,12 @@ section! {
 section! {
     /// The model.
     Model {
-        /// "small-cnn" or "resnet18".
+        /// "small-cnn", "resnet18", "resnet34" or "resnet50".
         name: ModelName = ModelName::SmallCnn,
         /// Channels of the first stage; 0 for the model's own (32 or 64).
         width: usize = 0,
+        /// "none", or "backbone": all but the last layer stays as it is.
+        frozen: Frozen = Frozen::None,
     }
 }
 
@@ -250,8 +267,9 @@ pub const EXPLAINED: &[(&str, &str)] = &[
         "train.precision",
         "\"fp32\" or, on a GPU, \"bf16\": the type in which images are computed; parameters are always fp32.",
     ),
-    ("model.name", "\"small-cnn\" or \"resnet18\"."),
+    ("model.name", "\"small-cnn\", \"resnet18\", \"resnet34\" or \"resnet50\"."),
     ("model.width", "Channels of the first stage; 0 for the model's own (32 or 64)."),
+    ("model.frozen", "\"none\", or \"backbone\": all but the last layer stays as it is."),
     ("data.image_size", "The side of the square input, in pixels; 0 to take it from the images."),
     ("data.mean", "What is subtracted from each channel of values in 0..1."),
     ("data.std", "What each channel is then divided by."),

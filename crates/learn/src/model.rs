@@ -8,28 +8,68 @@ use crate::config::{self, ModelName};
 use crate::layers::Mode;
 use crate::parameters::Parameters;
 use crate::tape::{Tape, Value};
-use resnet::ResNet;
+use resnet::{Depth, ResNet};
 use small_cnn::SmallCnn;
 
 /// An image classifier: (batch, size, size, 3) to logits (batch, classes).
-pub(crate) enum Model {
+pub(crate) struct Model {
+    network: Network,
+    learned: Learned,
+}
+
+enum Network {
     SmallCnn(SmallCnn),
     ResNet(ResNet),
+}
+
+/// What learns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Learned {
+    All,
+    /// The last layer; what comes before stays as it is, its running statistics too.
+    Head,
 }
 
 impl Model {
     pub(crate) fn new(p: &mut Parameters, config: &config::Model, size: usize, classes: usize) -> Result<Model> {
         let width = |own: usize| if config.width == 0 { own } else { config.width };
-        match config.name {
-            ModelName::SmallCnn => SmallCnn::new(p, width(32), size, classes).map(Model::SmallCnn),
-            ModelName::Resnet18 => ResNet::new(p, width(64), size, classes).map(Model::ResNet),
+        let mut resnet = |depth| ResNet::new(p, depth, width(64), size, classes).map(Network::ResNet);
+        let network = match config.name {
+            ModelName::Resnet18 => resnet(Depth::Of18)?,
+            ModelName::Resnet34 => resnet(Depth::Of34)?,
+            ModelName::Resnet50 => resnet(Depth::Of50)?,
+            ModelName::SmallCnn => Network::SmallCnn(SmallCnn::new(p, width(32), size, classes)?),
+        };
+        let learned = match config.frozen {
+            config::Frozen::None => Learned::All,
+            config::Frozen::Backbone => Learned::Head,
+        };
+        if learned == Learned::Head {
+            let head = match &network {
+                Network::SmallCnn(_) => "fc2.",
+                Network::ResNet(_) => "fc.",
+            };
+            p.freeze(|name| !name.starts_with(head));
         }
+        Ok(Model { network, learned })
     }
 
     pub(crate) fn forward(&self, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {
-        match self {
-            Model::SmallCnn(model) => model.forward(tape, input),
-            Model::ResNet(model) => model.forward(tape, input, mode),
+        let features = match self.learned {
+            Learned::All => self.features(tape, input, mode)?,
+            Learned::Head => Value::input(self.features(&mut Tape::silent(), input, Mode::Infer)?.tensor),
+        };
+        match &self.network {
+            Network::SmallCnn(network) => network.head(tape, &features),
+            Network::ResNet(network) => network.head(tape, &features),
+        }
+    }
+
+    /// From images to what the last layer sees.
+    fn features(&self, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {
+        match &self.network {
+            Network::SmallCnn(network) => network.features(tape, input),
+            Network::ResNet(network) => network.features(tape, input, mode),
         }
     }
 }
@@ -41,25 +81,50 @@ mod tests {
     use candle_core::Tensor;
 
     #[test]
-    fn resnet18_has_the_parameters_of_torchvision() {
-        let mut p = Parameters::new(0, &Device::Cpu);
-        let config = config::Model { name: ModelName::Resnet18, ..config::Model::default() };
-        let model = Model::new(&mut p, &config, 224, 1000).unwrap();
-        // torchvision.models.resnet18: 62 parameter tensors with 11,689,512 elements.
-        assert_eq!(p.iter().count(), 62);
-        assert_eq!(p.iter().map(|(_, var)| var.elem_count()).sum::<usize>(), 11_689_512);
-        assert!(p.iter().any(|(name, _)| name == "layer4.0.downsample.1.weight"));
-        let input = Tensor::zeros((1, 64, 64, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
-        let logits = model.forward(&mut Tape::silent(), &Value::input(input), Mode::Infer).unwrap();
-        assert_eq!(logits.tensor.dims(), [1, 1000]);
+    fn networks_have_the_parameters_of_torchvision() {
+        // Parameter tensors, their elements, one of their names.
+        let cases = [
+            (ModelName::Resnet18, 62, 11_689_512, "layer4.0.downsample.1.weight"),
+            (ModelName::Resnet34, 110, 21_797_672, "layer3.5.conv2.weight"),
+            (ModelName::Resnet50, 161, 25_557_032, "layer1.0.downsample.0.weight"),
+        ];
+        for (name, tensors, elements, one) in cases {
+            let mut p = Parameters::new(0, &Device::Cpu);
+            let config = config::Model { name, ..config::Model::default() };
+            let model = Model::new(&mut p, &config, 224, 1000).unwrap();
+            assert_eq!(p.iter().count(), tensors, "{name:?}");
+            assert_eq!(p.iter().map(|(_, var)| var.elem_count()).sum::<usize>(), elements, "{name:?}");
+            assert!(p.iter().any(|(name, _)| name == one), "{one}");
+            let input = Tensor::zeros((1, 64, 64, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
+            let logits = model.forward(&mut Tape::silent(), &Value::input(input), Mode::Infer).unwrap();
+            assert_eq!(logits.tensor.dims(), [1, 1000]);
+        }
+    }
+
+    #[test]
+    fn of_a_frozen_backbone_only_the_head_learns_and_nothing_else_moves() {
+        for (name, head) in [(ModelName::SmallCnn, "fc2."), (ModelName::Resnet18, "fc.")] {
+            let mut p = Parameters::new(0, &Device::Cpu);
+            let config = config::Model { name, width: 4, frozen: config::Frozen::Backbone };
+            let model = Model::new(&mut p, &config, 16, 3).unwrap();
+            let before = p.save().unwrap();
+            let input = Tensor::ones((2, 16, 16, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
+            let mut tape = Tape::recording();
+            let logits = model.forward(&mut tape, &Value::input(input), Mode::Train).unwrap();
+            let grads = tape.backward(logits.place, logits.tensor.ones_like().unwrap()).unwrap();
+            assert_eq!(p.iter().count(), 2);
+            assert!(p.iter().all(|(name, var)| name.starts_with(head) && grads.get(var).is_some()));
+            assert_eq!(p.save().unwrap(), before, "running statistics stay, and everything is saved");
+        }
     }
 
     #[test]
     fn every_image_size_that_is_allowed_works() {
         for size in [8, 9, 28, 64] {
-            for name in [ModelName::SmallCnn, ModelName::Resnet18] {
+            for name in [ModelName::SmallCnn, ModelName::Resnet18, ModelName::Resnet50] {
                 let mut p = Parameters::new(0, &Device::Cpu);
-                let model = Model::new(&mut p, &config::Model { name, width: 4 }, size, 3).unwrap();
+                let model =
+                    Model::new(&mut p, &config::Model { name, width: 4, ..config::Model::default() }, size, 3).unwrap();
                 let input = Tensor::ones((2, size, size, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
                 let mut tape = Tape::recording();
                 let logits = model.forward(&mut tape, &Value::input(input), Mode::Train).unwrap();

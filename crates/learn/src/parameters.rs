@@ -50,6 +50,14 @@ impl Parameters {
         Ok(var)
     }
 
+    /// Makes buffers of the parameters with such names: they are kept, but no longer learned.
+    pub(crate) fn freeze(&mut self, is_frozen: impl Fn(&str) -> bool) {
+        let learned = std::mem::take(&mut self.learned);
+        let (frozen, learned) = learned.into_iter().partition(|(name, _)| is_frozen(name));
+        self.learned = learned;
+        self.buffers.extend(BTreeMap::<String, Var>::from(frozen));
+    }
+
     /// Where they are.
     pub(crate) fn device(&self) -> &Device {
         &self.device

@@ -10,6 +10,8 @@ use std::process::Command;
 
 /// The peer's version; a change of it changes what the figures mean.
 const TORCH: &str = "torch==2.15.0";
+/// What goes with it.
+const BESIDES: [&str; 2] = ["torchvision==0.29.2", "numpy"];
 /// How often ours and theirs take turns.
 const ROUNDS: usize = 3;
 
@@ -63,13 +65,15 @@ fn program(project: &Project, package: &str, name: &str) -> Result<PathBuf> {
 fn peer(project: &Project) -> Result<PathBuf> {
     let folder = cache_folder()?.join("python");
     let python = folder.join("bin/python");
-    let found = Command::new(&python).args(["-c", "import torch; print('torch==' + torch.__version__)"]).output();
+    let found = Command::new(&python)
+        .args(["-c", "import torch, torchvision, numpy; print('torch==' + torch.__version__)"])
+        .output();
     // A build tag may follow the version: 2.15.0+cu132.
     let has_it = found.is_ok_and(|output| output.stdout.starts_with(TORCH.as_bytes()));
     if !has_it {
         eprintln!("installing {TORCH} into {} (about 5 GB, once)", folder.display());
         project.run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-        project.run(Command::new(&python).args(["-m", "pip", "install", "-q", TORCH, "numpy"]))?;
+        project.run(Command::new(&python).args(["-m", "pip", "install", "-q", TORCH]).args(BESIDES))?;
     }
     Ok(python)
 }

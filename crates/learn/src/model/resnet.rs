@@ -1,4 +1,4 @@
-//! Residual networks.
+//! Residual networks (He et al. 2016) with torchvision's names.
 
 use crate::Result;
 use crate::layers::{BatchNorm, Conv, Linear, Mode, mean_of_pixels, pool};
@@ -6,8 +6,35 @@ use crate::parameters::Parameters;
 use crate::tape::{Tape, Value};
 use assay_kernels::Activation;
 
-/// ResNet-18 (He et al. 2016) with torchvision's names. Images of at most 64 pixels get the stem that is usual for
-/// them: a 3x3 convolution and no pooling.
+/// What a network of some depth is made of.
+#[derive(Clone, Copy)]
+pub(crate) enum Depth {
+    /// Two 3x3 convolutions a block: [2, 2, 2, 2] blocks.
+    Of18,
+    /// The same: [3, 4, 6, 3] blocks.
+    Of34,
+    /// 1x1, 3x3 and 1x1 convolutions a block, the last four times as wide: [3, 4, 6, 3] blocks.
+    Of50,
+}
+
+impl Depth {
+    fn blocks(self) -> [usize; 4] {
+        match self {
+            Depth::Of18 => [2, 2, 2, 2],
+            Depth::Of34 | Depth::Of50 => [3, 4, 6, 3],
+        }
+    }
+
+    /// Channels that a block gives for each of its width.
+    fn expansion(self) -> usize {
+        match self {
+            Depth::Of18 | Depth::Of34 => 1,
+            Depth::Of50 => 4,
+        }
+    }
+}
+
+/// Images of at most 64 pixels get the stem that is usual for them: a 3x3 convolution and no pooling.
 pub(crate) struct ResNet {
     conv1: Conv,
     bn1: BatchNorm,
@@ -16,38 +43,32 @@ pub(crate) struct ResNet {
     fc: Linear,
 }
 
+/// Convolutions, each with its normalisation, around which the input goes.
 struct Block {
-    conv1: Conv,
-    bn1: BatchNorm,
-    conv2: Conv,
-    bn2: BatchNorm,
+    convolutions: Vec<(Conv, BatchNorm)>,
     downsample: Option<(Conv, BatchNorm)>,
 }
 
 impl ResNet {
-    pub(super) fn new(p: &mut Parameters, width: usize, size: usize, classes: usize) -> Result<ResNet> {
+    pub(super) fn new(p: &mut Parameters, depth: Depth, width: usize, size: usize, classes: usize) -> Result<ResNet> {
         let pools = size > 64;
         let stem = if pools { (7, 2) } else { (3, 1) };
+        let (conv1, bn1) = (Conv::he(p, "conv1", (3, width), stem)?, BatchNorm::new(p, "bn1", width)?);
         let mut blocks = Vec::new();
         let mut from = width;
-        for layer in 0..4 {
-            let to = width << layer;
-            for index in 0..2 {
+        for (layer, count) in depth.blocks().into_iter().enumerate() {
+            for index in 0..count {
                 let stride = if layer > 0 && index == 0 { 2 } else { 1 };
-                blocks.push(Block::new(p, &format!("layer{}.{index}", layer + 1), (from, to), stride)?);
-                from = to;
+                let name = format!("layer{}.{index}", layer + 1);
+                blocks.push(Block::new(p, &name, depth, (from, width << layer), stride)?);
+                from = (width << layer) * depth.expansion();
             }
         }
-        Ok(ResNet {
-            conv1: Conv::he(p, "conv1", (3, width), stem)?,
-            bn1: BatchNorm::new(p, "bn1", width)?,
-            pools,
-            blocks,
-            fc: Linear::new(p, "fc", (from, classes))?,
-        })
+        Ok(ResNet { conv1, bn1, pools, blocks, fc: Linear::new(p, "fc", (from, classes))? })
     }
 
-    pub(super) fn forward(&self, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {
+    /// From images to (batch, features).
+    pub(super) fn features(&self, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {
         let x = self.conv1.forward(tape, input)?;
         let mut x = self.bn1.forward(tape, &x, mode, None, Activation::Relu)?;
         if self.pools {
@@ -56,32 +77,45 @@ impl ResNet {
         for block in &self.blocks {
             x = block.forward(tape, &x, mode)?;
         }
-        let x = mean_of_pixels(tape, &x)?;
-        self.fc.forward(tape, &x, Activation::None)
+        mean_of_pixels(tape, &x)
+    }
+
+    /// From features to logits.
+    pub(super) fn head(&self, tape: &mut Tape, features: &Value) -> Result<Value> {
+        self.fc.forward(tape, features, Activation::None)
     }
 }
 
 impl Block {
-    fn new(p: &mut Parameters, name: &str, (from, to): (usize, usize), stride: usize) -> Result<Block> {
+    /// `width` is that of its inner convolutions.
+    fn new(
+        p: &mut Parameters,
+        name: &str,
+        depth: Depth,
+        (from, width): (usize, usize),
+        stride: usize,
+    ) -> Result<Block> {
+        let to = width * depth.expansion();
+        // (from, to), (kernel, stride)
+        let sizes = match depth {
+            Depth::Of18 | Depth::Of34 => vec![((from, width), (3, stride)), ((width, width), (3, 1))],
+            Depth::Of50 => vec![((from, width), (1, 1)), ((width, width), (3, stride)), ((width, to), (1, 1))],
+        };
+        let mut convolutions = Vec::new();
+        for (number, (channels, kernel)) in (1..).zip(sizes) {
+            let conv = Conv::he(p, &format!("{name}.conv{number}"), channels, kernel)?;
+            convolutions.push((conv, BatchNorm::new(p, &format!("{name}.bn{number}"), channels.1)?));
+        }
         let downsample = if stride > 1 || from != to {
             let conv = Conv::he(p, &format!("{name}.downsample.0"), (from, to), (1, stride))?;
             Some((conv, BatchNorm::new(p, &format!("{name}.downsample.1"), to)?))
         } else {
             None
         };
-        Ok(Block {
-            conv1: Conv::he(p, &format!("{name}.conv1"), (from, to), (3, stride))?,
-            bn1: BatchNorm::new(p, &format!("{name}.bn1"), to)?,
-            conv2: Conv::he(p, &format!("{name}.conv2"), (to, to), (3, 1))?,
-            bn2: BatchNorm::new(p, &format!("{name}.bn2"), to)?,
-            downsample,
-        })
+        Ok(Block { convolutions, downsample })
     }
 
     fn forward(&self, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {
-        let x = self.conv1.forward(tape, input)?;
-        let x = self.bn1.forward(tape, &x, mode, None, Activation::Relu)?;
-        let x = self.conv2.forward(tape, &x)?;
         let shortcut = match &self.downsample {
             Some((conv, norm)) => {
                 let x = conv.forward(tape, input)?;
@@ -89,6 +123,12 @@ impl Block {
             }
             None => input.clone(),
         };
-        self.bn2.forward(tape, &x, mode, Some(&shortcut), Activation::Relu)
+        let mut x = input.clone();
+        for (number, (conv, norm)) in (1..).zip(&self.convolutions) {
+            let residual = (number == self.convolutions.len()).then_some(&shortcut);
+            x = conv.forward(tape, &x)?;
+            x = norm.forward(tape, &x, mode, residual, Activation::Relu)?;
+        }
+        Ok(x)
     }
 }

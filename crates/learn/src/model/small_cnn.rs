@@ -28,7 +28,8 @@ impl SmallCnn {
         })
     }
 
-    pub(super) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
+    /// From images to (batch, features).
+    pub(super) fn features(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
         let mut x = input.clone();
         for (conv, bias) in [&self.conv1, &self.conv2] {
             x = conv.forward(tape, &x)?;
@@ -36,7 +37,11 @@ impl SmallCnn {
         }
         let x = pool(tape, &x, (2, 2, 0))?;
         let x = flatten(tape, &x)?;
-        let x = self.fc1.forward(tape, &x, Activation::Relu)?;
-        self.fc2.forward(tape, &x, Activation::None)
+        self.fc1.forward(tape, &x, Activation::Relu)
+    }
+
+    /// From features to logits.
+    pub(super) fn head(&self, tape: &mut Tape, features: &Value) -> Result<Value> {
+        self.fc2.forward(tape, features, Activation::None)
     }
 }

@@ -8,6 +8,7 @@ import sys
 import time
 
 import torch
+import torchvision
 from torch import nn
 
 warmup, steps, threads = (int(word) for word in sys.argv[1:4])
@@ -55,10 +56,23 @@ def small_cnn():
     )
 
 
-model = {"resnet18": resnet18, "small-cnn": small_cnn}[name]().to(device)
+def frozen_resnet18():
+    """Only the last layer learns; the rest infers."""
+    network = torchvision.models.resnet18(num_classes=10)
+    head, network.fc = network.fc, nn.Identity()
+    network.requires_grad_(False).eval()
+    return nn.Sequential(network, head)
+
+
+def resnet50():
+    return torchvision.models.resnet50(num_classes=10)
+
+
+networks = {"resnet18": resnet18, "small-cnn": small_cnn, "resnet18-frozen": frozen_resnet18, "resnet50": resnet50}
+model = networks[name]().to(device)
 if device == "cuda" and precision == "bf16":
     model = model.to(memory_format=torch.channels_last)  # what is quickest there
-optimizer = torch.optim.AdamW(model.parameters())
+optimizer = torch.optim.AdamW([value for value in model.parameters() if value.requires_grad])
 criterion = nn.CrossEntropyLoss()
 images, labels = torch.rand(batch, 3, size, size, device=device) * 2 - 1, torch.arange(batch, device=device) % 10
 run = torch.compile(model) if mode == "compile" else model
