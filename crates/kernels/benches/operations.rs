@@ -2,6 +2,7 @@
 //! multiplication and addition of the definition): `operations [FILTER]`.
 
 use assay_kernels::{Activation, BatchNormInputs, Conv2dOptions, InputGradient, MomentsOf};
+use assay_kernels::{attention, attention_gradient, linear, linear_gradients};
 use assay_kernels::{batch_norm, batch_norm_gradients, conv2d, conv2d_gradients, moments};
 use candle_core::{Device, Result, Tensor};
 use std::time::Instant;
@@ -28,6 +29,13 @@ const CONVOLUTIONS: [Shape; 12] = [
     ("256 to 64 1x1", 8, 56, (256, 64), 1, 1, 0),
 ];
 
+/// Products of (rows, from) with the transpose of (to, from).
+const PRODUCTS: [(usize, usize, usize); 4] = [(1576, 384, 1152), (1576, 384, 1536), (1576, 1536, 384), (64, 4096, 128)];
+
+fn noise(shape: impl Into<candle_core::Shape>) -> Result<Tensor> {
+    Tensor::randn(0.0f32, 1.0, shape, &Device::Cpu)
+}
+
 fn main() -> Result<()> {
     let filter = std::env::args().skip(1).find(|argument| argument != "--bench").unwrap_or_default();
     let device = &Device::Cpu;
@@ -53,6 +61,41 @@ fn main() -> Result<()> {
                 secs * 1e3,
                 work / secs / 1e9
             );
+        }
+    }
+    for (rows, from, to) in PRODUCTS {
+        let name = format!("{rows} x {from} by {to}");
+        if !format!("product {name}").contains(&filter) {
+            continue;
+        }
+        let (input, weight) = (noise((rows, from))?, noise((to, from))?);
+        let grad = noise((rows, to))?;
+        let work = 2.0 * (rows * from * to) as f64;
+        let forward = seconds(|| linear(&input, &weight).map(drop))?;
+        let gradients = |wanted| linear_gradients(&input, &weight, &grad, wanted).map(drop);
+        let of_weight = seconds(|| gradients(InputGradient::Unwanted))?;
+        let both = seconds(|| gradients(InputGradient::Wanted))?;
+        let stock = [
+            seconds(|| input.matmul(&weight.t()?).map(drop))?,
+            seconds(|| grad.t()?.matmul(&input).map(drop))?,
+            seconds(|| grad.matmul(&weight).map(drop))?,
+        ];
+        let ours = [("forward", forward), ("weight gradient", of_weight), ("input gradient", both - of_weight)];
+        for ((part, secs), stock) in ours.into_iter().zip(stock) {
+            println!(
+                "{{\"operation\":\"product\",\"shape\":\"{name}\",\"part\":\"{part}\",\"ms\":{:.3},\"gflops\":{:.1},\"candle_gflops\":{:.1}}}",
+                secs * 1e3,
+                work / secs / 1e9,
+                work / stock / 1e9,
+            );
+        }
+    }
+    if "attention".contains(&filter) {
+        let (qkv, grad) = (noise((8, 197, 3 * 384))?, noise((8, 197, 384))?);
+        let forward = seconds(|| attention(&qkv, 6).map(drop))?;
+        let backward = seconds(|| attention_gradient(&qkv, 6, &grad).map(drop))?;
+        for (part, secs) in [("forward", forward), ("backward", backward)] {
+            println!("{{\"operation\":\"attention\",\"part\":\"{part}\",\"ms\":{:.3}}}", secs * 1e3);
         }
     }
     if "batch norm".contains(&filter) {

@@ -118,15 +118,15 @@ pub fn add_bias_gradients(output: &Tensor, grad: &Tensor, activation: Activation
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::noise;
     use candle_core::{Device, Var};
 
     #[test]
     fn bias_and_activation_agree_with_their_definition() -> Result<()> {
-        let device = &Device::Cpu;
         for channels in [1, 10, 200] {
-            let input = Var::from_tensor(&Tensor::randn(0.0f32, 1.0, (3, 7, channels), device)?)?;
-            let bias = Var::from_tensor(&Tensor::randn(0.0f32, 1.0, channels, device)?)?;
-            let towards = Tensor::randn(0.0f32, 1.0, (3, 7, channels), device)?;
+            let input = Var::from_tensor(&noise(&[3, 7, channels], 1))?;
+            let bias = Var::from_tensor(&noise(&[channels], 2))?;
+            let towards = noise(&[3, 7, channels], 3);
             for activation in [Activation::None, Activation::Relu] {
                 let ours = add_bias(&input, &bias, activation)?;
                 let plain = input.broadcast_add(&bias)?;

@@ -3,6 +3,7 @@
 mod correlate;
 mod geometry;
 mod kernel_gradient;
+mod transposed;
 mod winograd;
 
 pub use geometry::Conv2dOptions;
@@ -10,10 +11,12 @@ pub use geometry::Conv2dOptions;
 use crate::buffer::{slice, with_values, written};
 use crate::cuda;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+pub(crate) use correlate::Shared;
 use correlate::{Correlation, Panels, Place};
 pub(crate) use geometry::Geometry;
 use kernel_gradient::kernel_gradient;
 use rayon::prelude::*;
+use transposed::transposed_product;
 use winograd::Winograd;
 
 /// The convolution (cross-correlation, as in `torch.nn.functional.conv2d`) of `input`, (batch, height, width, from) f32,
@@ -235,13 +238,25 @@ fn input_gradient(geometry: &Geometry, grad: &[f32], kernel: &[f32]) -> Vec<f32>
     unsafe { written(geometry.input_len(), gather) }
 }
 
+/// Values of a kernel's gradient that no longer stay in the cache of a core.
+const MANY_SUMS: usize = 96 * 1024;
+
 fn gradient_of_kernel(geometry: &Geometry, input: &[f32], grad: &[f32]) -> Vec<f32> {
     if is_for_winograd(geometry) {
         return winograd(geometry, input).kernel_gradient(grad);
     }
+    let (from, to) = (geometry.channels_read(), geometry.channels_written());
+    // Where the sums are few, the general way keeps them in the cache and reads both sides once.
+    if geometry.sees_each_pixel_once() && from * to >= MANY_SUMS {
+        let (found, stride) = transposed_product(grad, to, input, from);
+        return match stride == from {
+            true => found,
+            false => found.chunks_exact(stride).flat_map(|row| &row[..from]).copied().collect(),
+        };
+    }
     let taps = taps(geometry);
     let found = kernel_gradient(&correlation(geometry, &taps, input), grad);
-    let (from, to, area) = (geometry.channels_read(), geometry.channels_written(), taps.len());
+    let area = taps.len();
     let mut gradient = vec![0.0; geometry.kernel_len()];
     gradient.par_chunks_exact_mut(from * area).enumerate().for_each(|(index, values)| {
         let (group, o) = (index / to, index % to);

@@ -6,15 +6,21 @@
 //! with the vectors that the processor has, and gives the same bits whatever the number of threads; on another device
 //! the same figures come from candle's own operations. Start with [`conv2d`], [`batch_norm`] and [`AdamW`].
 
+mod attention;
 mod average;
 mod batch_norm;
 mod bias;
 mod buffer;
 mod channels;
+#[cfg(test)]
+mod checks;
 mod conv2d;
 mod cross_entropy;
 mod cuda;
 mod elsewhere;
+mod exponential;
+mod gelu;
+mod layer_norm;
 mod linear;
 mod optimizer;
 mod pool;
@@ -22,6 +28,7 @@ mod sum;
 mod tile;
 mod transpose;
 
+pub use attention::{attention, attention_gradient};
 pub use average::{mean_of_pixels, mean_of_pixels_gradient};
 pub use batch_norm::{
     Activation, BatchNormGradients, BatchNormInputs, Moments, MomentsOf, batch_norm, batch_norm_gradients, moments,
@@ -31,6 +38,8 @@ pub use buffer::release_memory;
 pub use conv2d::{Conv2dOptions, InputGradient, conv2d, conv2d_gradients};
 pub use cross_entropy::{cross_entropy, cross_entropy_gradient};
 pub use cuda::{Recording, peak_device_bytes, prepare_device, record, rehearse};
+pub use gelu::{add_bias_gelu, add_bias_gelu_gradients};
+pub use layer_norm::{layer_norm, layer_norm_gradients};
 pub use linear::{linear, linear_gradients};
 pub use optimizer::{AdamW, Numbers, Part, Sgd};
 pub use pool::{max_pool2d, max_pool2d_gradient};

@@ -45,14 +45,15 @@ pub fn linear_gradients(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::noise;
     use candle_core::{Device, Var};
 
     #[test]
     fn products_and_gradients_are_those_of_matmul() -> Result<()> {
         let device = &Device::Cpu;
         for (batch, from, to) in [(1, 1, 1), (7, 130, 10), (33, 64, 100)] {
-            let input = Var::from_tensor(&Tensor::randn(0.0f32, 1.0, (batch, from), device)?)?;
-            let weight = Var::from_tensor(&Tensor::randn(0.0f32, 1.0, (to, from), device)?)?;
+            let input = Var::from_tensor(&noise(&[batch, from], 1))?;
+            let weight = Var::from_tensor(&noise(&[to, from], 2))?;
             let (ours, theirs) = (linear(&input, &weight)?, input.matmul(&weight.t()?)?);
             let far = |a: &Tensor, b: &Tensor| (a - b)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>();
             assert!(far(&ours, &theirs)? < 1e-4);

@@ -205,6 +205,79 @@ impl<S: Simd, const M: usize, const V: usize> NullaryFnOnce for Tile<(Columns<'_
     }
 }
 
+/// As [`Columns`], with rows of both sides at even distances.
+#[derive(Clone, Copy)]
+pub(crate) struct EvenColumns {
+    /// The left side.
+    pub(crate) a: *const f32,
+    /// The distance of its rows.
+    pub(crate) a_stride: usize,
+    /// The right side, with a whole panel readable from each row on.
+    pub(crate) b: *const f32,
+    /// The distance of its rows.
+    pub(crate) b_stride: usize,
+    /// How many rows both have.
+    pub(crate) count: usize,
+    /// The width of `b` in vectors: 1 or 2.
+    pub(crate) vectors: usize,
+    /// Where sums go, (rows of the tile, `out_stride`), a whole panel writable.
+    pub(crate) out: *mut f32,
+    /// The distance of its rows.
+    pub(crate) out_stride: usize,
+    /// What happens to the old values.
+    pub(crate) output: Output,
+}
+
+impl EvenColumns {
+    /// Computes a tile of `count` rows, at most [`MOST_ROWS`].
+    ///
+    /// # Safety
+    /// As [`Rows::tile`].
+    #[inline(always)]
+    pub(crate) unsafe fn tile<S: Simd>(&self, simd: S, count: usize) {
+        // Safety: handed on to the caller.
+        unsafe {
+            match self.vectors {
+                1 => self.tile_of::<S, 1>(simd, count),
+                _ => self.tile_of::<S, 2>(simd, count),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile_of<S: Simd, const V: usize>(&self, simd: S, count: usize) {
+        let tile = (*self, simd);
+        of_rows!(count, simd, tile, 1 2 3 4 5 6 7 8 9 10 11 12)
+    }
+}
+
+impl<S: Simd, const M: usize, const V: usize> NullaryFnOnce for Tile<(EvenColumns, S), M, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let (EvenColumns { mut a, a_stride, mut b, b_stride, count, out, out_stride, output, .. }, simd) = self.0;
+        let lanes = S::F32_LANES;
+        let mut sums = [[simd.splat_f32s(0.0); V]; M];
+        // Safety: whoever made the tile answers for its pointers.
+        unsafe {
+            for _ in 0..count {
+                let right: [S::f32s; V] = from_fn(|v| load::<S>(b.add(v * lanes)));
+                for (m, sums) in sums.iter_mut().enumerate() {
+                    let left = simd.splat_f32s(*a.add(m));
+                    for v in 0..V {
+                        sums[v] = simd.mul_add_e_f32s(left, right[v], sums[v]);
+                    }
+                }
+                (a, b) = (a.add(a_stride), b.add(b_stride));
+            }
+            for (m, sums) in sums.into_iter().enumerate() {
+                keep::<S, V>(simd, out.add(m * out_stride), V * lanes, output, sums);
+            }
+        }
+    }
+}
+
 /// Reads a vector.
 ///
 /// # Safety

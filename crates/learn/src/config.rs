@@ -59,6 +59,12 @@ pub enum ModelName {
     Resnet34,
     /// The residual network of 50 layers, with bottlenecks.
     Resnet50,
+    /// The tiny vision transformer, with patches of 16 pixels.
+    #[serde(rename = "vit-ti16")]
+    VitTi16,
+    /// The small vision transformer, with patches of 16 pixels.
+    #[serde(rename = "vit-s16")]
+    VitS16,
 }
 
 /// What of a model stays as it is.
@@ -186,9 +192,9 @@ section! {
 section! {
     /// The model.
     Model {
-        /// "small-cnn", "resnet18", "resnet34" or "resnet50".
+        /// "small-cnn", "resnet18", "resnet34", "resnet50", "vit-ti16" or "vit-s16".
         name: ModelName = ModelName::SmallCnn,
-        /// Channels of the first stage; 0 for the model's own (32 or 64).
+        /// Channels of the first stage, or values of a token; 0 for the model's own.
         width: usize = 0,
         /// "none", or "backbone": all but the last layer stays as it is.
         frozen: Frozen = Frozen::None,
@@ -267,8 +273,8 @@ pub const EXPLAINED: &[(&str, &str)] = &[
         "train.precision",
         "\"fp32\" or, on a GPU, \"bf16\": the type in which images are computed; parameters are always fp32.",
     ),
-    ("model.name", "\"small-cnn\", \"resnet18\", \"resnet34\" or \"resnet50\"."),
-    ("model.width", "Channels of the first stage; 0 for the model's own (32 or 64)."),
+    ("model.name", "\"small-cnn\", \"resnet18\", \"resnet34\", \"resnet50\", \"vit-ti16\" or \"vit-s16\"."),
+    ("model.width", "Channels of the first stage, or values of a token; 0 for the model's own."),
     ("model.frozen", "\"none\", or \"backbone\": all but the last layer stays as it is."),
     ("data.image_size", "The side of the square input, in pixels; 0 to take it from the images."),
     ("data.mean", "What is subtracted from each channel of values in 0..1."),

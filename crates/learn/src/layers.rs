@@ -4,11 +4,13 @@ mod batch_norm;
 mod conv;
 mod linear;
 mod pixels;
+mod transformer;
 
 pub(crate) use batch_norm::BatchNorm;
 pub(crate) use conv::Conv;
 pub(crate) use linear::{Bias, Linear};
 pub(crate) use pixels::{flatten, mean_of_pixels, pool};
+pub(crate) use transformer::{LayerNorm, TransformerBlock};
 
 use crate::tape::Value;
 use assay_kernels::InputGradient;

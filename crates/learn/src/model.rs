@@ -2,6 +2,7 @@
 
 mod resnet;
 mod small_cnn;
+mod vit;
 
 use crate::Result;
 use crate::config::{self, ModelName};
@@ -10,6 +11,7 @@ use crate::parameters::Parameters;
 use crate::tape::{Tape, Value};
 use resnet::{Depth, ResNet};
 use small_cnn::SmallCnn;
+use vit::Vit;
 
 /// An image classifier: (batch, size, size, 3) to logits (batch, classes).
 pub(crate) struct Model {
@@ -20,6 +22,7 @@ pub(crate) struct Model {
 enum Network {
     SmallCnn(SmallCnn),
     ResNet(ResNet),
+    Vit(Vit),
 }
 
 /// What learns.
@@ -38,6 +41,8 @@ impl Model {
             ModelName::Resnet18 => resnet(Depth::Of18)?,
             ModelName::Resnet34 => resnet(Depth::Of34)?,
             ModelName::Resnet50 => resnet(Depth::Of50)?,
+            ModelName::VitTi16 => Network::Vit(Vit::new(p, width(192), size, classes)?),
+            ModelName::VitS16 => Network::Vit(Vit::new(p, width(384), size, classes)?),
             ModelName::SmallCnn => Network::SmallCnn(SmallCnn::new(p, width(32), size, classes)?),
         };
         let learned = match config.frozen {
@@ -48,6 +53,7 @@ impl Model {
             let head = match &network {
                 Network::SmallCnn(_) => "fc2.",
                 Network::ResNet(_) => "fc.",
+                Network::Vit(_) => "head.",
             };
             p.freeze(|name| !name.starts_with(head));
         }
@@ -62,6 +68,7 @@ impl Model {
         match &self.network {
             Network::SmallCnn(network) => network.head(tape, &features),
             Network::ResNet(network) => network.head(tape, &features),
+            Network::Vit(network) => network.head(tape, &features),
         }
     }
 
@@ -70,6 +77,7 @@ impl Model {
         match &self.network {
             Network::SmallCnn(network) => network.features(tape, input),
             Network::ResNet(network) => network.features(tape, input, mode),
+            Network::Vit(network) => network.features(tape, input),
         }
     }
 }
@@ -81,11 +89,12 @@ mod tests {
     use candle_core::Tensor;
 
     #[test]
-    fn networks_have_the_parameters_of_torchvision() {
+    fn networks_have_the_parameters_of_torchvision_and_timm() {
         // Parameter tensors, their elements, one of their names.
         let cases = [
             (ModelName::Resnet18, 62, 11_689_512, "layer4.0.downsample.1.weight"),
             (ModelName::Resnet34, 110, 21_797_672, "layer3.5.conv2.weight"),
+            (ModelName::VitS16, 152, 22_050_664, "blocks.11.attn.qkv.bias"),
             (ModelName::Resnet50, 161, 25_557_032, "layer1.0.downsample.0.weight"),
         ];
         for (name, tensors, elements, one) in cases {
@@ -95,7 +104,8 @@ mod tests {
             assert_eq!(p.iter().count(), tensors, "{name:?}");
             assert_eq!(p.iter().map(|(_, var)| var.elem_count()).sum::<usize>(), elements, "{name:?}");
             assert!(p.iter().any(|(name, _)| name == one), "{one}");
-            let input = Tensor::zeros((1, 64, 64, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
+            let size = if name == ModelName::VitS16 { 224 } else { 64 };
+            let input = Tensor::zeros((1, size, size, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
             let logits = model.forward(&mut Tape::silent(), &Value::input(input), Mode::Infer).unwrap();
             assert_eq!(logits.tensor.dims(), [1, 1000]);
         }

@@ -10,6 +10,9 @@ use std::ops::Range;
 /// Bytes of a padded copy that a core keeps close; more where the kernel is larger than that, so that it is read rarely.
 const SLAB_BYTES: usize = 384 * 1024;
 
+/// Rows of a panel that are filled at once.
+const PIECE: usize = 16;
+
 /// `out[n, y, x, o] = sum over taps t and channels c of source[n, y * step + t.y, x * step + t.x, c] * kernel(o, c, t)`,
 /// where the source is zero outside.
 pub(crate) struct Correlation<'a> {
@@ -64,9 +67,12 @@ impl Panels {
         let mut values = vec![0.0; correlation.groups * per_group * depth * width];
         values.par_chunks_exact_mut((depth * width).max(1)).enumerate().for_each(|(index, panel)| {
             let (group, first) = (index / per_group, index % per_group * width);
-            for (row, values) in panel.chunks_exact_mut(width).enumerate() {
-                for (o, value) in (first..to).zip(values) {
-                    *value = weight(group, o, row % from, row / from);
+            // Square pieces: the parameter lies one way or the other.
+            for (piece, values) in panel.chunks_mut(PIECE * width).enumerate() {
+                for (lane, o) in (first..to).take(width).enumerate() {
+                    for (row, values) in (piece * PIECE..).zip(values.chunks_exact_mut(width)) {
+                        values[lane] = weight(group, o, row % from, row / from);
+                    }
                 }
             }
         });

@@ -77,6 +77,12 @@ impl Geometry {
         Ok(Geometry { batch, input: (height, width), from, output, to, kernel, options })
     }
 
+    /// Whether it is a matrix product of all pixels with the kernel.
+    pub(crate) fn sees_each_pixel_once(&self) -> bool {
+        let Conv2dOptions { stride, padding, groups, .. } = self.options;
+        (self.kernel, stride, padding, groups) == ((1, 1), (1, 1), (0, 0), 1)
+    }
+
     /// Input channels of a group.
     pub(crate) fn channels_read(&self) -> usize {
         self.from / self.options.groups

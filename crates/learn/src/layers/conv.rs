@@ -29,6 +29,19 @@ impl Conv {
         Ok((Conv { weight, stride: 1, padding: 0 }, Bias(bias)))
     }
 
+    /// Patches that do not overlap, with bias and timm's first values.
+    pub(crate) fn patches(
+        p: &mut Parameters,
+        name: &str,
+        (from, to): (usize, usize),
+        side: usize,
+    ) -> Result<(Conv, Bias)> {
+        let deviation = (1.0 / (from * side * side) as f64).sqrt();
+        let weight = p.learned(&format!("{name}.weight"), &[to, from, side, side], Begin::Normal(deviation))?;
+        let bias = p.learned(&format!("{name}.bias"), &[to], Begin::Constant(0.0))?;
+        Ok((Conv { weight, stride: side, padding: 0 }, Bias(bias)))
+    }
+
     /// Without bias and with He's normal first values over the fan out (He et al. 2015), as torchvision's ResNets.
     pub(crate) fn he(
         p: &mut Parameters,

@@ -22,33 +22,67 @@ impl Bias {
     }
 }
 
-/// A linear layer. Input (batch, in), output (batch, out).
+/// The product with a weight. Input (..., in), output (..., out).
+pub(crate) struct Product(Var);
+
+impl Product {
+    pub(crate) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
+        let mut shape = input.tensor.dims().to_vec();
+        let from = shape.pop().unwrap_or_default();
+        let rows = input.tensor.reshape(((), from))?;
+        let output = linear(&rows, &self.0.as_tensor().detach())?;
+        shape.push(output.dims()[1]);
+        let (weight, seen) = (self.0.clone(), input.clone());
+        Ok(tape.push(output.reshape(shape)?, move |grad, gradients| {
+            let of = weight.as_tensor().detach();
+            let grad = grad.reshape(((), of.dims()[0]))?;
+            let (of_input, of_weight) = linear_gradients(&rows, &of, &grad, wanted(&seen))?;
+            gradients.add_to(&weight, of_weight)?;
+            match of_input {
+                Some(of_input) => gradients.add(seen.place, of_input.reshape(seen.tensor.dims())?),
+                None => Ok(()),
+            }
+        }))
+    }
+}
+
+/// A linear layer. Input (..., in), output (..., out).
 pub(crate) struct Linear {
-    weight: Var,
+    weight: Product,
     bias: Bias,
 }
 
 impl Linear {
-    pub(crate) fn new(p: &mut Parameters, name: &str, (from, to): (usize, usize)) -> Result<Linear> {
-        let bound = 1.0 / (from as f64).sqrt();
+    /// With the first values of `torch.nn.Linear`: uniform within 1 / sqrt(in).
+    pub(crate) fn new(p: &mut Parameters, name: &str, sizes: (usize, usize)) -> Result<Linear> {
+        let begin = Begin::Uniform(1.0 / (sizes.0 as f64).sqrt());
+        Linear::begin(p, name, sizes, (begin, begin))
+    }
+
+    /// With the first values of timm's transformers: normal around 0 with a deviation of 0.02, and no bias.
+    pub(crate) fn normal(p: &mut Parameters, name: &str, sizes: (usize, usize)) -> Result<Linear> {
+        Linear::begin(p, name, sizes, (Begin::Normal(0.02), Begin::Constant(0.0)))
+    }
+
+    fn begin(
+        p: &mut Parameters,
+        name: &str,
+        (from, to): (usize, usize),
+        (weight, bias): (Begin, Begin),
+    ) -> Result<Linear> {
         Ok(Linear {
-            weight: p.learned(&format!("{name}.weight"), &[to, from], Begin::Uniform(bound))?,
-            bias: Bias(p.learned(&format!("{name}.bias"), &[to], Begin::Uniform(bound))?),
+            weight: Product(p.learned(&format!("{name}.weight"), &[to, from], weight)?),
+            bias: Bias(p.learned(&format!("{name}.bias"), &[to], bias)?),
         })
     }
 
+    /// Product and bias apart, for who goes on with both at once.
+    pub(crate) fn into_parts(self) -> (Product, Var) {
+        (self.weight, self.bias.0)
+    }
+
     pub(crate) fn forward(&self, tape: &mut Tape, input: &Value, activation: Activation) -> Result<Value> {
-        let output = linear(&input.tensor, &self.weight.as_tensor().detach())?;
-        let (weight, seen) = (self.weight.clone(), input.clone());
-        let product = tape.push(output, move |grad, gradients| {
-            let of = weight.as_tensor().detach();
-            let (of_input, of_weight) = linear_gradients(&seen.tensor, &of, &grad, wanted(&seen))?;
-            gradients.add_to(&weight, of_weight)?;
-            match of_input {
-                Some(of_input) => gradients.add(seen.place, of_input),
-                None => Ok(()),
-            }
-        });
+        let product = self.weight.forward(tape, input)?;
         self.bias.forward(tape, &product, activation)
     }
 }

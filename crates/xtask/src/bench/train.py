@@ -10,6 +10,7 @@ import time
 import torch
 import torchvision
 from torch import nn
+from vit import Vit
 
 warmup, steps, threads = (int(word) for word in sys.argv[1:4])
 name, (width, size, batch) = sys.argv[4], (int(word) for word in sys.argv[5:8])
@@ -68,7 +69,17 @@ def resnet50():
     return torchvision.models.resnet50(num_classes=10)
 
 
-networks = {"resnet18": resnet18, "small-cnn": small_cnn, "resnet18-frozen": frozen_resnet18, "resnet50": resnet50}
+def vit():
+    return Vit(width, size)
+
+
+networks = {
+    "resnet18": resnet18,
+    "small-cnn": small_cnn,
+    "resnet18-frozen": frozen_resnet18,
+    "resnet50": resnet50,
+    "vit-s16": vit,
+}
 model = networks[name]().to(device)
 if device == "cuda" and precision == "bf16":
     model = model.to(memory_format=torch.channels_last)  # what is quickest there

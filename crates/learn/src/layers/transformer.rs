@@ -1,0 +1,110 @@
+//! Layers of transformers, with the names of timm's vision transformer.
+
+use super::Linear;
+use super::linear::Product;
+use crate::Result;
+use crate::parameters::{Begin, Parameters};
+use crate::tape::{Tape, Value};
+use assay_kernels::{
+    Activation, add, add_bias_gelu, add_bias_gelu_gradients, attention, attention_gradient, layer_norm,
+    layer_norm_gradients,
+};
+use candle_core::Var;
+
+/// What keeps the root from zero, as in timm.
+const EPSILON: f64 = 1e-6;
+
+/// Layer normalisation over the last dimension.
+pub(crate) struct LayerNorm {
+    weight: Var,
+    bias: Var,
+}
+
+impl LayerNorm {
+    pub(crate) fn new(p: &mut Parameters, name: &str, channels: usize) -> Result<LayerNorm> {
+        Ok(LayerNorm {
+            weight: p.learned(&format!("{name}.weight"), &[channels], Begin::Constant(1.0))?,
+            bias: p.learned(&format!("{name}.bias"), &[channels], Begin::Constant(0.0))?,
+        })
+    }
+
+    pub(crate) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
+        let output =
+            layer_norm(&input.tensor, &self.weight.as_tensor().detach(), &self.bias.as_tensor().detach(), EPSILON)?;
+        let (weight, bias, seen) = (self.weight.clone(), self.bias.clone(), input.clone());
+        Ok(tape.push(output, move |grad, gradients| {
+            let (of_input, of_weight, of_bias) =
+                layer_norm_gradients(&seen.tensor, &weight.as_tensor().detach(), EPSILON, &grad)?;
+            gradients.add_to(&weight, of_weight)?;
+            gradients.add_to(&bias, of_bias)?;
+            gradients.add(seen.place, of_input)
+        }))
+    }
+}
+
+/// The sum of two values of one shape.
+pub(crate) fn sum(tape: &mut Tape, a: &Value, b: &Value) -> Result<Value> {
+    let (of_a, of_b) = (a.place, b.place);
+    Ok(tape.push(add(&a.tensor, &b.tensor)?, move |grad, gradients| {
+        gradients.add(of_a, grad.clone())?;
+        gradients.add(of_b, grad)
+    }))
+}
+
+/// A transformer block: tokens see each other, then each is thought over, both around a shortcut.
+pub(crate) struct TransformerBlock {
+    norm1: LayerNorm,
+    qkv: Linear,
+    proj: Linear,
+    norm2: LayerNorm,
+    fc1: (Product, Var),
+    fc2: Linear,
+    heads: usize,
+}
+
+impl TransformerBlock {
+    pub(crate) fn new(p: &mut Parameters, name: &str, width: usize, heads: usize) -> Result<TransformerBlock> {
+        let hidden = 4 * width;
+        let linear = |p: &mut Parameters, part: &str, sizes| Linear::normal(p, &format!("{name}.{part}"), sizes);
+        Ok(TransformerBlock {
+            norm1: LayerNorm::new(p, &format!("{name}.norm1"), width)?,
+            qkv: linear(p, "attn.qkv", (width, 3 * width))?,
+            proj: linear(p, "attn.proj", (width, width))?,
+            norm2: LayerNorm::new(p, &format!("{name}.norm2"), width)?,
+            fc1: linear(p, "mlp.fc1", (width, hidden))?.into_parts(),
+            fc2: linear(p, "mlp.fc2", (hidden, width))?,
+            heads,
+        })
+    }
+
+    /// (batch, tokens, width) to the same.
+    pub(crate) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
+        let x = self.norm1.forward(tape, input)?;
+        let x = self.qkv.forward(tape, &x, Activation::None)?;
+        let x = attend(tape, &x, self.heads)?;
+        let x = self.proj.forward(tape, &x, Activation::None)?;
+        let input = sum(tape, input, &x)?;
+        let x = self.norm2.forward(tape, &input)?;
+        let x = self.fc1.0.forward(tape, &x)?;
+        let x = gelu(tape, &x, &self.fc1.1)?;
+        let x = self.fc2.forward(tape, &x, Activation::None)?;
+        sum(tape, &input, &x)
+    }
+}
+
+fn attend(tape: &mut Tape, qkv: &Value, heads: usize) -> Result<Value> {
+    let seen = qkv.clone();
+    Ok(tape.push(attention(&qkv.tensor, heads)?, move |grad, gradients| {
+        gradients.add(seen.place, attention_gradient(&seen.tensor, heads, &grad)?)
+    }))
+}
+
+fn gelu(tape: &mut Tape, input: &Value, bias: &Var) -> Result<Value> {
+    let output = add_bias_gelu(&input.tensor, &bias.as_tensor().detach())?;
+    let (seen, bias) = (input.clone(), bias.clone());
+    Ok(tape.push(output, move |grad, gradients| {
+        let (of_input, of_bias) = add_bias_gelu_gradients(&seen.tensor, &bias.as_tensor().detach(), &grad)?;
+        gradients.add_to(&bias, of_bias)?;
+        gradients.add(seen.place, of_input)
+    }))
+}
