@@ -3,10 +3,12 @@
 mod correlate;
 mod geometry;
 mod kernel_gradient;
+mod prepared;
 mod transposed;
 mod winograd;
 
 pub use geometry::Conv2dOptions;
+pub use prepared::PreparedConv2d;
 
 use crate::buffer::{slice, with_values, written};
 use crate::cuda;
@@ -174,10 +176,16 @@ fn forward(geometry: &Geometry, input: &[f32], kernel: &[f32]) -> Vec<f32> {
     }
     let taps = taps(geometry);
     let correlation = correlation(geometry, &taps, input);
-    let (from, to, area) = (geometry.channels_read(), geometry.channels_written(), taps.len());
-    let panels = Panels::new(&correlation, |group, o, c, tap| kernel[((group * to + o) * from + c) * area + tap]);
+    let panels = panels_of(geometry, &correlation, kernel);
     // Safety: the grid of a forward convolution is the whole output.
     unsafe { written(geometry.output_len(), |out| correlation.compute(&panels, out)) }
+}
+
+/// The panels of a forward convolution.
+fn panels_of(geometry: &Geometry, correlation: &Correlation<'_>, kernel: &[f32]) -> Panels {
+    let (from, to) = (geometry.channels_read(), geometry.channels_written());
+    let area = correlation.taps.len();
+    Panels::new(correlation, |group, o, c, tap| kernel[((group * to + o) * from + c) * area + tap])
 }
 
 /// The gradient of the input: every input pixel collects from the outputs that saw it. With a stride, pixels that lie

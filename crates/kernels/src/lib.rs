@@ -35,7 +35,7 @@ pub use batch_norm::{
 };
 pub use bias::{add_bias, add_bias_gradients};
 pub use buffer::release_memory;
-pub use conv2d::{Conv2dOptions, InputGradient, conv2d, conv2d_gradients};
+pub use conv2d::{Conv2dOptions, InputGradient, PreparedConv2d, conv2d, conv2d_gradients};
 pub use cross_entropy::{cross_entropy, cross_entropy_gradient};
 pub use cuda::{Recording, peak_device_bytes, prepare_device, record, rehearse};
 pub use gelu::{add_bias_gelu, add_bias_gelu_gradients};

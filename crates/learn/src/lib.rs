@@ -8,6 +8,7 @@ mod checkpoint;
 pub mod config;
 mod device;
 mod error;
+mod inference;
 mod layers;
 mod loader;
 mod measure;

@@ -6,6 +6,7 @@ mod vit;
 
 use crate::Result;
 use crate::config::{self, ModelName};
+use crate::inference::Inference;
 use crate::layers::Mode;
 use crate::parameters::Parameters;
 use crate::tape::{Tape, Value};
@@ -72,6 +73,15 @@ impl Model {
         }
     }
 
+    /// The way in which the model infers on the processor; none where it has no quicker one than forward.
+    pub(crate) fn inference(&self) -> Result<Option<Inference>> {
+        match &self.network {
+            Network::SmallCnn(network) => network.inference().map(Some),
+            Network::ResNet(network) => network.inference().map(Some),
+            Network::Vit(_) => Ok(None),
+        }
+    }
+
     /// From images to what the last layer sees.
     fn features(&self, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {
         match &self.network {
@@ -108,6 +118,24 @@ mod tests {
             let input = Tensor::zeros((1, size, size, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
             let logits = model.forward(&mut Tape::silent(), &Value::input(input), Mode::Infer).unwrap();
             assert_eq!(logits.tensor.dims(), [1, 1000]);
+        }
+    }
+
+    #[test]
+    fn inference_gives_what_forward_gives() {
+        for (name, size) in [(ModelName::SmallCnn, 13), (ModelName::Resnet18, 32), (ModelName::Resnet50, 80)] {
+            let mut p = Parameters::new(0, &Device::Cpu);
+            let config = config::Model { name, width: 16, ..config::Model::default() };
+            let model = Model::new(&mut p, &config, size, 7).unwrap();
+            let pixels = Tensor::randn(0.0f32, 1.0, (3, size, size, 3), &Device::Cpu).unwrap();
+            let input = Value::input(pixels.clone());
+            // A step of training, so that the running statistics are not those of the beginning.
+            model.forward(&mut Tape::silent(), &input, Mode::Train).unwrap();
+            let right = model.forward(&mut Tape::silent(), &input, Mode::Infer).unwrap().tensor;
+            let ours = model.inference().unwrap().unwrap().logits(pixels).unwrap();
+            let size = right.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            let far = (ours - right).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!(far <= 1e-4 * size, "{name:?}: {far} of {size}");
         }
     }
 

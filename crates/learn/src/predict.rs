@@ -1,5 +1,6 @@
 //! Prediction with a trained model.
 
+use crate::inference::Inference;
 use crate::layers::Mode;
 use crate::loader::{Loader, Plan, Samples};
 use crate::memory::Memory;
@@ -14,6 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// A model with its weights, ready to predict.
 pub struct Classifier {
     model: Model,
+    /// The quicker way, on the processor.
+    inference: Option<Inference>,
     plan: Plan,
     classes: usize,
     device: Device,
@@ -22,10 +25,26 @@ pub struct Classifier {
 impl Classifier {
     /// The model of a resolved config with the weights of a safetensors file.
     pub fn load(config: &Config, classes: usize, weights: &[u8], device: &Device) -> Result<Classifier> {
+        Classifier::new(config, classes, device, |parameters| parameters.load(weights))
+    }
+
+    /// The model of a resolved config with its first weights.
+    pub fn untrained(config: &Config, classes: usize, device: &Device) -> Result<Classifier> {
+        Classifier::new(config, classes, device, |_| Ok(()))
+    }
+
+    fn new(
+        config: &Config,
+        classes: usize,
+        device: &Device,
+        fill: impl FnOnce(&Parameters) -> Result<()>,
+    ) -> Result<Classifier> {
         let mut parameters = Parameters::new(config.seed, device);
         let model = Model::new(&mut parameters, &config.model, config.data.image_size, classes)?;
-        parameters.load(weights)?;
-        Ok(Classifier { model, plan: Plan::infer(config, config.data.image_size), classes, device: device.clone() })
+        fill(&parameters)?;
+        let inference = if device.is_cpu() { model.inference()? } else { None };
+        let plan = Plan::infer(config, config.data.image_size);
+        Ok(Classifier { model, inference, plan, classes, device: device.clone() })
     }
 
     /// The side of the square input, in pixels.
@@ -35,20 +54,31 @@ impl Classifier {
 
     /// The probabilities of one image of `image_size` x `image_size` RGB bytes.
     pub fn predict(&self, pixels: &[u8]) -> Result<Vec<f32>> {
+        match self.predict_all(pixels)?.as_mut_slice() {
+            [only] => Ok(std::mem::take(only)),
+            found => Err(LearnError::Data(format!("one image was to be predicted, not {}", found.len()))),
+        }
+    }
+
+    /// The probabilities of each image of a batch, each of `image_size` x `image_size` RGB bytes.
+    pub fn predict_all(&self, pixels: &[u8]) -> Result<Vec<Vec<f32>>> {
         let size = self.plan.size;
-        if pixels.len() != size * size * 3 {
+        let count = pixels.len() / (size * size * 3).max(1);
+        if count == 0 || pixels.len() != count * size * size * 3 {
             return Err(LearnError::Data(format!("the model takes {size}x{size} RGB images")));
         }
         let mut values = Vec::with_capacity(pixels.len());
         self.plan.normalise(pixels, &mut values);
-        let input = Tensor::from_vec(values, (1, size, size, 3), &self.device)?;
-        let logits = self.logits(input)?;
-        Ok(softmax(&logits))
+        let logits = self.logits(Tensor::from_vec(values, (count, size, size, 3), &self.device)?)?;
+        Ok(logits.chunks_exact(self.classes).map(softmax).collect())
     }
 
     fn logits(&self, images: Tensor) -> Result<Vec<f32>> {
-        let logits = self.model.forward(&mut Tape::silent(), &Value::input(images), Mode::Infer)?;
-        Ok(logits.tensor.flatten_all()?.to_vec1::<f32>()?)
+        let logits = match &self.inference {
+            Some(inference) => inference.logits(images)?,
+            None => self.model.forward(&mut Tape::silent(), &Value::input(images), Mode::Infer)?.tensor,
+        };
+        Ok(logits.flatten_all()?.to_vec1::<f32>()?)
     }
 
     /// The logits of every sample, row by row, batch by batch, handed to `each`. Ends early when `stop` is set.

@@ -1,5 +1,6 @@
 //! Speed beside a peer, in one run: each row is measured by turns, ours and theirs, and shown as a ratio.
 
+mod infer;
 mod train;
 
 use crate::project::{Project, cache_folder};
@@ -19,12 +20,13 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
     let as_json = arguments.iter().any(|argument| argument == "--json");
     match arguments.first().map(String::as_str) {
         Some("train") => train::train(project, as_json),
+        Some("infer") => infer::infer(project, as_json),
         Some("operations") => {
             let filter = arguments.get(1).map(String::as_str).unwrap_or_default();
             let program = program(project, "assay-kernels", "operations")?;
             project.run(Command::new(program).arg(filter))
         }
-        _ => bail!("name the bench: cargo xtask bench train [--json] | operations [FILTER]"),
+        _ => bail!("name the bench: cargo xtask bench train [--json] | infer [--json] | operations [FILTER]"),
     }
 }
 

@@ -19,7 +19,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Places of a transformed tile.
-const PLACES: usize = 36;
+pub(crate) const PLACES: usize = 36;
 /// Bytes of a transformed kernel that a core keeps close while it walks over blocks of tiles.
 const KERNEL_BYTES: usize = 1_300_000;
 /// Bytes of the transformed tiles of a block.
@@ -61,7 +61,7 @@ impl Winograd<'_> {
         (self.grid.0.div_ceil(4), self.grid.1.div_ceil(4))
     }
 
-    fn tiles(&self) -> usize {
+    pub(crate) fn tiles(&self) -> usize {
         self.batch * self.tiles_across().0 * self.tiles_across().1
     }
 
@@ -83,7 +83,11 @@ impl Winograd<'_> {
 
     /// The outputs; `weight(o, c, tap)` gives the kernel.
     pub(crate) fn compute(&self, weight: impl Fn(usize, usize, usize) -> f32 + Sync) -> Vec<f32> {
-        let kernel = Kernel::new(self, weight);
+        self.compute_with(&Kernel::new(self, weight))
+    }
+
+    /// The outputs with a kernel of the same numbers of channels.
+    pub(crate) fn compute_with(&self, kernel: &Kernel) -> Vec<f32> {
         let tiles = self.tiles();
         let length = self.batch * self.grid.0 * self.grid.1 * self.to;
         let compute = |out: &mut [MaybeUninit<f32>]| {
@@ -99,7 +103,7 @@ impl Winograd<'_> {
                     let products = unsafe { buffer.at(seen) };
                     self.see(block.clone(), (buffer, block.len()), 0);
                     for place in 0..PLACES {
-                        self.multiply(&kernel, place, 0..block.len(), block.len(), buffer, products);
+                        self.multiply(kernel, place, 0..block.len(), block.len(), buffer, products);
                     }
                     self.put(block.clone(), (products, block.len()), 0, out);
                 });
@@ -115,7 +119,7 @@ impl Winograd<'_> {
             let pieces = tiles.div_ceil(rows);
             (0..PLACES * pieces).into_par_iter().for_each(|task| {
                 let first = task % pieces * rows;
-                self.multiply(&kernel, task / pieces, first..(first + rows).min(tiles), tiles, buffer, products);
+                self.multiply(kernel, task / pieces, first..(first + rows).min(tiles), tiles, buffer, products);
             });
             in_pieces(tiles, 8, |piece| self.put(piece.clone(), (products, tiles), piece.start, out));
         };
@@ -231,13 +235,13 @@ fn in_pieces(count: usize, least: usize, work: impl Fn(Range<usize>) + Sync) {
 }
 
 /// A transformed kernel, cut into panels: (36, panels, from, panel width).
-struct Kernel {
+pub(crate) struct Kernel {
     values: Scratch,
     width: usize,
 }
 
 impl Kernel {
-    fn new(w: &Winograd<'_>, weight: impl Fn(usize, usize, usize) -> f32 + Sync) -> Kernel {
+    pub(crate) fn new(w: &Winograd<'_>, weight: impl Fn(usize, usize, usize) -> f32 + Sync) -> Kernel {
         let arch = Arch::new();
         let width = arch.dispatch(PanelWidth { columns: w.to });
         let panels = w.to.div_ceil(width);

@@ -7,6 +7,9 @@ use crate::tape::{Tape, Value};
 use assay_kernels::{Activation, BatchNormInputs, Moments, MomentsOf, batch_norm, batch_norm_gradients, moments};
 use candle_core::{Tensor, Var};
 
+/// What keeps the root from zero, as in torch.
+const EPSILON: f64 = 1e-5;
+
 /// Batch normalisation (Ioffe and Szegedy 2015) with torch's momentum 0.1 and epsilon 1e-5.
 pub(crate) struct BatchNorm {
     weight: Var,
@@ -25,6 +28,14 @@ impl BatchNorm {
         })
     }
 
+    /// What it does with running moments, as a factor and what is added, (channels) each.
+    pub(crate) fn scale_and_shift(&self) -> Result<(Tensor, Tensor)> {
+        let value = |var: &Var| var.as_tensor().detach();
+        let scale = (value(&self.weight) / (value(&self.variance) + EPSILON)?.sqrt()?)?;
+        let shift = (value(&self.bias) - (value(&self.mean) * &scale)?)?;
+        Ok((scale, shift))
+    }
+
     /// Normalises, adds `residual` where there is one, and activates.
     pub(crate) fn forward(
         &self,
@@ -41,7 +52,7 @@ impl BatchNorm {
             bias: self.bias.as_tensor().detach(),
             residual: residual.map(|residual| residual.tensor.clone()),
             activation,
-            epsilon: 1e-5,
+            epsilon: EPSILON,
         };
         let output = batch_norm(&of)?;
         let (weight, bias, kept) = (self.weight.clone(), self.bias.clone(), output.clone());

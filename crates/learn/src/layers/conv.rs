@@ -6,7 +6,7 @@ use crate::layers::Bias;
 use crate::parameters::{Begin, Parameters};
 use crate::tape::{Tape, Value};
 use assay_kernels::{Conv2dOptions, conv2d, conv2d_gradients};
-use candle_core::Var;
+use candle_core::{Tensor, Var};
 
 /// A square convolution. Input (batch, height, width, in), output (batch, height', width', out).
 pub(crate) struct Conv {
@@ -54,8 +54,17 @@ impl Conv {
         Ok(Conv { weight, stride, padding: kernel / 2 })
     }
 
+    /// (to, from, kernel height, kernel width)
+    pub(crate) fn weight(&self) -> Tensor {
+        self.weight.as_tensor().detach()
+    }
+
+    pub(crate) fn options(&self) -> Conv2dOptions {
+        Conv2dOptions::square(self.stride, self.padding)
+    }
+
     pub(crate) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
-        let options = Conv2dOptions::square(self.stride, self.padding);
+        let options = self.options();
         let output = conv2d(&input.tensor, &self.weight.as_tensor().detach(), options)?;
         let (weight, seen) = (self.weight.clone(), input.clone());
         Ok(tape.push(output, move |grad, gradients| {

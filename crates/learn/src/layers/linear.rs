@@ -5,12 +5,17 @@ use crate::Result;
 use crate::parameters::{Begin, Parameters};
 use crate::tape::{Tape, Value};
 use assay_kernels::{Activation, add_bias, add_bias_gradients, linear, linear_gradients};
-use candle_core::Var;
+use candle_core::{Tensor, Var};
 
 /// A bias for each channel, then an activation.
 pub(crate) struct Bias(pub(super) Var);
 
 impl Bias {
+    /// (channels)
+    pub(crate) fn values(&self) -> Tensor {
+        self.0.as_tensor().detach()
+    }
+
     pub(crate) fn forward(&self, tape: &mut Tape, input: &Value, activation: Activation) -> Result<Value> {
         let output = add_bias(&input.tensor, &self.0.as_tensor().detach(), activation)?;
         let (bias, place, kept) = (self.0.clone(), input.place, output.clone());
@@ -74,6 +79,11 @@ impl Linear {
             weight: Product(p.learned(&format!("{name}.weight"), &[to, from], weight)?),
             bias: Bias(p.learned(&format!("{name}.bias"), &[to], bias)?),
         })
+    }
+
+    /// The weight, (out, in), and the bias, (out).
+    pub(crate) fn values(&self) -> (Tensor, Tensor) {
+        (self.weight.0.as_tensor().detach(), self.bias.values())
     }
 
     /// Product and bias apart, for who goes on with both at once.

@@ -1,6 +1,7 @@
 //! Residual networks (He et al. 2016) with torchvision's names.
 
 use crate::Result;
+use crate::inference::{Inference, Slot};
 use crate::layers::{BatchNorm, Conv, Linear, Mode, mean_of_pixels, pool};
 use crate::parameters::Parameters;
 use crate::tape::{Tape, Value};
@@ -80,6 +81,20 @@ impl ResNet {
         mean_of_pixels(tape, &x)
     }
 
+    pub(super) fn inference(&self) -> Result<Inference> {
+        let mut plan = Inference::default();
+        let mut x = plan.conv_norm((&self.conv1, &self.bn1), Inference::INPUT, None, Activation::Relu)?;
+        if self.pools {
+            x = plan.max_pool(x, (3, 2, 1));
+        }
+        for block in &self.blocks {
+            x = block.inference(&mut plan, x)?;
+        }
+        let x = plan.mean_of_pixels(x);
+        plan.linear(&self.fc, x, Activation::None)?;
+        Ok(plan)
+    }
+
     /// From features to logits.
     pub(super) fn head(&self, tape: &mut Tape, features: &Value) -> Result<Value> {
         self.fc.forward(tape, features, Activation::None)
@@ -113,6 +128,19 @@ impl Block {
             None
         };
         Ok(Block { convolutions, downsample })
+    }
+
+    fn inference(&self, plan: &mut Inference, input: Slot) -> Result<Slot> {
+        let shortcut = match &self.downsample {
+            Some((conv, norm)) => plan.conv_norm((conv, norm), input, None, Activation::None)?,
+            None => input,
+        };
+        let mut x = input;
+        for (number, (conv, norm)) in (1..).zip(&self.convolutions) {
+            let added = (number == self.convolutions.len()).then_some(shortcut);
+            x = plan.conv_norm((conv, norm), x, added, Activation::Relu)?;
+        }
+        Ok(x)
     }
 
     fn forward(&self, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {

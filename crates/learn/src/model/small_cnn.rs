@@ -1,5 +1,6 @@
 //! The small CNN.
 
+use crate::inference::Inference;
 use crate::layers::{Bias, Conv, Linear, flatten, pool};
 use crate::parameters::Parameters;
 use crate::tape::{Tape, Value};
@@ -38,6 +39,19 @@ impl SmallCnn {
         let x = pool(tape, &x, (2, 2, 0))?;
         let x = flatten(tape, &x)?;
         self.fc1.forward(tape, &x, Activation::Relu)
+    }
+
+    pub(super) fn inference(&self) -> Result<Inference> {
+        let mut plan = Inference::default();
+        let mut x = Inference::INPUT;
+        for (conv, bias) in [&self.conv1, &self.conv2] {
+            x = plan.conv_bias((conv, bias), x, Activation::Relu)?;
+        }
+        let x = plan.max_pool(x, (2, 2, 0));
+        let x = plan.flatten(x);
+        let x = plan.linear(&self.fc1, x, Activation::Relu)?;
+        plan.linear(&self.fc2, x, Activation::None)?;
+        Ok(plan)
     }
 
     /// From features to logits.

@@ -1,0 +1,122 @@
+//! How a trained model infers on the processor: its layers one after the other, with each batch normalisation folded into
+//! the convolution before it, kernels laid out once, and nothing kept for gradients.
+
+use crate::Result;
+use crate::layers::{BatchNorm, Bias, Conv, Linear};
+use assay_kernels::{Activation, PreparedConv2d, channels_first, max_pool2d, mean_of_pixels};
+use candle_core::Tensor;
+
+/// A value on the way, by the step that made it; the first is the input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot(usize);
+
+/// A layer; it reads slots and writes the next one.
+enum Step {
+    /// Of images, or of rows as images of one pixel.
+    Conv { convolution: PreparedConv2d, from: Slot, added: Option<Slot>, activation: Activation },
+    /// The maximum of each window of (kernel, stride, padding).
+    MaxPool { from: Slot, sizes: (usize, usize, usize) },
+    /// (batch, height, width, channels) to (batch, 1, 1, channels).
+    MeanOfPixels { from: Slot },
+    /// (batch, height, width, channels) to (batch, 1, 1, values), channel by channel.
+    Flatten { from: Slot },
+}
+
+impl Step {
+    fn reads(&self) -> [Option<Slot>; 2] {
+        match self {
+            Step::Conv { from, added, .. } => [Some(*from), *added],
+            Step::MaxPool { from, .. } | Step::MeanOfPixels { from } | Step::Flatten { from } => [Some(*from), None],
+        }
+    }
+}
+
+/// All layers of a model. It can be shared among threads.
+#[derive(Default)]
+pub(crate) struct Inference {
+    steps: Vec<Step>,
+}
+
+impl Inference {
+    /// Where the images are.
+    pub(crate) const INPUT: Slot = Slot(0);
+
+    fn push(&mut self, step: Step) -> Slot {
+        self.steps.push(step);
+        Slot(self.steps.len())
+    }
+
+    /// A convolution and the normalisation that follows it.
+    pub(crate) fn conv_norm(
+        &mut self,
+        (conv, norm): (&Conv, &BatchNorm),
+        from: Slot,
+        added: Option<Slot>,
+        activation: Activation,
+    ) -> Result<Slot> {
+        let (scale, shift) = norm.scale_and_shift()?;
+        let kernel = conv.weight().broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
+        let convolution = PreparedConv2d::new(&kernel, &shift, conv.options())?;
+        Ok(self.push(Step::Conv { convolution, from, added, activation }))
+    }
+
+    /// A convolution with a bias.
+    pub(crate) fn conv_bias(
+        &mut self,
+        (conv, bias): (&Conv, &Bias),
+        from: Slot,
+        activation: Activation,
+    ) -> Result<Slot> {
+        let convolution = PreparedConv2d::new(&conv.weight(), &bias.values(), conv.options())?;
+        Ok(self.push(Step::Conv { convolution, from, added: None, activation }))
+    }
+
+    /// A linear layer on rows.
+    pub(crate) fn linear(&mut self, linear: &Linear, from: Slot, activation: Activation) -> Result<Slot> {
+        let (weight, bias) = linear.values();
+        let (to, count) = weight.dims2()?;
+        let convolution = PreparedConv2d::new(&weight.reshape((to, count, 1, 1))?, &bias, Default::default())?;
+        Ok(self.push(Step::Conv { convolution, from, added: None, activation }))
+    }
+
+    /// The maximum of each window of (kernel, stride, padding).
+    pub(crate) fn max_pool(&mut self, from: Slot, sizes: (usize, usize, usize)) -> Slot {
+        self.push(Step::MaxPool { from, sizes })
+    }
+
+    /// The mean over all pixels.
+    pub(crate) fn mean_of_pixels(&mut self, from: Slot) -> Slot {
+        self.push(Step::MeanOfPixels { from })
+    }
+
+    /// All values of an image in one row.
+    pub(crate) fn flatten(&mut self, from: Slot) -> Slot {
+        self.push(Step::Flatten { from })
+    }
+
+    /// The logits, (batch, classes), of images (batch, size, size, 3).
+    pub(crate) fn logits(&self, images: Tensor) -> Result<Tensor> {
+        let mut slots = vec![Some(images)];
+        for (number, step) in self.steps.iter().enumerate() {
+            let read = |slot: Slot| slots[slot.0].as_ref().expect("BUG: a slot is kept until its last reader");
+            let output = match step {
+                Step::Conv { convolution, from, added, activation } => {
+                    convolution.forward(read(*from), added.map(read), *activation)?
+                }
+                Step::MaxPool { from, sizes } => max_pool2d(read(*from), sizes.0, sizes.1, sizes.2)?,
+                Step::MeanOfPixels { from } => mean_of_pixels(read(*from))?.unsqueeze(1)?.unsqueeze(1)?,
+                Step::Flatten { from } => channels_first(read(*from))?.flatten_from(1)?.unsqueeze(1)?.unsqueeze(1)?,
+            };
+            // What nobody reads any more is freed.
+            for slot in step.reads().into_iter().flatten() {
+                let later = &self.steps[number + 1..];
+                if !later.iter().any(|step| step.reads().contains(&Some(slot))) {
+                    slots[slot.0] = None;
+                }
+            }
+            slots.push(Some(output));
+        }
+        let last = slots.pop().flatten().expect("BUG: the last slot has no reader");
+        Ok(last.flatten_from(1)?)
+    }
+}
