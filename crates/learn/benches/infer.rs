@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let device = DeviceChoice::from(config.device).open()?;
     let classifier = Classifier::untrained(&config, 1000, &device)?;
     let pixels: Vec<u8> =
-        (0..batch * classifier.image_size().pow(2) * 3).map(|index| (index * 2_654_435_761 >> 7) as u8).collect();
+        (0..batch * classifier.image_size().pow(2) * 3).map(|index| ((index * 2_654_435_761) >> 7) as u8).collect();
     let mut millis = Vec::new();
     for _ in 0..warmup + repeats {
         let begun = Instant::now();

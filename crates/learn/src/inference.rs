@@ -3,7 +3,7 @@
 
 use crate::Result;
 use crate::layers::{BatchNorm, Bias, Conv, Linear};
-use assay_kernels::{Activation, PreparedConv2d, channels_first, max_pool2d, mean_of_pixels};
+use assay_kernels::{Activation, Conv2dOptions, PreparedConv2d, channels_first, max_pool2d, mean_of_pixels};
 use candle_core::Tensor;
 
 /// A value on the way, by the step that made it; the first is the input.
@@ -13,7 +13,7 @@ pub(crate) struct Slot(usize);
 /// A layer; it reads slots and writes the next one.
 enum Step {
     /// Of images, or of rows as images of one pixel.
-    Conv { convolution: PreparedConv2d, from: Slot, added: Option<Slot>, activation: Activation },
+    Conv { convolution: Box<PreparedConv2d>, from: Slot, added: Option<Slot>, activation: Activation },
     /// The maximum of each window of (kernel, stride, padding).
     MaxPool { from: Slot, sizes: (usize, usize, usize) },
     /// (batch, height, width, channels) to (batch, 1, 1, channels).
@@ -56,7 +56,7 @@ impl Inference {
     ) -> Result<Slot> {
         let (scale, shift) = norm.scale_and_shift()?;
         let kernel = conv.weight().broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
-        let convolution = PreparedConv2d::new(&kernel, &shift, conv.options())?;
+        let convolution = Box::new(PreparedConv2d::new(&kernel, &shift, conv.options())?);
         Ok(self.push(Step::Conv { convolution, from, added, activation }))
     }
 
@@ -67,7 +67,7 @@ impl Inference {
         from: Slot,
         activation: Activation,
     ) -> Result<Slot> {
-        let convolution = PreparedConv2d::new(&conv.weight(), &bias.values(), conv.options())?;
+        let convolution = Box::new(PreparedConv2d::new(&conv.weight(), &bias.values(), conv.options())?);
         Ok(self.push(Step::Conv { convolution, from, added: None, activation }))
     }
 
@@ -75,7 +75,8 @@ impl Inference {
     pub(crate) fn linear(&mut self, linear: &Linear, from: Slot, activation: Activation) -> Result<Slot> {
         let (weight, bias) = linear.values();
         let (to, count) = weight.dims2()?;
-        let convolution = PreparedConv2d::new(&weight.reshape((to, count, 1, 1))?, &bias, Default::default())?;
+        let kernel = weight.reshape((to, count, 1, 1))?;
+        let convolution = Box::new(PreparedConv2d::new(&kernel, &bias, Conv2dOptions::default())?);
         Ok(self.push(Step::Conv { convolution, from, added: None, activation }))
     }
 

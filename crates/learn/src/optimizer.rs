@@ -40,10 +40,11 @@ impl Optimizer {
     pub(crate) fn announce(&mut self, factor: f64, step: u64) -> Result<()> {
         self.learning_rate = self.config.lr * factor;
         self.step = step;
-        Ok(match self.rule() {
+        match self.rule() {
             Rule::AdamW(rule) => rule.announce(step, &self.numbers)?,
             Rule::Sgd(rule) => rule.announce(step, &self.numbers)?,
-        })
+        }
+        Ok(())
     }
 
     fn rule(&self) -> Rule {
@@ -66,10 +67,11 @@ impl Optimizer {
             Some(Part { parameter, gradient: grads.get(parameter)?, state, weight_decay })
         });
         let mut parts: Vec<Part<'_>> = parts.collect();
-        Ok(match rule {
+        match rule {
             Rule::AdamW(rule) => rule.step_all(&mut parts, self.step, &self.numbers)?,
             Rule::Sgd(rule) => rule.step_all(&mut parts, self.step, &self.numbers)?,
-        })
+        }
+        Ok(())
     }
 
     pub(crate) fn save(&self) -> Result<Vec<u8>> {

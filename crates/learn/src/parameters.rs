@@ -53,9 +53,9 @@ impl Parameters {
     /// Makes buffers of the parameters with such names: they are kept, but no longer learned.
     pub(crate) fn freeze(&mut self, is_frozen: impl Fn(&str) -> bool) {
         let learned = std::mem::take(&mut self.learned);
-        let (frozen, learned) = learned.into_iter().partition(|(name, _)| is_frozen(name));
+        let (frozen, learned): (BTreeMap<_, _>, _) = learned.into_iter().partition(|(name, _)| is_frozen(name));
         self.learned = learned;
-        self.buffers.extend(BTreeMap::<String, Var>::from(frozen));
+        self.buffers.extend(frozen);
     }
 
     /// Where they are.

@@ -21,6 +21,7 @@ absent! {
     follow(&Moments, &Tensor, &Tensor, f64, f64) -> ();
     batch_norm(&BatchNormInputs) -> Tensor;
     batch_norm_gradients(&BatchNormInputs, &Tensor, &Tensor) -> BatchNormGradients;
+    add(&Tensor, &Tensor) -> Tensor;
     add_bias(&Tensor, &Tensor, Activation) -> Tensor;
     add_bias_gradients(&Tensor, &Tensor, Activation) -> (Tensor, Tensor);
     max_pool2d(&Tensor, (usize, usize, usize)) -> Tensor;

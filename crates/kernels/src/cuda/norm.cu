@@ -215,6 +215,18 @@ __device__ __forceinline__ void cut(const T* output, const T* grad, T* to, int64
     store<T, N>(to + at, of);
 }
 
+template <typename T, int N>
+__device__ __forceinline__ void add(const T* a, const T* b, T* to, int64_t count) {
+    int64_t at = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * N;
+    if (at >= count) return;
+    float left[N], right[N];
+    load<T, N>(a + at, left);
+    load<T, N>(b + at, right);
+#pragma unroll
+    for (int i = 0; i < N; i++) left[i] += right[i];
+    store<T, N>(to + at, left);
+}
+
 #define OF_WIDTH(NAME, T, N, WIDTH)                                                                                    \
     extern "C" __global__ void moments_parts_##NAME##_##WIDTH(const T* input, int64_t rows, int channels,              \
                                                               float* parts) {                                         \
@@ -240,6 +252,9 @@ __device__ __forceinline__ void cut(const T* output, const T* grad, T* to, int64
     extern "C" __global__ void add_bias_##NAME##_##WIDTH(const T* input, const float* bias, T* output, int64_t count,  \
                                                          int channels, float least) {                                  \
         add_bias<T, N>(input, bias, output, count, channels, least);                                                   \
+    }                                                                                                                  \
+    extern "C" __global__ void add_##NAME##_##WIDTH(const T* a, const T* b, T* to, int64_t count) {                    \
+        add<T, N>(a, b, to, count);                                                                                    \
     }                                                                                                                  \
     extern "C" __global__ void cut_##NAME##_##WIDTH(const T* output, const T* grad, T* to, int64_t count,              \
                                                     float least) {                                                     \

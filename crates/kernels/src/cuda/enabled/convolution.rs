@@ -9,6 +9,7 @@ use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
 use candle_core::{DType, Result, Tensor, bail};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 
 /// Bytes of memory that an algorithm may use besides its inputs and outputs.
@@ -51,19 +52,20 @@ fn with_plan<R>(
     STATES.with(|states| {
         let mut states = states.borrow_mut();
         let state = match states.entry(gpu.device.id()) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(new) => {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
                 new.insert(State { library: Library::new(gpu.stream.clone())?, workspace: None, plans: HashMap::new() })
             }
         };
         let key = (*geometry, gpu.dtype);
-        if !state.plans.contains_key(&key) {
-            let channels_in = channels_in(gpu, geometry);
-            let descriptors = Descriptors::new(geometry, channels_in, gpu.dtype)?;
-            let plan = Plan { descriptors, channels_in, forward: None, of_input: None, of_kernel: None };
-            state.plans.insert(key, plan);
-        }
-        let plan = state.plans.get_mut(&key).expect("BUG: it was just made");
+        let plan = match state.plans.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let channels_in = channels_in(gpu, geometry);
+                let descriptors = Descriptors::new(geometry, channels_in, gpu.dtype)?;
+                new.insert(Plan { descriptors, channels_in, forward: None, of_input: None, of_kernel: None })
+            }
+        };
         act(&state.library, plan, &mut state.workspace)
     })
 }

@@ -221,6 +221,18 @@ pub(crate) fn batch_norm_gradients(
     Ok(Some(BatchNormGradients { input: of_input, weight, bias, residual }))
 }
 
+pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Option<Tensor>> {
+    let Some(gpu) = Gpu::of(a).filter(|_| a.dtype() == b.dtype()) else { return Ok(None) };
+    let (a, b) = (a.contiguous()?, b.contiguous()?);
+    let sum = gpu.unwritten(a.dims())?;
+    let places = [gpu.address(&a)?, gpu.address(&b)?, gpu.address(&sum)?];
+    let count = sum.elem_count();
+    let (name, pack) = gpu.packed("add", count, &places);
+    let arguments = [places[0].into(), places[1].into(), places[2].into(), (count as i64).into()];
+    gpu.launch_each(Source::Norm, &name, (count, pack), &arguments)?;
+    Ok(Some(sum))
+}
+
 pub(crate) fn add_bias(input: &Tensor, bias: &Tensor, activation: Activation) -> Result<Option<Tensor>> {
     let (Some(gpu), Some(least)) = (Gpu::of(input), least(activation)) else { return Ok(None) };
     let (_, channels) = rows_and_channels(input)?;

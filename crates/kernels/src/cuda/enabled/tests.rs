@@ -2,8 +2,8 @@
 //! Without a GPU they say so and pass.
 
 use crate::{
-    Activation, AdamW, BatchNormInputs, Conv2dOptions, InputGradient, Moments, MomentsOf, Numbers, Part, Sgd, add_bias,
-    add_bias_gradients, batch_norm, batch_norm_gradients, conv2d, conv2d_gradients, cross_entropy,
+    Activation, AdamW, BatchNormInputs, Conv2dOptions, InputGradient, Moments, MomentsOf, Numbers, Part, Sgd, add,
+    add_bias, add_bias_gradients, batch_norm, batch_norm_gradients, conv2d, conv2d_gradients, cross_entropy,
     cross_entropy_gradient, linear, linear_gradients, max_pool2d, max_pool2d_gradient, mean_of_pixels,
     mean_of_pixels_gradient, moments, prepare_device, record, rehearse,
 };
@@ -52,7 +52,9 @@ fn assert_near(what: &str, ours: &Tensor, right: &Tensor, tolerance: f64) -> Res
 fn convolutions_are_those_of_the_processor() -> Result<()> {
     let Some(device) = gpu() else { return Ok(()) };
     let square = Conv2dOptions::square;
-    let cases: [(usize, (usize, usize), (usize, usize), usize, Conv2dOptions); 8] = [
+    type Pair = (usize, usize);
+    // batch, size, channels, side of the kernel
+    let cases: [(usize, Pair, Pair, usize, Conv2dOptions); 8] = [
         (4, (16, 16), (64, 64), 3, square(1, 1)),
         (2, (32, 32), (3, 64), 3, square(1, 1)),
         (2, (17, 15), (32, 48), 3, square(2, 1)),
@@ -183,6 +185,8 @@ fn biases_pools_and_means_are_those_of_the_processor() -> Result<()> {
             let right = max_pool2d_gradient((&input, &right), sizes, &grad)?;
             let ours = max_pool2d_gradient((&input_there, &ours), sizes, &there(&grad)?)?;
             assert_near(&format!("{what} pool gradient"), &ours, &right, tolerance)?;
+            let twice = add(&input_there, &input_there)?;
+            assert_near(&format!("{what} sum"), &twice, &(&input * 2.0)?, tolerance)?;
             let right = mean_of_pixels(&input)?;
             assert_near(&format!("{what} mean"), &mean_of_pixels(&input_there)?, &right, tolerance)?;
             let grad = noise(right.dims(), 5);
