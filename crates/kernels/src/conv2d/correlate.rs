@@ -67,11 +67,13 @@ impl Panels {
         let mut values = vec![0.0; correlation.groups * per_group * depth * width];
         values.par_chunks_exact_mut((depth * width).max(1)).enumerate().for_each(|(index, panel)| {
             let (group, first) = (index / per_group, index % per_group * width);
-            // Square pieces: the parameter lies one way or the other.
-            for (piece, values) in panel.chunks_mut(PIECE * width).enumerate() {
-                for (lane, o) in (first..to).take(width).enumerate() {
-                    for (row, values) in (piece * PIECE..).zip(values.chunks_exact_mut(width)) {
-                        values[lane] = weight(group, o, row % from, row / from);
+            for (tap, rows) in panel.chunks_exact_mut((from * width).max(1)).enumerate() {
+                // Square pieces: the parameter lies one way or the other.
+                for (piece, values) in rows.chunks_mut(PIECE * width).enumerate() {
+                    for (lane, o) in (first..to).take(width).enumerate() {
+                        for (c, values) in (piece * PIECE..).zip(values.chunks_exact_mut(width)) {
+                            values[lane] = weight(group, o, c, tap);
+                        }
                     }
                 }
             }
