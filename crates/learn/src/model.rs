@@ -122,6 +122,17 @@ mod tests {
     }
 
     #[test]
+    fn sizes_that_a_vision_transformer_cannot_have_say_which_it_can() {
+        let message = |width: usize, size: usize| {
+            let mut p = Parameters::new(0, &Device::Cpu);
+            let config = config::Model { name: ModelName::VitTi16, width, ..config::Model::default() };
+            Model::new(&mut p, &config, size, 3).err().unwrap().to_string()
+        };
+        assert!(message(0, 100).contains("multiple of 16, not 100"));
+        assert!(message(100, 32).contains("multiple of 64, not 100"));
+    }
+
+    #[test]
     fn inference_gives_what_forward_gives() {
         for (name, size) in [(ModelName::SmallCnn, 13), (ModelName::Resnet18, 32), (ModelName::Resnet50, 80)] {
             let mut p = Parameters::new(0, &Device::Cpu);

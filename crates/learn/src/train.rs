@@ -388,6 +388,14 @@ mod tests {
     }
 
     #[test]
+    fn bf16_on_the_processor_is_an_error_that_says_what_to_do() {
+        let config =
+            Config::resolve("", &["train.precision=bf16".to_owned(), "data.image_size=12".to_owned()]).unwrap();
+        let message = Learner::begin(&config, CLASSES, &Device::Cpu).err().unwrap().to_string();
+        assert!(message.contains("train.precision=fp32"), "{message}");
+    }
+
+    #[test]
     fn on_a_gpu_the_loss_falls_as_on_the_processor() {
         let Ok(device) = crate::DeviceChoice::Cuda.open() else {
             eprintln!("skipped: no GPU answers here");
