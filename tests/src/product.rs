@@ -104,19 +104,33 @@ async fn from_a_folder_to_a_reviewed_and_exported_model() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_record_gives_the_same_numbers_whatever_the_threads() -> Result<()> {
+async fn the_same_record_gives_the_same_numbers_whatever_the_threads_and_the_cache() -> Result<()> {
     let workspace = Workspace::new();
     let client = workspace.open().await;
     client.import_digits().await?;
-    let mut last = Vec::new();
-    for threads in [1, 3] {
-        let overrides = vec!["train.epochs=2".into(), format!("train.loader_threads={threads}")];
+    let cache = workspace.folder().join(".assay/cache/decoded");
+    let train = async |threads: usize| -> Result<_> {
+        let overrides =
+            vec!["train.epochs=2".into(), "augment.crop=0.6".into(), format!("train.loader_threads={threads}")];
         let run: Run =
             client.post(path::RUNS, &StartRun { dataset: "digits".into(), overrides, ..StartRun::default() }).await?;
         let metrics = client.end_of(&run).await?.run.metrics;
-        last.push((metrics["train/loss"].last, metrics["val/loss"].last));
+        Ok((metrics["train/loss"].last, metrics["val/loss"].last))
+    };
+    let decoded = train(1).await?;
+    let shards: Vec<_> = walkdir::WalkDir::new(&cache).into_iter().flatten().filter(|e| e.path().is_file()).collect();
+    assert_eq!(shards.len(), 2, "one of whole images, one of those that crops are taken from");
+    assert_eq!(train(3).await?, decoded, "from the cache");
+    for shard in &shards {
+        let bytes = std::fs::read(shard.path())?;
+        std::fs::write(shard.path(), bytes.iter().map(|byte| byte ^ 1).collect::<Vec<_>>())?;
     }
-    assert_eq!(last[0], last[1]);
+    assert_eq!(train(2).await?, decoded, "the cache is damaged");
+    std::fs::remove_dir_all(&cache)?;
+    assert_eq!(train(2).await?, decoded, "the cache is gone");
+    std::fs::remove_dir_all(&cache)?;
+    std::fs::write(&cache, "no folder can be made here")?;
+    assert_eq!(train(2).await?, decoded, "there is no cache");
     client.door.close().await;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The engine as a whole: the store, the jobs, and what both need.
 
+use crate::decoded::Decoded;
 use crate::images::Images;
 use crate::jobs::Jobs;
 use crate::models::Models;
@@ -46,6 +47,7 @@ pub struct Engine {
     pub(crate) command: Vec<String>,
     pub(crate) jobs: Jobs,
     pub(crate) images: Images,
+    pub(crate) decoded: Arc<Decoded>,
     pub(crate) models: Models,
     pub(crate) watch: Watch,
     events: watch::Receiver<EventSeq>,
@@ -84,6 +86,7 @@ impl Engine {
     fn around(store: Store, options: Options, events: watch::Receiver<EventSeq>) -> Arc<Engine> {
         Arc::new(Engine {
             images: Images::new(store.root()),
+            decoded: Decoded::new(store.root(), options.clock.clone()),
             store,
             clock: options.clock,
             uid: options.uid,

@@ -1,20 +1,18 @@
 //! Images of samples: read, verified, upright; thumbnails in a bounded cache.
 
+use crate::decoded::{Decoded, Side};
 use crate::{Engine, EngineError, Result};
 use assay_domain::SampleId;
 use assay_domain::entity::Sample;
 use assay_learn::Samples;
 use assay_media::RgbImage;
 use assay_store::Hash;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The thumbnail cache holds at most so many bytes; the oldest go first.
 const CACHE_BYTES: u64 = 512 << 20;
-/// Decoded images that a run keeps in memory, in bytes.
-const MEMORY_BYTES: usize = 1 << 30;
 /// An image of at most so many pixels is sent without loss.
 const LOSSLESS_PIXELS: u64 = 1 << 20;
 
@@ -132,23 +130,26 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-/// Labelled samples of a snapshot as the trainer wants them. Each file is verified against its hash; decoded images
-/// stay in memory up to a bound.
+/// Labelled samples of a snapshot as the trainer wants them. Each file is verified against its hash when it is decoded.
 pub(crate) struct SnapshotSamples {
-    files: Vec<(PathBuf, String, u32)>,
-    decoded: Mutex<Decoded>,
-}
-
-#[derive(Default)]
-struct Decoded {
-    images: HashMap<usize, Arc<[u8]>>,
-    bytes: usize,
+    files: Vec<(PathBuf, Hash, u32)>,
+    decoded: Arc<Decoded>,
+    /// The decoded images of the side that was asked for last.
+    side: Mutex<Option<Arc<Side>>>,
 }
 
 impl SnapshotSamples {
     /// From file, hash and class of each sample.
-    pub(crate) fn new(files: Vec<(PathBuf, String, u32)>) -> Arc<SnapshotSamples> {
-        Arc::new(SnapshotSamples { files, decoded: Mutex::default() })
+    pub(crate) fn new(files: Vec<(PathBuf, Hash, u32)>, decoded: &Arc<Decoded>) -> Arc<SnapshotSamples> {
+        Arc::new(SnapshotSamples { files, decoded: decoded.clone(), side: Mutex::default() })
+    }
+
+    fn side(&self, pixels: usize) -> Arc<Side> {
+        let mut side = self.side.lock().unwrap_or_else(PoisonError::into_inner);
+        match side.as_ref().filter(|side| side.pixels() == pixels) {
+            Some(side) => side.clone(),
+            None => side.insert(self.decoded.side(pixels)).clone(),
+        }
     }
 }
 
@@ -161,25 +162,24 @@ impl Samples for SnapshotSamples {
         self.files[index].2
     }
 
-    fn pixels(&self, index: usize, size: usize) -> Result<Arc<[u8]>, String> {
-        if let Some(found) = self.decoded.lock().unwrap_or_else(PoisonError::into_inner).images.get(&index) {
-            return Ok(found.clone());
-        }
+    fn show(&self, index: usize, side: usize, see: &mut dyn FnMut(&[u8])) -> Result<(), String> {
         let (path, hash, _) = &self.files[index];
+        let kept = self.side(side);
+        let key = hash.bytes();
+        if kept.show(&key, see) {
+            return Ok(());
+        }
         let bytes = read_file(path).map_err(|why| why.to_string())?;
-        if Hash::of(&bytes).as_str() != hash {
+        if Hash::of(&bytes) != *hash {
             return Err(format!(
                 "this image has changed since the snapshot; import the folder again: {}",
                 path.display()
             ));
         }
         let image = assay_media::decode(&bytes).map_err(|why| format!("{why}: {}", path.display()))?;
-        let pixels: Arc<[u8]> = assay_media::square(&image, size as u32).into();
-        let mut decoded = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
-        if decoded.bytes + pixels.len() <= MEMORY_BYTES {
-            decoded.bytes += pixels.len();
-            decoded.images.insert(index, pixels.clone());
-        }
-        Ok(pixels)
+        let pixels = assay_media::square(&image, side as u32);
+        kept.keep(&key, &pixels);
+        see(&pixels);
+        Ok(())
     }
 }

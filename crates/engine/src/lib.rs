@@ -6,6 +6,7 @@
 mod chart;
 mod compare;
 mod datasets;
+mod decoded;
 mod doctor;
 mod engine;
 mod error;

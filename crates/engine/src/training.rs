@@ -1,12 +1,15 @@
 //! The training job: completes the record, feeds the trainer, keeps what it tells.
 
+use crate::decoded::Decoded;
 use crate::images::SnapshotSamples;
 use crate::jobs::Done;
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Artifact, Checkpoint, CheckpointKind, LogLine, Progress, Sample, Snapshot};
 use assay_domain::record::{Data, Record};
-use assay_domain::{JobId, Point, RunId, RunStatus, SampleId, Split};
-use assay_learn::{Classifier, Config, DeviceChoice, Outcome, Saved, Sink, State, Task, train};
+use assay_domain::{DatasetId, JobId, Point, RunId, RunStatus, SampleId, Split};
+use assay_learn::{
+    Classifier, Config, DeviceChoice, Outcome, Samples, Saved, Sink, State, Task, measure_loading, train,
+};
 use assay_store::Hash;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -99,6 +102,21 @@ impl Engine {
         }
     }
 
+    /// How many training images a dataset has, and the time in which each of so many epochs of them is loaded and
+    /// augmented, when nothing is learned from them.
+    pub fn measure_loading(
+        &self,
+        dataset: DatasetId,
+        overrides: &[String],
+        epochs: u64,
+    ) -> Result<(usize, Vec<Duration>)> {
+        let config = Config::resolve("", overrides).map_err(assay_learn::LearnError::from)?;
+        let snapshot = self.take_snapshot(dataset)?;
+        let samples: Arc<dyn Samples> = self.snapshot_files(&snapshot)?.split(Split::Train);
+        let times = (0..epochs).map(|epoch| Ok(measure_loading(&config, &samples, epoch)?)).collect::<Result<_>>()?;
+        Ok((samples.count(), times))
+    }
+
     fn complete_record(
         &self,
         run: RunId,
@@ -162,22 +180,24 @@ impl Engine {
         let mut by_id: HashMap<SampleId, Sample> = samples.into_iter().map(|sample| (sample.id, sample)).collect();
         let samples = entries
             .into_iter()
-            .filter_map(|entry| {
-                let sample = by_id.remove(&entry.sample)?;
-                let file = (folder.join(&sample.path), entry.hash, entry.class.map(|class| class.0 as u32));
-                Some((entry.sample, file, entry.split, sample.width.max(sample.height)))
+            .filter_map(|entry| Some((by_id.remove(&entry.sample)?, entry)))
+            .map(|(sample, entry)| {
+                let hash = Hash::parse(&entry.hash)?;
+                let file = (folder.join(&sample.path), hash, entry.class.map(|class| class.0 as u32));
+                Ok((entry.sample, file, entry.split, sample.width.max(sample.height)))
             })
-            .collect();
-        Ok(SnapshotFiles { samples })
+            .collect::<Result<_>>()?;
+        Ok(SnapshotFiles { samples, decoded: self.decoded.clone() })
     }
 }
 
 /// Path, hash and class of a sample's file.
-type SampleFile = (std::path::PathBuf, String, Option<u32>);
+type SampleFile = (std::path::PathBuf, Hash, Option<u32>);
 
 /// The samples of a snapshot: id, file, split, longer side in pixels.
 pub(crate) struct SnapshotFiles {
     pub(crate) samples: Vec<(SampleId, SampleFile, Split, u32)>,
+    decoded: Arc<Decoded>,
 }
 
 impl SnapshotFiles {
@@ -185,7 +205,7 @@ impl SnapshotFiles {
     fn split(&self, split: Split) -> Arc<SnapshotSamples> {
         let labelled = self.samples.iter().filter(|(_, _, of, _)| *of == split);
         let files = labelled.filter_map(|(_, (path, hash, class), _, _)| Some((path.clone(), hash.clone(), (*class)?)));
-        SnapshotSamples::new(files.collect())
+        SnapshotSamples::new(files.collect(), &self.decoded)
     }
 }
 
@@ -352,7 +372,7 @@ impl SnapshotFiles {
         let ids = chosen.iter().map(|(id, (_, _, class), _, _)| (*id, *class)).collect();
         let files =
             chosen.iter().map(|(_, (path, hash, class), _, _)| (path.clone(), hash.clone(), class.unwrap_or(0)));
-        (ids, SnapshotSamples::new(files.collect()))
+        (ids, SnapshotSamples::new(files.collect(), &self.decoded))
     }
 }
 

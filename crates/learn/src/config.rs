@@ -59,6 +59,9 @@ pub enum ModelName {
     Resnet34,
     /// The residual network of 50 layers, with bottlenecks.
     Resnet50,
+    /// The large MobileNet of the third version.
+    #[serde(rename = "mobilenet-v3-large")]
+    MobilenetV3Large,
     /// The tiny vision transformer, with patches of 16 pixels.
     #[serde(rename = "vit-ti16")]
     VitTi16,
@@ -192,7 +195,7 @@ section! {
 section! {
     /// The model.
     Model {
-        /// "small-cnn", "resnet18", "resnet34", "resnet50", "vit-ti16" or "vit-s16".
+        /// "small-cnn", "resnet18", "resnet34", "resnet50", "mobilenet-v3-large", "vit-ti16" or "vit-s16".
         name: ModelName = ModelName::SmallCnn,
         /// Channels of the first stage, or values of a token; 0 for the model's own.
         width: usize = 0,
@@ -254,8 +257,19 @@ section! {
         flip: bool = false,
         /// The least share of the image's area that a random crop keeps; 1 for no crop.
         crop: f64 = 1.0,
+        /// The greatest ratio of the longer side of a random crop to the shorter; 1 for square crops.
+        ratio: f64 = 1.0,
         /// The greatest change of brightness, contrast and saturation, as a share.
         color: f64 = 0.0,
+    }
+}
+
+impl Augment {
+    /// The side of the square images that crops of `size` pixels are taken from: large enough that a crop of mean area
+    /// is not enlarged.
+    pub fn source_side(&self, size: usize) -> usize {
+        let mean_area = (1.0 + self.crop) / 2.0;
+        (size as f64 / mean_area.sqrt()).ceil() as usize
     }
 }
 
@@ -273,7 +287,10 @@ pub const EXPLAINED: &[(&str, &str)] = &[
         "train.precision",
         "\"fp32\" or, on a GPU, \"bf16\": the type in which images are computed; parameters are always fp32.",
     ),
-    ("model.name", "\"small-cnn\", \"resnet18\", \"resnet34\", \"resnet50\", \"vit-ti16\" or \"vit-s16\"."),
+    (
+        "model.name",
+        "\"small-cnn\", \"resnet18\", \"resnet34\", \"resnet50\", \"mobilenet-v3-large\", \"vit-ti16\" or \"vit-s16\".",
+    ),
     ("model.width", "Channels of the first stage, or values of a token; 0 for the model's own."),
     ("model.frozen", "\"none\", or \"backbone\": all but the last layer stays as it is."),
     ("data.image_size", "The side of the square input, in pixels; 0 to take it from the images."),
@@ -292,6 +309,7 @@ pub const EXPLAINED: &[(&str, &str)] = &[
     ("augment.shift", "The greatest shift, as a share of the image's side."),
     ("augment.flip", "Whether to mirror half of the images left to right."),
     ("augment.crop", "The least share of the image's area that a random crop keeps; 1 for no crop."),
+    ("augment.ratio", "The greatest ratio of the longer side of a random crop to the shorter; 1 for square crops."),
     ("augment.color", "The greatest change of brightness, contrast and saturation, as a share."),
 ];
 
@@ -346,7 +364,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let rules: [(&'static str, &'static str, f64, bool); 13] = [
+        let rules: [(&'static str, &'static str, f64, bool); 14] = [
             ("train.epochs", "at least 1", self.train.epochs as f64, self.train.epochs >= 1),
             ("train.batch_size", "at least 1", self.train.batch_size as f64, self.train.batch_size >= 1),
             ("train.log_every_steps", "at least 1", self.train.log_every_steps as f64, self.train.log_every_steps >= 1),
@@ -390,6 +408,7 @@ impl Config {
                 self.augment.crop,
                 self.augment.crop > 0.0 && self.augment.crop <= 1.0,
             ),
+            ("augment.ratio", "from 1 to 4", self.augment.ratio, (1.0..=4.0).contains(&self.augment.ratio)),
         ];
         match rules.into_iter().find(|rule| !rule.3) {
             Some((key, range, found, _)) => Err(ConfigError::OutOfRange { key, range, found: found.to_string() }),

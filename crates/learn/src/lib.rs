@@ -28,7 +28,7 @@ pub use config::Config;
 pub use device::{Device, DeviceChoice};
 pub use error::LearnError;
 pub use loader::Samples;
-pub use measure::{StepTime, measure_steps, measure_stream, peak_device_bytes};
+pub use measure::{StepTime, measure_loading, measure_steps, measure_stream, peak_device_bytes};
 pub use predict::{Classifier, softmax};
 pub use train::{Outcome, Sink, Task, train};
 

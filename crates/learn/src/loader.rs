@@ -1,6 +1,6 @@
 //! Batches in order, made ahead of time by threads.
 
-use crate::augment::augment;
+use crate::augment::Change;
 use crate::config::{Augment, Config};
 use crate::random::{self, Purpose};
 use crate::{Device, LearnError, Result};
@@ -17,8 +17,8 @@ pub trait Samples: Send + Sync {
     fn count(&self) -> usize;
     /// The class of a sample.
     fn label(&self, index: usize) -> u32;
-    /// The sample as `size` x `size` RGB bytes, row by row; the error says which file failed and why.
-    fn pixels(&self, index: usize, size: usize) -> Result<Arc<[u8]>, String>;
+    /// Shows the sample to `see` as `side` x `side` RGB bytes, row by row; the error says which file failed and why.
+    fn show(&self, index: usize, side: usize, see: &mut dyn FnMut(&[u8])) -> Result<(), String>;
 }
 
 /// What a pass over the samples needs to know.
@@ -26,7 +26,10 @@ pub trait Samples: Send + Sync {
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) epoch: u64,
+    /// The side of the images that a model sees, in pixels.
     pub(crate) size: usize,
+    /// The side of the images that samples show, in pixels.
+    side: usize,
     pub(crate) batch: usize,
     pub(crate) threads: usize,
     mean: [f32; 3],
@@ -37,7 +40,8 @@ pub(crate) struct Plan {
 impl Plan {
     /// Every sample once, shuffled and augmented.
     pub(crate) fn train(config: &Config, size: usize, epoch: u64) -> Plan {
-        Plan { epoch, augment: Some(config.augment.clone()), ..Plan::infer(config, size) }
+        let side = config.augment.source_side(size);
+        Plan { epoch, side, augment: Some(config.augment.clone()), ..Plan::infer(config, size) }
     }
 
     /// Every sample once, in order, as it is.
@@ -46,6 +50,7 @@ impl Plan {
             seed: config.seed,
             epoch: 0,
             size,
+            side: size,
             batch: config.train.batch_size,
             threads: config.train.loader_threads,
             mean: config.data.mean.map(|value| value as f32),
@@ -54,14 +59,15 @@ impl Plan {
         }
     }
 
-    /// Writes the pixels as normalised values, pixel by pixel.
-    pub(crate) fn normalise(&self, pixels: &[u8], out: &mut Vec<f32>) {
+    /// Normalises RGB values in 0..=255, pixel by pixel.
+    pub(crate) fn normalise(&self, values: &mut [f32]) {
         let scale = self.std.map(|std| 1.0 / (255.0 * std));
         let shift: [f32; 3] = std::array::from_fn(|channel| self.mean[channel] / self.std[channel]);
-        let (pixels, _) = pixels.as_chunks::<3>();
-        out.extend(pixels.iter().flat_map(|pixel| {
-            std::array::from_fn::<f32, 3, _>(|channel| f32::from(pixel[channel]) * scale[channel] - shift[channel])
-        }));
+        for pixel in values.as_chunks_mut::<3>().0 {
+            for channel in 0..3 {
+                pixel[channel] = pixel[channel] * scale[channel] - shift[channel];
+            }
+        }
     }
 }
 
@@ -154,15 +160,16 @@ fn make(samples: &dyn Samples, plan: &Plan, chosen: &[usize]) -> Result<(Vec<f32
     let mut images = Vec::with_capacity(chosen.len() * 3 * plan.size * plan.size);
     let mut labels = Vec::with_capacity(chosen.len());
     for &index in chosen {
-        let pixels = samples.pixels(index, plan.size)?;
-        match &plan.augment {
+        let begin = images.len();
+        samples.show(index, plan.side, &mut |pixels| match &plan.augment {
             Some(rules) => {
                 let purpose = Purpose::Augment { epoch: plan.epoch, sample: index as u64 };
-                let mut random = random::stream(plan.seed, purpose);
-                plan.normalise(&augment(&pixels, plan.size, rules, &mut random), &mut images);
+                let change = Change::draw(rules, &mut random::stream(plan.seed, purpose));
+                change.apply(pixels, plan.side, plan.size, &mut images);
             }
-            None => plan.normalise(&pixels, &mut images),
-        }
+            None => images.extend(pixels.iter().map(|value| f32::from(*value))),
+        })?;
+        plan.normalise(&mut images[begin..]);
         labels.push(samples.label(index));
     }
     Ok((images, labels))

@@ -1,12 +1,13 @@
-//! How long optimizer steps take, on images of noise.
+//! How long optimizer steps take, on images of noise, and how long the loading of images.
 
 pub use assay_kernels::peak_device_bytes;
 
-use crate::loader::Batch;
+use crate::loader::{Batch, Loader, Plan, Samples};
 use crate::random::{self, Purpose, between};
 use crate::train::Learner;
 use crate::{Config, Device, LearnError, Result};
 use candle_core::Tensor;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The parts of an optimizer step.
@@ -71,16 +72,33 @@ pub fn measure_stream(
     Ok(begun.elapsed() / steps.max(1) as u32)
 }
 
+/// The time in which the batches of a training epoch are loaded and augmented, when nothing is learned from them.
+///
+/// # Errors
+/// When an image cannot be read.
+pub fn measure_loading(config: &Config, samples: &Arc<dyn Samples>, epoch: u64) -> Result<Duration> {
+    let plan = Plan::train(config, image_size(config)?, epoch);
+    let begun = Instant::now();
+    for batch in Loader::start(samples, &plan, 0, &Device::Cpu) {
+        batch?;
+    }
+    Ok(begun.elapsed())
+}
+
 /// A batch of noise.
 fn noise(config: &Config, classes: usize, device: &Device) -> Result<Batch> {
-    let (count, size) = (config.train.batch_size, config.data.image_size);
-    if size == 0 {
-        return Err(LearnError::Data("data.image_size must be given to measure steps".into()));
-    }
+    let (count, size) = (config.train.batch_size, image_size(config)?);
     let mut random = random::stream(config.seed, Purpose::Order { epoch: 0 });
     let pixels: Vec<f32> = (0..count * size * size * 3).map(|_| between(&mut random, -1.0, 1.0) as f32).collect();
     Ok(Batch {
         images: Tensor::from_vec(pixels, (count, size, size, 3), device)?,
         labels: Tensor::from_iter((0..count).map(|index| (index % classes) as u32), device)?,
     })
+}
+
+fn image_size(config: &Config) -> Result<usize> {
+    match config.data.image_size {
+        0 => Err(LearnError::Data("data.image_size must be given to measure".into())),
+        size => Ok(size),
+    }
 }

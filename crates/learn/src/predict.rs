@@ -67,8 +67,8 @@ impl Classifier {
         if count == 0 || pixels.len() != count * size * size * 3 {
             return Err(LearnError::Data(format!("the model takes {size}x{size} RGB images")));
         }
-        let mut values = Vec::with_capacity(pixels.len());
-        self.plan.normalise(pixels, &mut values);
+        let mut values: Vec<f32> = pixels.iter().map(|value| f32::from(*value)).collect();
+        self.plan.normalise(&mut values);
         let logits = self.logits(Tensor::from_vec(values, (count, size, size, 3), &self.device)?)?;
         Ok(logits.chunks_exact(self.classes).map(softmax).collect())
     }

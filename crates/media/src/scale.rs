@@ -3,6 +3,12 @@
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
+use std::cell::RefCell;
+
+thread_local! {
+    /// With the memory that it needed for the last image.
+    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
+}
 
 /// The image scaled into `side` x `side`, its shape kept; never larger than it is.
 pub fn thumbnail(image: &RgbImage, side: u32) -> RgbImage {
@@ -30,7 +36,11 @@ fn resize(image: &RgbImage, width: u32, height: u32) -> RgbImage {
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     source
         .map_err(|why| why.to_string())
-        .and_then(|source| Resizer::new().resize(&source, &mut target, &options).map_err(|why| why.to_string()))
+        .and_then(|source| {
+            RESIZER
+                .with_borrow_mut(|resizer| resizer.resize(&source, &mut target, &options))
+                .map_err(|why| why.to_string())
+        })
         .expect("BUG: an RGB image fits its own size");
     RgbImage::from_raw(width, height, target.into_vec()).expect("BUG: the target has the size asked for")
 }

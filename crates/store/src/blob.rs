@@ -22,6 +22,11 @@ impl Hash {
         digits.then(|| Hash(text.to_owned())).ok_or_else(|| StoreError::missing("stored file", text))
     }
 
+    /// Its 32 bytes.
+    pub fn bytes(&self) -> [u8; 32] {
+        *blake3::Hash::from_hex(&self.0).expect("BUG: a hash has 64 hexadecimal digits").as_bytes()
+    }
+
     /// Its digits.
     pub fn as_str(&self) -> &str {
         &self.0

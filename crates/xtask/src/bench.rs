@@ -1,6 +1,7 @@
 //! Speed beside a peer, in one run: each row is measured by turns, ours and theirs, and shown as a ratio.
 
 mod infer;
+mod loader;
 mod sign_digits;
 mod train;
 
@@ -22,6 +23,10 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
     match arguments.first().map(String::as_str) {
         Some("train") => train::train(project, as_json),
         Some("infer") => infer::infer(project, as_json),
+        Some("loader") => {
+            let photos = arguments.get(1).filter(|word| !word.starts_with('-'));
+            loader::loader(project, photos.context("name a folder of JPEG photos")?, as_json)
+        }
         Some("sign-digits") => {
             let photos = arguments.get(1).context("name the folder of photos, with a folder for each class")?;
             sign_digits::sign_digits(project, photos, arguments.get(2).map_or("40", String::as_str))
@@ -32,7 +37,7 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
             project.run(Command::new(program).arg(filter))
         }
         _ => bail!(
-            "name the bench: cargo xtask bench train [--json] | infer [--json] | operations [FILTER] | sign-digits PHOTOS [EPOCHS]"
+            "name the bench: cargo xtask bench train [--json] | infer [--json] | loader PHOTOS [--json] | operations [FILTER] | sign-digits PHOTOS [EPOCHS]"
         ),
     }
 }
