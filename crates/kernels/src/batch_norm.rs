@@ -1,40 +1,12 @@
-//! Batch normalisation with what usually follows it, an addition and a ReLU, in one pass over the data.
+//! Batch normalisation with what usually follows it, an addition and an activation, in one pass over the data.
 
+use crate::activation::{Activation, at_least, hard_swish, hard_swish_slope, through};
 use crate::buffer::{slice, with_values, written};
-use crate::channels::{Lines, sums_of_channels};
+use crate::channels::{Lines, sums_of_channels, vectorized};
 use crate::cuda;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, Var, bail};
-use pulp::Arch;
 use rayon::prelude::*;
 use std::sync::Arc;
-
-/// What becomes of a normalised value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// It stays.
-    None,
-    /// Negative values become zero.
-    Relu,
-}
-
-impl Activation {
-    /// What no value may be below.
-    pub(crate) fn least(self) -> f32 {
-        if self == Activation::Relu { 0.0 } else { f32::NEG_INFINITY }
-    }
-}
-
-/// The value, or the least one; a NaN stays, so that it is seen.
-#[inline(always)]
-pub(crate) fn at_least(value: f32, least: f32) -> f32 {
-    if value < least { least } else { value }
-}
-
-/// The part of a gradient that goes through an activation: none where it cut.
-#[inline(always)]
-pub(crate) fn through(grad: f32, output: f32, least: f32) -> f32 {
-    if output <= least { 0.0 } else { grad }
-}
 
 /// Mean and variance of each channel, (channels) f32 each.
 #[derive(Clone)]
@@ -65,20 +37,30 @@ pub fn moments(input: &Tensor) -> Result<Moments> {
     }
     let (mean, variance) = with_values([&input], |[values]| {
         // The sum first, then the squared distances: one pass of squares would cancel.
-        let [sum] = sums_of_channels(values.len(), channels, |range, [sum]| {
-            for (sum, value) in sum.iter_mut().zip(&values[range]) {
-                *sum += value;
-            }
-        });
+        let [sum] = sums_of_channels(
+            values.len(),
+            channels,
+            #[inline(always)]
+            |range, [sum]| {
+                for (sum, value) in sum.iter_mut().zip(&values[range]) {
+                    *sum += value;
+                }
+            },
+        );
         let mean: Vec<f32> = sum.iter().map(|sum| (sum / count as f64) as f32).collect();
         let lines = Lines::new(channels);
         let repeated = lines.repeated(&mean);
-        let [squares] = sums_of_channels(values.len(), channels, |range, [sum]| {
-            for ((sum, value), mean) in sum.iter_mut().zip(&values[range]).zip(&repeated) {
-                let distance = value - mean;
-                *sum += distance * distance;
-            }
-        });
+        let [squares] = sums_of_channels(
+            values.len(),
+            channels,
+            #[inline(always)]
+            |range, [sum]| {
+                for ((sum, value), mean) in sum.iter_mut().zip(&values[range]).zip(&repeated) {
+                    let distance = value - mean;
+                    *sum += distance * distance;
+                }
+            },
+        );
         Ok((mean, squares.iter().map(|sum| (sum / count as f64) as f32).collect::<Vec<f32>>()))
     })?;
     let tensor = |values: Vec<f32>| Tensor::from_vec(values, channels, input.device());
@@ -144,6 +126,9 @@ impl BatchNormInputs {
         if self.residual.as_ref().is_some_and(|residual| residual.dims() != self.input.dims()) {
             bail!("batch_norm: what is added has another shape than {:?}", self.input.dims());
         }
+        if self.residual.is_some() && !self.activation.cuts() {
+            bail!("batch_norm: nothing can be added before {:?}", self.activation);
+        }
         Ok(())
     }
 
@@ -164,10 +149,7 @@ impl BatchNormInputs {
         if let Some(residual) = &self.residual {
             output = (output + residual)?;
         }
-        match self.activation {
-            Activation::None => Ok(output),
-            Activation::Relu => output.relu(),
-        }
+        self.activation.elsewhere(output)
     }
 }
 
@@ -253,40 +235,63 @@ impl BatchNorm {
         Ok(BatchNorm(Arc::new(Facts { mean, inverse, of: *of, activation: inputs.activation })))
     }
 
-    fn forward(&self, input: &[f32], parameters: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
-        let Facts { mean, inverse, activation, .. } = &*self.0;
+    /// (input - mean) * inverse * weight + bias, as one product and one sum: what to multiply with and what to add, for
+    /// a line.
+    fn scale_and_shift(&self, parameters: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let Facts { mean, inverse, .. } = &*self.0;
         let (weight, bias) = parameters.split_at(mean.len());
-        // (input - mean) * inverse * weight + bias, as one product and one sum.
         let scale: Vec<f32> = inverse.iter().zip(weight).map(|(inverse, weight)| inverse * weight).collect();
         let shift: Vec<f32> =
             bias.iter().zip(mean).zip(&scale).map(|((bias, mean), scale)| bias - mean * scale).collect();
         let lines = Lines::new(mean.len());
-        let (scale, shift) = (lines.repeated(&scale), lines.repeated(&shift));
-        let least = activation.least();
-        let arch = Arch::new();
+        (lines.repeated(&scale), lines.repeated(&shift))
+    }
+
+    fn forward(&self, input: &[f32], parameters: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
+        match self.0.activation {
+            Activation::HardSwish => self.forward_through(hard_swish, input, parameters, residual),
+            Activation::None | Activation::Relu => {
+                let least = self.0.activation.least();
+                self.forward_through(|value| at_least(value, least), input, parameters, residual)
+            }
+        }
+    }
+
+    fn forward_through(
+        &self,
+        activate: impl Fn(f32) -> f32 + Copy + Sync,
+        input: &[f32],
+        parameters: &[f32],
+        residual: Option<&[f32]>,
+    ) -> Vec<f32> {
+        let (scale, shift) = self.scale_and_shift(parameters);
+        let lines = Lines::new(self.0.mean.len());
         let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
             out.par_chunks_mut(lines.stripe()).enumerate().for_each(|(index, out)| {
                 let first = index * lines.stripe();
                 let input = &input[first..first + out.len()];
-                arch.dispatch(|| {
-                    for (place, out) in out.chunks_mut(lines.width()).enumerate() {
-                        let range = place * lines.width()..place * lines.width() + out.len();
-                        let line = out.iter_mut().zip(&input[range.clone()]).zip(&scale).zip(&shift);
-                        match residual {
-                            Some(residual) => {
-                                let residual = &residual[first..][range];
-                                for ((((out, value), scale), shift), residual) in line.zip(residual) {
-                                    out.write(at_least(value * scale + (shift + residual), least));
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (place, out) in out.chunks_mut(lines.width()).enumerate() {
+                            let range = place * lines.width()..place * lines.width() + out.len();
+                            let line = out.iter_mut().zip(&input[range.clone()]).zip(&scale).zip(&shift);
+                            match residual {
+                                Some(residual) => {
+                                    let residual = &residual[first..][range];
+                                    for ((((out, value), scale), shift), residual) in line.zip(residual) {
+                                        out.write(activate(value * scale + (shift + residual)));
+                                    }
                                 }
-                            }
-                            None => {
-                                for (((out, value), scale), shift) in line {
-                                    out.write(at_least(value * scale + shift, least));
+                                None => {
+                                    for (((out, value), scale), shift) in line {
+                                        out.write(activate(value * scale + shift));
+                                    }
                                 }
                             }
                         }
-                    }
-                });
+                    },
+                );
             });
         };
         // Safety: every chunk is written to its end.
@@ -294,25 +299,45 @@ impl BatchNorm {
     }
 
     /// The gradients of the input, the parameters (2, channels) and what was added.
-    fn backward(
+    fn backward(&self, all: [&[f32]; 4], with_residual: bool) -> (Vec<f32>, Vec<f32>, Option<Vec<f32>>) {
+        match self.0.activation {
+            Activation::HardSwish => self.backward_through(|grad, _, z| grad * hard_swish_slope(z), all, with_residual),
+            Activation::None | Activation::Relu => {
+                let least = self.0.activation.least();
+                self.backward_through(|grad, output, _| through(grad, output, least), all, with_residual)
+            }
+        }
+    }
+
+    /// `back` gives the gradient before the activation from the one behind it, the output, and the value before it (which
+    /// is without what was added).
+    fn backward_through(
         &self,
+        back: impl Fn(f32, f32, f32) -> f32 + Copy + Sync,
         [input, parameters, output, grad]: [&[f32]; 4],
         with_residual: bool,
     ) -> (Vec<f32>, Vec<f32>, Option<Vec<f32>>) {
-        let Facts { mean, inverse, of, activation } = &*self.0;
+        let Facts { mean, inverse, of, .. } = &*self.0;
         let channels = mean.len();
         let count = (input.len() / channels) as f64;
         let lines = Lines::new(channels);
         let means = lines.repeated(mean);
-        let least = activation.least();
-        let [grads, products] = sums_of_channels(input.len(), channels, |range, [sum, products]| {
-            let values = grad[range.clone()].iter().zip(&output[range.clone()]).zip(&input[range]).zip(&means);
-            for ((sum, product), (((grad, output), value), mean)) in sum.iter_mut().zip(products).zip(values) {
-                let grad = through(*grad, *output, least);
-                *sum += grad;
-                *product += grad * (value - mean);
-            }
-        });
+        let (scale, shift) = self.scale_and_shift(parameters);
+        let [grads, products] = sums_of_channels(
+            input.len(),
+            channels,
+            #[inline(always)]
+            |range, [sum, products]| {
+                let values = grad[range.clone()].iter().zip(&output[range.clone()]).zip(&input[range]);
+                let values = values.zip(means.iter().zip(&scale).zip(&shift));
+                let sums = sum.iter_mut().zip(products);
+                for ((sum, product), (((grad, output), value), ((mean, scale), shift))) in sums.zip(values) {
+                    let grad = back(*grad, *output, value * scale + shift);
+                    *sum += grad;
+                    *product += grad * (value - mean);
+                }
+            },
+        );
         let weight = &parameters[..channels];
         let mut of_parameters: Vec<f32> =
             products.iter().zip(inverse).map(|(product, inverse)| (product * f64::from(*inverse)) as f32).collect();
@@ -329,7 +354,6 @@ impl BatchNorm {
         let b = of_moments(&|channel| products[channel] * f64::from(inverse[channel]).powi(2));
         let c = of_moments(&|channel| grads[channel]);
         let a = lines.repeated(&a);
-        let arch = Arch::new();
         let mut of_residual = Vec::new();
         let stripe = lines.stripe();
         let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
@@ -337,26 +361,32 @@ impl BatchNorm {
                         out: &mut [std::mem::MaybeUninit<f32>],
                         added: Option<&mut [std::mem::MaybeUninit<f32>]>| {
                 let first = index * stripe;
-                arch.dispatch(|| {
-                    let mut added = added;
-                    for (place, out) in out.chunks_mut(lines.width()).enumerate() {
-                        let begin = first + place * lines.width();
-                        let range = begin..begin + out.len();
-                        let (grad, output, input) = (&grad[range.clone()], &output[range.clone()], &input[range]);
-                        let line = out.iter_mut().zip(grad).zip(output).zip(input);
-                        let constants = a.iter().zip(&b).zip(&c).zip(&means);
-                        for ((((out, grad), output), value), (((a, b), c), mean)) in line.zip(constants) {
-                            let grad = through(*grad, *output, least);
-                            out.write(a * grad - b * (value - mean) - c);
-                        }
-                        if let Some(added) = added.as_deref_mut() {
-                            let added = &mut added[place * lines.width()..][..grad.len()];
-                            for ((added, grad), output) in added.iter_mut().zip(grad).zip(output) {
-                                added.write(through(*grad, *output, least));
+                let mut added = added;
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (place, out) in out.chunks_mut(lines.width()).enumerate() {
+                            let begin = first + place * lines.width();
+                            let range = begin..begin + out.len();
+                            let (grad, output, input) = (&grad[range.clone()], &output[range.clone()], &input[range]);
+                            let line = out.iter_mut().zip(grad).zip(output).zip(input);
+                            let constants = a.iter().zip(&b).zip(&c).zip(&means).zip(scale.iter().zip(&shift));
+                            for ((((out, grad), output), value), ((((a, b), c), mean), (scale, shift))) in
+                                line.zip(constants)
+                            {
+                                let grad = back(*grad, *output, value * scale + shift);
+                                out.write(a * grad - b * (value - mean) - c);
+                            }
+                            if let Some(added) = added.as_deref_mut() {
+                                let added = &mut added[place * lines.width()..][..grad.len()];
+                                for ((added, grad), output) in added.iter_mut().zip(grad).zip(output) {
+                                    // Where something was added, the output tells.
+                                    added.write(back(*grad, *output, f32::NAN));
+                                }
                             }
                         }
-                    }
-                });
+                    },
+                );
             };
             if with_residual {
                 let fill = |added: &mut [std::mem::MaybeUninit<f32>]| {
@@ -493,8 +523,8 @@ mod tests {
     fn every_form_agrees_with_its_definition() -> Result<()> {
         for shape in [[3, 5, 4, 7], [2, 4, 4, 64], [1, 1, 2, 1], [4, 9, 9, 130]] {
             for of in [MomentsOf::Batch, MomentsOf::Running] {
-                for activation in [Activation::None, Activation::Relu] {
-                    for adds in [false, true] {
+                for activation in [Activation::None, Activation::Relu, Activation::HardSwish] {
+                    for adds in [false, true].into_iter().filter(|adds| !adds || activation.cuts()) {
                         check(shape, of, activation, adds)?;
                     }
                 }

@@ -1,20 +1,22 @@
 //! A bias for each channel with an activation, in one pass.
 
-use crate::batch_norm::{Activation, at_least, through};
+use crate::activation::{Activation, at_least, through};
 use crate::buffer::{slice, with_values, written};
-use crate::channels::{Lines, sums_of_channels};
+use crate::channels::{Lines, sums_of_channels, vectorized};
 use crate::cuda;
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
-use pulp::Arch;
 use rayon::prelude::*;
 
-/// `input`, (..., channels) f32, plus `bias`, (channels) f32, through the activation.
+/// `input`, (..., channels) f32, plus `bias`, (channels) f32, through the activation, which is none or ReLU.
 ///
 /// # Errors
-/// When the shapes do not fit together.
+/// When the shapes do not fit together, and for another activation.
 pub fn add_bias(input: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
     if bias.dims() != [input.dim(D::Minus1)?] {
         bail!("add_bias: {:?} does not fit the channels of {:?}", bias.dims(), input.dims());
+    }
+    if !activation.cuts() {
+        bail!("add_bias: {activation:?} is an operation of its own");
     }
     if input.device().is_cpu() {
         return input.contiguous()?.apply_op2(bias, AddBias(activation));
@@ -22,11 +24,7 @@ pub fn add_bias(input: &Tensor, bias: &Tensor, activation: Activation) -> Result
     if let Some(output) = cuda::add_bias(input, bias, activation)? {
         return Ok(output);
     }
-    let output = input.broadcast_add(bias)?;
-    match activation {
-        Activation::None => Ok(output),
-        Activation::Relu => output.relu(),
-    }
+    activation.elsewhere(input.broadcast_add(bias)?)
 }
 
 struct AddBias(Activation);
@@ -42,16 +40,18 @@ impl CustomOp2 for AddBias {
         let lines = Lines::new(bias.len());
         let bias = lines.repeated(bias);
         let least = self.0.least();
-        let arch = Arch::new();
         let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
             out.par_chunks_mut(lines.stripe()).zip(input.par_chunks(lines.stripe())).for_each(|(out, input)| {
-                arch.dispatch(|| {
-                    for (out, input) in out.chunks_mut(lines.width()).zip(input.chunks(lines.width())) {
-                        for ((out, value), bias) in out.iter_mut().zip(input).zip(&bias) {
-                            out.write(at_least(value + bias, least));
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (out, input) in out.chunks_mut(lines.width()).zip(input.chunks(lines.width())) {
+                            for ((out, value), bias) in out.iter_mut().zip(input).zip(&bias) {
+                                out.write(at_least(value + bias, least));
+                            }
                         }
-                    }
-                });
+                    },
+                );
             });
         };
         // Safety: every chunk is written to its end.
@@ -82,19 +82,24 @@ pub fn add_bias_gradients(output: &Tensor, grad: &Tensor, activation: Activation
         if let Some(gradients) = cuda::add_bias_gradients(output, grad, activation)? {
             return Ok(gradients);
         }
-        let of_input = match activation {
-            Activation::None => grad.clone(),
-            Activation::Relu => (grad * output.gt(0.0)?.to_dtype(grad.dtype())?)?,
+        let of_input = match activation == Activation::None {
+            true => grad.clone(),
+            false => (grad * output.gt(f64::from(least))?.to_dtype(grad.dtype())?)?,
         };
         let of_bias = of_input.reshape(((), channels))?.sum(0)?;
         return Ok((of_input, of_bias));
     }
     let (of_input, of_bias) = with_values([output, grad], |[output, grad]| {
-        let [sums] = sums_of_channels(grad.len(), channels, |range, [sum]| {
-            for ((sum, grad), output) in sum.iter_mut().zip(&grad[range.clone()]).zip(&output[range]) {
-                *sum += through(*grad, *output, least);
-            }
-        });
+        let [sums] = sums_of_channels(
+            grad.len(),
+            channels,
+            #[inline(always)]
+            |range, [sum]| {
+                for ((sum, grad), output) in sum.iter_mut().zip(&grad[range.clone()]).zip(&output[range]) {
+                    *sum += through(*grad, *output, least);
+                }
+            },
+        );
         let stripe = Lines::new(channels).stripe();
         let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
             let pairs = grad.par_chunks(stripe).zip(output.par_chunks(stripe));

@@ -1,8 +1,26 @@
 //! Passes over images whose channels lie together: how they are cut for cache, vectors and threads.
 
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 use std::ops::Range;
+
+/// Runs a loop with the vectors that the processor has. The closure must be marked `#[inline(always)]`, or it is compiled
+/// for those that every processor has.
+pub(crate) fn vectorized(act: impl FnMut()) {
+    Arch::new().dispatch(Loop(act));
+}
+
+/// A closure that is called without a shim around it, which would not be inlined.
+struct Loop<F>(F);
+
+impl<F: FnMut()> NullaryFnOnce for Loop<F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(mut self) {
+        (self.0)();
+    }
+}
 
 /// Values that a thread takes at once: a part of the second-level cache.
 const STRIPE: usize = 32 * 1024;
@@ -47,17 +65,19 @@ pub(crate) fn sums_of_channels<const N: usize>(
 ) -> [Vec<f64>; N] {
     let lines = Lines::new(channels);
     let (width, stripe) = (lines.width(), lines.stripe());
-    let arch = Arch::new();
     let partial: Vec<[Vec<f32>; N]> = (0..length.div_ceil(stripe))
         .into_par_iter()
         .map(|index| {
             let end = ((index + 1) * stripe).min(length);
             let mut sums: [Vec<f32>; N] = std::array::from_fn(|_| vec![0.0; width]);
-            arch.dispatch(|| {
-                for first in (index * stripe..end).step_by(width) {
-                    add(first..(first + width).min(end), sums.each_mut().map(Vec::as_mut_slice));
-                }
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    for first in (index * stripe..end).step_by(width) {
+                        add(first..(first + width).min(end), sums.each_mut().map(Vec::as_mut_slice));
+                    }
+                },
+            );
             sums
         })
         .collect();

@@ -1,6 +1,7 @@
 //! Two-dimensional convolution over images whose channels lie together.
 
 mod correlate;
+mod depthwise;
 mod geometry;
 mod kernel_gradient;
 mod prepared;
@@ -174,6 +175,9 @@ fn forward(geometry: &Geometry, input: &[f32], kernel: &[f32]) -> Vec<f32> {
         let from = geometry.from;
         return winograd(geometry, input).compute(|o, c, tap| kernel[(o * from + c) * 9 + tap]);
     }
+    if depthwise::fits(geometry) {
+        return depthwise::forward(geometry, input, kernel);
+    }
     let taps = taps(geometry);
     let correlation = correlation(geometry, &taps, input);
     let panels = panels_of(geometry, &correlation, kernel);
@@ -203,6 +207,9 @@ fn input_gradient(geometry: &Geometry, grad: &[f32], kernel: &[f32]) -> Vec<f32>
             grid: geometry.input,
         };
         return turned.compute(|c, o, tap| kernel[(o * from + c) * 9 + 8 - tap]);
+    }
+    if depthwise::fits(geometry) {
+        return depthwise::input_gradient(geometry, grad, kernel);
     }
     let Conv2dOptions { stride, padding, dilation, groups } = geometry.options;
     let (from, to, area) =
@@ -252,6 +259,9 @@ const MANY_SUMS: usize = 96 * 1024;
 fn gradient_of_kernel(geometry: &Geometry, input: &[f32], grad: &[f32]) -> Vec<f32> {
     if is_for_winograd(geometry) {
         return winograd(geometry, input).kernel_gradient(grad);
+    }
+    if depthwise::fits(geometry) {
+        return depthwise::kernel_gradient(geometry, input, grad);
     }
     let (from, to) = (geometry.channels_read(), geometry.channels_written());
     // Where the sums are few, the general way keeps them in the cache and reads both sides once.
@@ -393,6 +403,7 @@ mod tests {
         check(2, (13, 13), (32, 64), (1, 1), square(2, 0));
         check(1, (30, 30), (3, 16), (7, 7), square(2, 3));
         check(2, (12, 12), (24, 24), (3, 3), Conv2dOptions { groups: 24, ..square(1, 1) });
+        check(1, (56, 20), (72, 72), (5, 5), Conv2dOptions { groups: 72, ..square(2, 2) });
         check(2, (12, 12), (32, 64), (5, 5), Conv2dOptions { groups: 4, ..square(1, 2) });
         check(1, (64, 64), (64, 8), (3, 3), square(1, 1));
         // Winograd's way: whole and partial tiles, kernels that fit the cache and that do not.
@@ -420,6 +431,23 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+        #[test]
+        fn any_depthwise_shape_agrees_with_the_definition(
+            batch in 1usize..40, height in 1usize..9, width in 1usize..9, channels in 1usize..40,
+            kernel in (1usize..6, 1usize..6), stride in (1usize..4, 1usize..4), padding in (0usize..4, 0usize..4),
+            dilation in (1usize..3, 1usize..3),
+        ) {
+            let fits = |size: usize, kernel: usize, padding: usize, dilation: usize| {
+                size + 2 * padding > dilation * (kernel - 1)
+            };
+            prop_assume!(fits(height, kernel.0, padding.0, dilation.0) && fits(width, kernel.1, padding.1, dilation.1));
+            let options = Conv2dOptions { stride, padding, dilation, groups: channels };
+            check(batch, (height, width), (channels, channels), kernel, options);
+        }
+    }
+
+    proptest! {
         #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
         #[test]
         fn any_shape_goes_winograds_way(
@@ -434,8 +462,9 @@ mod tests {
 
     #[test]
     fn the_number_of_threads_changes_nothing() {
-        for (from, to) in [(24, 40), (32, 48), (96, 128)] {
-            let g = Geometry::new(&[8, 17, 17, from], &[to, from, 3, 3], Conv2dOptions::square(1, 1)).unwrap();
+        for (from, to, groups) in [(24, 40, 1), (32, 48, 1), (96, 128, 1), (40, 40, 40)] {
+            let options = Conv2dOptions { groups, ..Conv2dOptions::square(1, 1) };
+            let g = Geometry::new(&[8, 17, 17, from], &[to, from / groups, 3, 3], options).unwrap();
             let (input, kernel) = (pseudo_random(g.input_len(), 1), pseudo_random(g.kernel_len(), 2));
             let grad = pseudo_random(g.output_len(), 3);
             let all = || {

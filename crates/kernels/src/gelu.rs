@@ -1,10 +1,9 @@
 //! A bias for each channel and the Gaussian error linear unit, in one pass.
 
 use crate::buffer::{with_values, written};
-use crate::channels::{Lines, sums_of_channels};
+use crate::channels::{Lines, sums_of_channels, vectorized};
 use crate::exponential::{erf, exp};
 use candle_core::{D, Result, Tensor, bail};
-use pulp::Arch;
 use rayon::prelude::*;
 use std::f32::consts::{FRAC_1_SQRT_2, TAU};
 
@@ -18,20 +17,22 @@ pub fn add_bias_gelu(input: &Tensor, bias: &Tensor) -> Result<Tensor> {
     if !input.device().is_cpu() {
         return elsewhere(input, bias);
     }
-    let arch = Arch::new();
     let lines = Lines::new(channels);
     let output = with_values([input, bias], |[input, bias]| {
         let bias = lines.repeated(bias);
         let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
             out.par_chunks_mut(lines.stripe()).zip(input.par_chunks(lines.stripe())).for_each(|(out, input)| {
-                arch.dispatch(|| {
-                    for (out, input) in out.chunks_mut(lines.width()).zip(input.chunks(lines.width())) {
-                        for ((out, value), bias) in out.iter_mut().zip(input).zip(&bias) {
-                            let x = value + bias;
-                            out.write(x * normal_share(x));
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (out, input) in out.chunks_mut(lines.width()).zip(input.chunks(lines.width())) {
+                            for ((out, value), bias) in out.iter_mut().zip(input).zip(&bias) {
+                                let x = value + bias;
+                                out.write(x * normal_share(x));
+                            }
                         }
-                    }
-                });
+                    },
+                );
             });
         };
         // Safety: every chunk is written to its end.
@@ -54,30 +55,37 @@ pub fn add_bias_gelu_gradients(input: &Tensor, bias: &Tensor, grad: &Tensor) -> 
             crate::elsewhere::gradients([input, bias], grad, |[input, bias]| elsewhere(input, bias))?;
         return Ok((of_input, of_bias));
     }
-    let arch = Arch::new();
     let lines = Lines::new(channels);
     let (of_input, sums) = with_values([input, bias, grad], |[input, bias, grad]| {
         let bias = lines.repeated(bias);
         let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
             let values = input.par_chunks(lines.stripe()).zip(grad.par_chunks(lines.stripe()));
             out.par_chunks_mut(lines.stripe()).zip(values).for_each(|(out, (input, grad))| {
-                arch.dispatch(|| {
-                    let values = input.chunks(lines.width()).zip(grad.chunks(lines.width()));
-                    for (out, (input, grad)) in out.chunks_mut(lines.width()).zip(values) {
-                        for ((out, value), (grad, bias)) in out.iter_mut().zip(input).zip(grad.iter().zip(&bias)) {
-                            let x = value + bias;
-                            let density = exp(-0.5 * x * x) * (1.0 / TAU.sqrt());
-                            out.write(grad * (normal_share(x) + x * density));
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        let values = input.chunks(lines.width()).zip(grad.chunks(lines.width()));
+                        for (out, (input, grad)) in out.chunks_mut(lines.width()).zip(values) {
+                            for ((out, value), (grad, bias)) in out.iter_mut().zip(input).zip(grad.iter().zip(&bias)) {
+                                let x = value + bias;
+                                let density = exp(-0.5 * x * x) * (1.0 / TAU.sqrt());
+                                out.write(grad * (normal_share(x) + x * density));
+                            }
                         }
-                    }
-                });
+                    },
+                );
             });
         };
         // Safety: every chunk is written to its end.
         let of_input = unsafe { written(input.len(), write) };
-        let [sums] = sums_of_channels(of_input.len(), channels, |range, [sum]| {
-            sum.iter_mut().zip(&of_input[range]).for_each(|(sum, value)| *sum += value);
-        });
+        let [sums] = sums_of_channels(
+            of_input.len(),
+            channels,
+            #[inline(always)]
+            |range, [sum]| {
+                sum.iter_mut().zip(&of_input[range]).for_each(|(sum, value)| *sum += value);
+            },
+        );
         Ok((of_input, sums))
     })?;
     let of_bias: Vec<f32> = sums.iter().map(|sum| *sum as f32).collect();

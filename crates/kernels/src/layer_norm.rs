@@ -1,8 +1,8 @@
 //! Layer normalisation: each row of values by its own mean and variance.
 
 use crate::buffer::{add_parts, with_values, written};
+use crate::channels::vectorized;
 use candle_core::{D, Result, Tensor, bail};
-use pulp::Arch;
 use rayon::prelude::*;
 
 /// Rows that a thread takes at once; it decides how sums over rows are cut.
@@ -23,19 +23,21 @@ pub fn layer_norm(input: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) 
     if !input.device().is_cpu() {
         return elsewhere([input, weight, bias], epsilon);
     }
-    let arch = Arch::new();
     let output = with_values([input, weight, bias], |[input, weight, bias]| {
         let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
             let rows = out.par_chunks_mut(ROWS * channels).zip(input.par_chunks(ROWS * channels));
             rows.for_each(|(out, input)| {
-                arch.dispatch(|| {
-                    for (out, row) in out.chunks_exact_mut(channels).zip(input.chunks_exact(channels)) {
-                        let (mean, inverse) = moments_of(row, epsilon);
-                        for (((out, value), weight), bias) in out.iter_mut().zip(row).zip(weight).zip(bias) {
-                            out.write((value - mean) * inverse * weight + bias);
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (out, row) in out.chunks_exact_mut(channels).zip(input.chunks_exact(channels)) {
+                            let (mean, inverse) = moments_of(row, epsilon);
+                            for (((out, value), weight), bias) in out.iter_mut().zip(row).zip(weight).zip(bias) {
+                                out.write((value - mean) * inverse * weight + bias);
+                            }
                         }
-                    }
-                });
+                    },
+                );
             });
         };
         // Safety: every row is written to its end.
@@ -64,7 +66,6 @@ pub fn layer_norm_gradients(
             crate::elsewhere::gradients([input, weight, &bias], grad, |all| elsewhere(all, epsilon))?;
         return Ok((of_input, of_weight, of_bias));
     }
-    let arch = Arch::new();
     let (of_input, mut parts) = with_values([input, weight, grad], |[input, weight, grad]| {
         let pieces = input.len().div_ceil(ROWS * channels).max(1);
         // For each piece of rows: the sums of the weight's gradient, then of the bias's.
@@ -74,24 +75,27 @@ pub fn layer_norm_gradients(
             let values = input.par_chunks(ROWS * channels).zip(grad.par_chunks(ROWS * channels));
             pieces.zip(values).for_each(|((out, sums), (input, grad))| {
                 let (of_weight, of_bias) = sums.split_at_mut(channels);
-                arch.dispatch(|| {
-                    let rows = input.chunks_exact(channels).zip(grad.chunks_exact(channels));
-                    for (out, (row, grad)) in out.chunks_exact_mut(channels).zip(rows) {
-                        let (mean, inverse) = moments_of(row, epsilon);
-                        let normal = |value: &f32| (value - mean) * inverse;
-                        let sums = of_weight.iter_mut().zip(of_bias.iter_mut());
-                        for ((of_weight, of_bias), (value, grad)) in sums.zip(row.iter().zip(grad)) {
-                            *of_weight += grad * normal(value);
-                            *of_bias += grad;
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        let rows = input.chunks_exact(channels).zip(grad.chunks_exact(channels));
+                        for (out, (row, grad)) in out.chunks_exact_mut(channels).zip(rows) {
+                            let (mean, inverse) = moments_of(row, epsilon);
+                            let normal = |value: &f32| (value - mean) * inverse;
+                            let sums = of_weight.iter_mut().zip(of_bias.iter_mut());
+                            for ((of_weight, of_bias), (value, grad)) in sums.zip(row.iter().zip(grad)) {
+                                *of_weight += grad * normal(value);
+                                *of_bias += grad;
+                            }
+                            let [along, whole] = sums_of(row, grad, weight, |value| normal(&value));
+                            let share = 1.0 / channels as f32;
+                            for ((out, value), (grad, weight)) in out.iter_mut().zip(row).zip(grad.iter().zip(weight)) {
+                                let own = grad * weight - share * whole - normal(value) * (share * along);
+                                out.write(own * inverse);
+                            }
                         }
-                        let [along, whole] = sums_of(row, grad, weight, |value| normal(&value));
-                        let share = 1.0 / channels as f32;
-                        for ((out, value), (grad, weight)) in out.iter_mut().zip(row).zip(grad.iter().zip(weight)) {
-                            let own = grad * weight - share * whole - normal(value) * (share * along);
-                            out.write(own * inverse);
-                        }
-                    }
-                });
+                    },
+                );
             });
         };
         // Safety: every row is written to its end.

@@ -6,6 +6,7 @@
 //! with the vectors that the processor has, and gives the same bits whatever the number of threads; on another device
 //! the same figures come from candle's own operations. Start with [`conv2d`], [`batch_norm`] and [`AdamW`].
 
+mod activation;
 mod attention;
 mod average;
 mod batch_norm;
@@ -19,6 +20,7 @@ mod cross_entropy;
 mod cuda;
 mod elsewhere;
 mod exponential;
+mod gate;
 mod gelu;
 mod layer_norm;
 mod linear;
@@ -28,16 +30,18 @@ mod sum;
 mod tile;
 mod transpose;
 
+pub use activation::{Activation, activate_hard_swish, hard_swish_gradient};
 pub use attention::{attention, attention_gradient};
 pub use average::{mean_of_pixels, mean_of_pixels_gradient};
 pub use batch_norm::{
-    Activation, BatchNormGradients, BatchNormInputs, Moments, MomentsOf, batch_norm, batch_norm_gradients, moments,
+    BatchNormGradients, BatchNormInputs, Moments, MomentsOf, batch_norm, batch_norm_gradients, moments,
 };
 pub use bias::{add_bias, add_bias_gradients};
 pub use buffer::release_memory;
 pub use conv2d::{Conv2dOptions, InputGradient, PreparedConv2d, conv2d, conv2d_gradients};
 pub use cross_entropy::{cross_entropy, cross_entropy_gradient};
 pub use cuda::{Recording, peak_device_bytes, prepare_device, record, rehearse};
+pub use gate::{gate, gate_gradients};
 pub use gelu::{add_bias_gelu, add_bias_gelu_gradients};
 pub use layer_norm::{layer_norm, layer_norm_gradients};
 pub use linear::{linear, linear_gradients};

@@ -2,9 +2,9 @@
 //! equal the kernel).
 
 use crate::buffer::{slice, with_values, written};
+use crate::channels::vectorized;
 use crate::cuda;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
-use pulp::Arch;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -87,21 +87,25 @@ impl CustomOp1 for MaxPool {
     fn cpu_fwd(&self, input: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (batch, sizes) = self.sizes(layout.shape())?;
         let input = slice::<f32>(input, layout)?;
-        let arch = Arch::new();
         let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
             let images = out.par_chunks_exact_mut(sizes.output_len()).zip(input.par_chunks_exact(sizes.input_len()));
             images.for_each(|(out, image)| {
-                arch.dispatch(|| {
-                    for (out, window) in out.chunks_exact_mut(sizes.channels).zip(self.windows(&sizes)) {
-                        let mut greatest = vec![f32::NEG_INFINITY; sizes.channels];
-                        for pixel in window {
-                            for (greatest, value) in greatest.iter_mut().zip(&image[pixel..pixel + sizes.channels]) {
-                                *greatest = if *greatest >= *value || greatest.is_nan() { *greatest } else { *value };
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (out, window) in out.chunks_exact_mut(sizes.channels).zip(self.windows(&sizes)) {
+                            let mut greatest = vec![f32::NEG_INFINITY; sizes.channels];
+                            for pixel in window {
+                                for (greatest, value) in greatest.iter_mut().zip(&image[pixel..pixel + sizes.channels])
+                                {
+                                    *greatest =
+                                        if *greatest >= *value || greatest.is_nan() { *greatest } else { *value };
+                                }
                             }
+                            out.iter_mut().zip(greatest).for_each(|(out, greatest)| _ = out.write(greatest));
                         }
-                        out.iter_mut().zip(greatest).for_each(|(out, greatest)| _ = out.write(greatest));
-                    }
-                });
+                    },
+                );
             });
         };
         // Safety: the windows of an image are as many as its outputs.
@@ -137,30 +141,32 @@ pub fn max_pool2d_gradient(
 impl MaxPool {
     fn gradient(&self, input: &Tensor, output: &Tensor, grad: &Tensor) -> Result<Tensor> {
         let (_, sizes) = self.sizes(input.shape())?;
-        let arch = Arch::new();
         let delta = with_values([input, output, grad], |[values, output, grad]| {
             let mut delta = vec![0.0f32; values.len()];
             let images = delta.par_chunks_exact_mut(sizes.input_len()).zip(values.par_chunks_exact(sizes.input_len()));
             let outs = output.par_chunks_exact(sizes.output_len()).zip(grad.par_chunks_exact(sizes.output_len()));
             images.zip(outs).for_each(|((delta, image), (output, grad))| {
-                arch.dispatch(|| {
-                    let outs = output.chunks_exact(sizes.channels).zip(grad.chunks_exact(sizes.channels));
-                    let mut left = vec![0.0f32; sizes.channels];
-                    for ((output, grad), window) in outs.zip(self.windows(&sizes)) {
-                        left.copy_from_slice(grad);
-                        for pixel in window {
-                            let (delta, values) =
-                                (&mut delta[pixel..pixel + sizes.channels], &image[pixel..pixel + sizes.channels]);
-                            for (((delta, value), output), left) in
-                                delta.iter_mut().zip(values).zip(output).zip(&mut left)
-                            {
-                                let here = value == output || value.is_nan();
-                                *delta += if here { *left } else { 0.0 };
-                                *left = if here { 0.0 } else { *left };
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        let outs = output.chunks_exact(sizes.channels).zip(grad.chunks_exact(sizes.channels));
+                        let mut left = vec![0.0f32; sizes.channels];
+                        for ((output, grad), window) in outs.zip(self.windows(&sizes)) {
+                            left.copy_from_slice(grad);
+                            for pixel in window {
+                                let (delta, values) =
+                                    (&mut delta[pixel..pixel + sizes.channels], &image[pixel..pixel + sizes.channels]);
+                                for (((delta, value), output), left) in
+                                    delta.iter_mut().zip(values).zip(output).zip(&mut left)
+                                {
+                                    let here = value == output || value.is_nan();
+                                    *delta += if here { *left } else { 0.0 };
+                                    *left = if here { 0.0 } else { *left };
+                                }
                             }
                         }
-                    }
-                });
+                    },
+                );
             });
             Ok(delta)
         })?;

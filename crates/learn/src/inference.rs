@@ -3,7 +3,7 @@
 
 use crate::Result;
 use crate::layers::{BatchNorm, Bias, Conv, Linear};
-use assay_kernels::{Activation, Conv2dOptions, PreparedConv2d, channels_first, max_pool2d, mean_of_pixels};
+use assay_kernels::{Activation, Conv2dOptions, PreparedConv2d, channels_first, gate, max_pool2d, mean_of_pixels};
 use candle_core::Tensor;
 
 /// A value on the way, by the step that made it; the first is the input.
@@ -20,12 +20,15 @@ enum Step {
     MeanOfPixels { from: Slot },
     /// (batch, height, width, channels) to (batch, 1, 1, values), channel by channel.
     Flatten { from: Slot },
+    /// Each channel of each image times the hard sigmoid of its logit, (batch, 1, 1, channels).
+    Gate { from: Slot, logits: Slot },
 }
 
 impl Step {
     fn reads(&self) -> [Option<Slot>; 2] {
         match self {
             Step::Conv { from, added, .. } => [Some(*from), *added],
+            Step::Gate { from, logits } => [Some(*from), Some(*logits)],
             Step::MaxPool { from, .. } | Step::MeanOfPixels { from } | Step::Flatten { from } => [Some(*from), None],
         }
     }
@@ -95,6 +98,11 @@ impl Inference {
         self.push(Step::Flatten { from })
     }
 
+    /// Each channel of each image times the hard sigmoid of its logit.
+    pub(crate) fn gate(&mut self, from: Slot, logits: Slot) -> Slot {
+        self.push(Step::Gate { from, logits })
+    }
+
     /// The logits, (batch, classes), of images (batch, size, size, 3).
     pub(crate) fn logits(&self, images: Tensor) -> Result<Tensor> {
         let mut slots = vec![Some(images)];
@@ -104,6 +112,7 @@ impl Inference {
                 Step::Conv { convolution, from, added, activation } => {
                     convolution.forward(read(*from), added.map(read), *activation)?
                 }
+                Step::Gate { from, logits } => gate(read(*from), &read(*logits).squeeze(1)?.squeeze(1)?)?,
                 Step::MaxPool { from, sizes } => max_pool2d(read(*from), sizes.0, sizes.1, sizes.2)?,
                 Step::MeanOfPixels { from } => mean_of_pixels(read(*from))?.unsqueeze(1)?.unsqueeze(1)?,
                 Step::Flatten { from } => channels_first(read(*from))?.flatten_from(1)?.unsqueeze(1)?.unsqueeze(1)?,

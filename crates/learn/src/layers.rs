@@ -2,23 +2,27 @@
 
 mod batch_norm;
 mod conv;
+mod dropout;
 mod linear;
 mod pixels;
 mod transformer;
 
 pub(crate) use batch_norm::BatchNorm;
 pub(crate) use conv::Conv;
+pub(crate) use dropout::dropout;
 pub(crate) use linear::{Bias, Linear};
-pub(crate) use pixels::{flatten, mean_of_pixels, pool};
-pub(crate) use transformer::{LayerNorm, TransformerBlock};
+pub(crate) use pixels::{flatten, gate, hard_swish, mean_of_pixels, pool, reshaped};
+pub(crate) use transformer::{DEVIATION, LayerNorm, TransformerBlock};
 
 use crate::tape::Value;
 use assay_kernels::InputGradient;
 
-/// Whether batch statistics are taken and running ones updated.
+/// What a forward pass is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    Train,
+    /// Learning: batch statistics are taken and running ones updated, and what is random is drawn for this step.
+    Train { seed: u64, step: u64 },
+    /// Predicting: the same every time.
     Infer,
 }
 

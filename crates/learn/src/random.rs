@@ -12,6 +12,8 @@ pub(crate) enum Purpose<'a> {
     Order { epoch: u64 },
     /// The augmentation of a sample in an epoch.
     Augment { epoch: u64, sample: u64 },
+    /// What dropout takes away in an optimizer step.
+    Dropout { step: u64 },
 }
 
 /// The stream of this purpose under this seed.
@@ -20,6 +22,7 @@ pub(crate) fn stream(seed: u64, purpose: Purpose<'_>) -> ChaCha8Rng {
         Purpose::Parameter(name) => (1, fnv(name), 0),
         Purpose::Order { epoch } => (2, epoch, 0),
         Purpose::Augment { epoch, sample } => (3, epoch, sample),
+        Purpose::Dropout { step } => (4, step, 0),
     };
     let mut key = [0; 32];
     for (part, word) in key.chunks_exact_mut(8).zip([seed, kind, a, b]) {

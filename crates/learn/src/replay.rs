@@ -2,6 +2,7 @@
 //! the device takes longer than many of them do.
 
 use crate::loader::Batch;
+use crate::model::Model;
 use crate::{Device, Result};
 use assay_kernels::{Recording, record, rehearse};
 use candle_core::{DType, Tensor, Var};
@@ -15,6 +16,8 @@ pub(crate) type Found = (Tensor, Tensor);
 /// How steps are taken on one device.
 #[derive(Default)]
 pub(crate) struct Replay {
+    /// What a step draws at random would be the same in each replay.
+    never: bool,
     rehearsed: usize,
     recorded: Option<Recorded>,
     /// Why steps are not recorded though they might be.
@@ -31,6 +34,11 @@ struct Recorded {
 }
 
 impl Replay {
+    /// For the steps of a model.
+    pub(crate) fn of(model: &Model) -> Replay {
+        Replay { never: model.is_random(), ..Replay::default() }
+    }
+
     /// Takes a step on a batch: `compute` does its work, unless it is replayed.
     pub(crate) fn step(&mut self, batch: &Batch, compute: impl FnMut(&Batch) -> Result<Found>) -> Result<Found> {
         let mut compute = compute;
@@ -38,7 +46,7 @@ impl Replay {
             return recorded.replay(batch);
         }
         let device = batch.images.device();
-        if self.rehearsed == REHEARSALS && self.recorded.is_none() && self.refused.is_none() {
+        if !self.never && self.rehearsed == REHEARSALS && self.recorded.is_none() && self.refused.is_none() {
             match Recorded::new(batch, &mut compute) {
                 Ok(Some(recorded)) => return self.recorded.insert(recorded).replay(batch),
                 Ok(None) => {}

@@ -118,6 +118,7 @@ pub(crate) struct Learner {
     optimizer: Optimizer,
     label_smoothing: f32,
     precision: DType,
+    seed: u64,
     replay: Replay,
     state: State,
 }
@@ -151,13 +152,15 @@ impl Learner {
         let optimizer = Optimizer::new(&config.optimizer, &parameters)?;
         let label_smoothing = config.train.label_smoothing as f32;
         let precision = precision_on(device, config.train.precision)?;
+        let replay = Replay::of(&model);
         Ok(Learner {
             parameters,
             model,
             optimizer,
             label_smoothing,
             precision,
-            replay: Replay::default(),
+            seed: config.seed,
+            replay,
             state: State::default(),
         })
     }
@@ -186,7 +189,8 @@ impl Learner {
     fn forward(&self, batch: &Batch) -> Result<(Tape, Value, Tensor)> {
         let mut tape = Tape::recording();
         let images = Value::input(batch.images.to_dtype(self.precision)?);
-        let logits = self.model.forward(&mut tape, &images, Mode::Train)?;
+        let mode = Mode::Train { seed: self.seed, step: self.state.step };
+        let logits = self.model.forward(&mut tape, &images, mode)?;
         let loss = cross_entropy(&logits.tensor, &batch.labels, self.label_smoothing)?.mean(0)?;
         Ok((tape, logits, loss))
     }

@@ -129,7 +129,15 @@ impl NewRun {
                 if key == "model.name" {
                     let shown =
                         ComboBox::from_id_salt("model").selected_text(value.as_str()).width(260.0).show_ui(ui, |ui| {
-                            for model in ["small-cnn", "resnet18", "resnet34", "resnet50", "vit-ti16", "vit-s16"] {
+                            for model in [
+                                "small-cnn",
+                                "resnet18",
+                                "resnet34",
+                                "resnet50",
+                                "mobilenet-v3-large",
+                                "vit-ti16",
+                                "vit-s16",
+                            ] {
                                 ui.selectable_value(value, model.to_owned(), model);
                             }
                         });

@@ -2,12 +2,11 @@
 
 use super::correlate::Panels;
 use super::winograd::{self, Kernel};
-use super::{Conv2dOptions, Geometry, correlation, panels_of, taps, winograd as as_winograd};
-use crate::batch_norm::{Activation, at_least};
+use super::{Conv2dOptions, Geometry, correlation, depthwise, panels_of, taps, winograd as as_winograd};
+use crate::activation::{Activation, at_least, hard_swish};
 use crate::buffer::{with_values, written};
-use crate::channels::Lines;
+use crate::channels::{Lines, vectorized};
 use candle_core::{Result, Tensor, bail};
-use pulp::Arch;
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
@@ -78,6 +77,9 @@ impl PreparedConv2d {
                 };
             }
         }
+        if depthwise::fits(geometry) {
+            return depthwise::forward(geometry, input, &self.kernel);
+        }
         let taps = taps(geometry);
         let correlation = correlation(geometry, &taps, input);
         let panels = self.panels.get_or_init(|| panels_of(geometry, &correlation, &self.kernel));
@@ -86,28 +88,39 @@ impl PreparedConv2d {
     }
 
     fn finish(&self, output: &mut [f32], added: Option<&[f32]>, activation: Activation) {
+        match activation {
+            Activation::HardSwish => self.finish_through(hard_swish, output, added),
+            Activation::None | Activation::Relu => {
+                let least = activation.least();
+                self.finish_through(|value| at_least(value, least), output, added);
+            }
+        }
+    }
+
+    fn finish_through(&self, activate: impl Fn(f32) -> f32 + Copy + Sync, output: &mut [f32], added: Option<&[f32]>) {
         let lines = Lines::new(self.bias.len());
         let bias = lines.repeated(&self.bias);
-        let least = activation.least();
-        let arch = Arch::new();
         output.par_chunks_mut(lines.stripe()).enumerate().for_each(|(index, output)| {
             let added = added.map(|added| &added[index * lines.stripe()..][..output.len()]);
-            arch.dispatch(|| match added {
-                Some(added) => {
-                    for (output, added) in output.chunks_mut(lines.width()).zip(added.chunks(lines.width())) {
-                        for ((value, added), bias) in output.iter_mut().zip(added).zip(&bias) {
-                            *value = at_least(*value + (bias + added), least);
+            vectorized(
+                #[inline(always)]
+                || match added {
+                    Some(added) => {
+                        for (output, added) in output.chunks_mut(lines.width()).zip(added.chunks(lines.width())) {
+                            for ((value, added), bias) in output.iter_mut().zip(added).zip(&bias) {
+                                *value = activate(*value + (bias + added));
+                            }
                         }
                     }
-                }
-                None => {
-                    for output in output.chunks_mut(lines.width()) {
-                        for (value, bias) in output.iter_mut().zip(&bias) {
-                            *value = at_least(*value + bias, least);
+                    None => {
+                        for output in output.chunks_mut(lines.width()) {
+                            for (value, bias) in output.iter_mut().zip(&bias) {
+                                *value = activate(*value + bias);
+                            }
                         }
                     }
-                }
-            });
+                },
+            );
         });
     }
 }
@@ -127,6 +140,7 @@ mod tests {
             (24, 40, 9, 1, square(1, 0)),
             (160, 192, 7, 3, square(1, 1)),
             (16, 16, 9, 3, Conv2dOptions { groups: 4, ..square(2, 1) }),
+            (40, 40, 9, 5, Conv2dOptions { groups: 40, ..square(2, 2) }),
         ] {
             let kernel = noise(&[to, from / options.groups, kernel, kernel], 1);
             let bias = noise(&[to], 2);
@@ -135,8 +149,12 @@ mod tests {
                 let input = noise(&[batch, side, side, from], 3);
                 let plain = add_bias(&conv2d(&input, &kernel, options)?, &bias, Activation::None)?;
                 let added = noise(plain.dims(), 4);
-                for (added, right) in [(Some(&added), (&plain + &added)?.relu()?), (None, plain.relu()?)] {
-                    let ours = prepared.forward(&input, added, Activation::Relu)?;
+                for (added, right, activation) in [
+                    (Some(&added), (&plain + &added)?.relu()?, Activation::Relu),
+                    (None, plain.relu()?, Activation::Relu),
+                    (None, Activation::HardSwish.elsewhere(plain.clone())?, Activation::HardSwish),
+                ] {
+                    let ours = prepared.forward(&input, added, activation)?;
                     let (ours, right) = (wide(&ours), wide(&right));
                     let scale = right.iter().fold(1.0f64, |most, value| most.max(value.abs()));
                     assert!(ours.iter().zip(&right).all(|(a, b)| (a - b).abs() < 2e-5 * scale), "{from} to {to}");

@@ -1,6 +1,7 @@
 //! The build without CUDA: no tensor is on a GPU.
 
-use crate::batch_norm::{Activation, BatchNormGradients, BatchNormInputs, Moments};
+use crate::activation::Activation;
+use crate::batch_norm::{BatchNormGradients, BatchNormInputs, Moments};
 use crate::conv2d::{Geometry, InputGradient};
 use crate::optimizer::Part;
 use candle_core::{Device, Result, Tensor};

@@ -7,31 +7,44 @@ use crate::tape::{Tape, Value};
 use assay_kernels::{Activation, BatchNormInputs, Moments, MomentsOf, batch_norm, batch_norm_gradients, moments};
 use candle_core::{Tensor, Var};
 
-/// What keeps the root from zero, as in torch.
-const EPSILON: f64 = 1e-5;
-
-/// Batch normalisation (Ioffe and Szegedy 2015) with torch's momentum 0.1 and epsilon 1e-5.
+/// Batch normalisation (Ioffe and Szegedy 2015).
 pub(crate) struct BatchNorm {
     weight: Var,
     bias: Var,
     mean: Var,
     variance: Var,
+    /// The share of a batch's moments in the running ones.
+    momentum: f64,
+    /// What keeps the root from zero.
+    epsilon: f64,
 }
 
 impl BatchNorm {
+    /// With torch's momentum and epsilon.
     pub(crate) fn new(p: &mut Parameters, name: &str, channels: usize) -> Result<BatchNorm> {
+        BatchNorm::with(p, name, channels, 0.1, 1e-5)
+    }
+
+    /// With those of torchvision's MobileNets.
+    pub(crate) fn slow(p: &mut Parameters, name: &str, channels: usize) -> Result<BatchNorm> {
+        BatchNorm::with(p, name, channels, 0.01, 1e-3)
+    }
+
+    fn with(p: &mut Parameters, name: &str, channels: usize, momentum: f64, epsilon: f64) -> Result<BatchNorm> {
         Ok(BatchNorm {
             weight: p.learned(&format!("{name}.weight"), &[channels], Begin::Constant(1.0))?,
             bias: p.learned(&format!("{name}.bias"), &[channels], Begin::Constant(0.0))?,
             mean: p.buffer(&format!("{name}.running_mean"), channels, 0.0)?,
             variance: p.buffer(&format!("{name}.running_var"), channels, 1.0)?,
+            momentum,
+            epsilon,
         })
     }
 
     /// What it does with running moments, as a factor and what is added, (channels) each.
     pub(crate) fn scale_and_shift(&self) -> Result<(Tensor, Tensor)> {
         let value = |var: &Var| var.as_tensor().detach();
-        let scale = (value(&self.weight) / (value(&self.variance) + EPSILON)?.sqrt()?)?;
+        let scale = (value(&self.weight) / (value(&self.variance) + self.epsilon)?.sqrt()?)?;
         let shift = (value(&self.bias) - (value(&self.mean) * &scale)?)?;
         Ok((scale, shift))
     }
@@ -52,7 +65,7 @@ impl BatchNorm {
             bias: self.bias.as_tensor().detach(),
             residual: residual.map(|residual| residual.tensor.clone()),
             activation,
-            epsilon: EPSILON,
+            epsilon: self.epsilon,
         };
         let output = batch_norm(&of)?;
         let (weight, bias, kept) = (self.weight.clone(), self.bias.clone(), output.clone());
@@ -71,7 +84,6 @@ impl BatchNorm {
 
     /// The moments to normalise with; in training those of the batch, which the running ones follow.
     fn moments(&self, input: &Tensor, mode: Mode) -> Result<(Moments, MomentsOf)> {
-        const MOMENTUM: f64 = 0.1;
         if mode == Mode::Infer {
             let running = |var: &Var| var.as_tensor().detach();
             let moments = Moments { mean: running(&self.mean), variance: running(&self.variance) };
@@ -79,7 +91,7 @@ impl BatchNorm {
         }
         let found = moments(input)?;
         let count = input.elem_count() / self.mean.elem_count();
-        found.move_running(&self.mean, &self.variance, MOMENTUM, count)?;
+        found.move_running(&self.mean, &self.variance, self.momentum, count)?;
         Ok((found, MomentsOf::Batch))
     }
 }

@@ -13,6 +13,7 @@ pub(crate) struct Conv {
     weight: Var,
     stride: usize,
     padding: usize,
+    groups: usize,
 }
 
 impl Conv {
@@ -26,7 +27,7 @@ impl Conv {
         let bound = 1.0 / ((from * kernel * kernel) as f64).sqrt();
         let weight = p.learned(&format!("{name}.weight"), &[to, from, kernel, kernel], Begin::Uniform(bound))?;
         let bias = p.learned(&format!("{name}.bias"), &[to], Begin::Uniform(bound))?;
-        Ok((Conv { weight, stride: 1, padding: 0 }, Bias(bias)))
+        Ok((Conv { weight, stride: 1, padding: 0, groups: 1 }, Bias(bias)))
     }
 
     /// Patches that do not overlap, with bias and timm's first values.
@@ -39,7 +40,7 @@ impl Conv {
         let deviation = (1.0 / (from * side * side) as f64).sqrt();
         let weight = p.learned(&format!("{name}.weight"), &[to, from, side, side], Begin::Normal(deviation))?;
         let bias = p.learned(&format!("{name}.bias"), &[to], Begin::Constant(0.0))?;
-        Ok((Conv { weight, stride: side, padding: 0 }, Bias(bias)))
+        Ok((Conv { weight, stride: side, padding: 0, groups: 1 }, Bias(bias)))
     }
 
     /// Without bias and with He's normal first values over the fan out (He et al. 2015), as torchvision's ResNets.
@@ -49,9 +50,25 @@ impl Conv {
         (from, to): (usize, usize),
         (kernel, stride): (usize, usize),
     ) -> Result<Conv> {
-        let deviation = (2.0 / (to * kernel * kernel) as f64).sqrt();
-        let weight = p.learned(&format!("{name}.weight"), &[to, from, kernel, kernel], Begin::Normal(deviation))?;
-        Ok(Conv { weight, stride, padding: kernel / 2 })
+        Conv::he_in_groups(p, name, (from, to), (kernel, stride, 1))
+    }
+
+    /// The same of so many parts of the channels that do not see each other. The fan out counts all parts, as in torch.
+    pub(crate) fn he_in_groups(
+        p: &mut Parameters,
+        name: &str,
+        (from, to): (usize, usize),
+        (kernel, stride, groups): (usize, usize, usize),
+    ) -> Result<Conv> {
+        let begin = Begin::Normal((2.0 / (to * kernel * kernel) as f64).sqrt());
+        let weight = p.learned(&format!("{name}.weight"), &[to, from / groups, kernel, kernel], begin)?;
+        Ok(Conv { weight, stride, padding: kernel / 2, groups })
+    }
+
+    /// One of each pixel alone, with He's first values and a bias of zeros.
+    pub(crate) fn he_biased(p: &mut Parameters, name: &str, (from, to): (usize, usize)) -> Result<(Conv, Bias)> {
+        let conv = Conv::he(p, name, (from, to), (1, 1))?;
+        Ok((conv, Bias(p.learned(&format!("{name}.bias"), &[to], Begin::Constant(0.0))?)))
     }
 
     /// (to, from, kernel height, kernel width)
@@ -60,7 +77,7 @@ impl Conv {
     }
 
     pub(crate) fn options(&self) -> Conv2dOptions {
-        Conv2dOptions::square(self.stride, self.padding)
+        Conv2dOptions { groups: self.groups, ..Conv2dOptions::square(self.stride, self.padding) }
     }
 
     pub(crate) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {

@@ -64,9 +64,9 @@ impl Linear {
         Linear::begin(p, name, sizes, (begin, begin))
     }
 
-    /// With the first values of timm's transformers: normal around 0 with a deviation of 0.02, and no bias.
-    pub(crate) fn normal(p: &mut Parameters, name: &str, sizes: (usize, usize)) -> Result<Linear> {
-        Linear::begin(p, name, sizes, (Begin::Normal(0.02), Begin::Constant(0.0)))
+    /// With first values that are normal around 0, and no bias.
+    pub(crate) fn normal(p: &mut Parameters, name: &str, sizes: (usize, usize), deviation: f64) -> Result<Linear> {
+        Linear::begin(p, name, sizes, (Begin::Normal(deviation), Begin::Constant(0.0)))
     }
 
     fn begin(

@@ -14,6 +14,9 @@ use candle_core::Var;
 /// What keeps the root from zero, as in timm.
 const EPSILON: f64 = 1e-6;
 
+/// The deviation of the first values of weights, as in timm.
+pub(crate) const DEVIATION: f64 = 0.02;
+
 /// Layer normalisation over the last dimension.
 pub(crate) struct LayerNorm {
     weight: Var,
@@ -65,7 +68,8 @@ pub(crate) struct TransformerBlock {
 impl TransformerBlock {
     pub(crate) fn new(p: &mut Parameters, name: &str, width: usize, heads: usize) -> Result<TransformerBlock> {
         let hidden = 4 * width;
-        let linear = |p: &mut Parameters, part: &str, sizes| Linear::normal(p, &format!("{name}.{part}"), sizes);
+        let linear =
+            |p: &mut Parameters, part: &str, sizes| Linear::normal(p, &format!("{name}.{part}"), sizes, DEVIATION);
         Ok(TransformerBlock {
             norm1: LayerNorm::new(p, &format!("{name}.norm1"), width)?,
             qkv: linear(p, "attn.qkv", (width, 3 * width))?,

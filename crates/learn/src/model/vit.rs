@@ -1,6 +1,6 @@
 //! The vision transformer (Dosovitskiy et al. 2021) with timm's names.
 
-use crate::layers::{Bias, Conv, LayerNorm, Linear, TransformerBlock};
+use crate::layers::{Bias, Conv, DEVIATION, LayerNorm, Linear, TransformerBlock};
 use crate::parameters::{Begin, Parameters};
 use crate::tape::{Tape, Value};
 use crate::{LearnError, Result};
@@ -45,7 +45,7 @@ impl Vit {
             pos_embed: p.learned("pos_embed", &[1, tokens, width], Begin::Normal(0.02))?,
             blocks,
             norm: LayerNorm::new(p, "norm", width)?,
-            head: Linear::normal(p, "head", (width, classes))?,
+            head: Linear::normal(p, "head", (width, classes), DEVIATION)?,
         })
     }
 

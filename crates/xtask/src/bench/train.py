@@ -69,6 +69,10 @@ def resnet50():
     return torchvision.models.resnet50(num_classes=10)
 
 
+def mobilenet():
+    return torchvision.models.mobilenet_v3_large(num_classes=10)
+
+
 def vit():
     return Vit(width, size)
 
@@ -78,6 +82,7 @@ networks = {
     "small-cnn": small_cnn,
     "resnet18-frozen": frozen_resnet18,
     "resnet50": resnet50,
+    "mobilenet-v3-large": mobilenet,
     "vit-s16": vit,
 }
 model = networks[name]().to(device)

@@ -28,12 +28,13 @@ const fn row(
     Row { name, model, width, image_size, batch, steps, frozen: "none" }
 }
 
-const ROWS: [Row; 7] = [
+const ROWS: [Row; 8] = [
     row("CIFAR ResNet-18 w64 [32]", "resnet18", (64, 32, 32), 7),
     row("CIFAR ResNet-18 w64 [128]", "resnet18", (64, 32, 128), 3),
     row("CIFAR ResNet-18 w16 [64]", "resnet18", (16, 32, 64), 15),
     row("small CNN 28x28 [128]", "small-cnn", (32, 28, 128), 15),
     row("ResNet-50 224 [8]", "resnet50", (64, 224, 8), 3),
+    row("MobileNetV3-large 224 [16]", "mobilenet-v3-large", (16, 224, 16), 5),
     row("ViT-S/16 224 [8]", "vit-s16", (384, 224, 8), 3),
     Row { frozen: "backbone", ..row("ResNet-18 224, frozen backbone [16]", "resnet18", (64, 224, 16), 5) },
 ];

@@ -1,7 +1,8 @@
 //! Batch normalisation and biases: see `norm.cu`.
 
 use super::gpu::{Gpu, Grid, Source};
-use crate::batch_norm::{Activation, BatchNormGradients, BatchNormInputs, Moments, MomentsOf};
+use crate::activation::Activation;
+use crate::batch_norm::{BatchNormGradients, BatchNormInputs, Moments, MomentsOf};
 use candle_core::{D, DType, Result, Tensor};
 
 /// Threads of a block that sums channels.
@@ -90,7 +91,7 @@ pub(crate) fn follow(
 
 /// The least value that an activation of these kernels lets through; none for others.
 fn least(activation: Activation) -> Option<f32> {
-    matches!(activation, Activation::None | Activation::Relu).then(|| activation.least())
+    activation.cuts().then(|| activation.least())
 }
 
 pub(crate) fn batch_norm(of: &BatchNormInputs) -> Result<Option<Tensor>> {
