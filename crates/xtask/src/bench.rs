@@ -1,5 +1,6 @@
 //! Speed beside a peer, in one run: each row is measured by turns, ours and theirs, and shown as a ratio.
 
+mod agreement;
 mod infer;
 mod loader;
 mod sign_digits;
@@ -23,6 +24,7 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
     match arguments.first().map(String::as_str) {
         Some("train") => train::train(project, as_json),
         Some("infer") => infer::infer(project, as_json),
+        Some("agreement") => agreement::agreement(project),
         Some("loader") => {
             let photos = arguments.get(1).filter(|word| !word.starts_with('-'));
             loader::loader(project, photos.context("name a folder of JPEG photos")?, as_json)
@@ -37,7 +39,7 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
             project.run(Command::new(program).arg(filter))
         }
         _ => bail!(
-            "name the bench: cargo xtask bench train [--json] | infer [--json] | loader PHOTOS [--json] | operations [FILTER] | sign-digits PHOTOS [EPOCHS]"
+            "name the bench: cargo xtask bench train [--json] | infer [--json] | loader PHOTOS [--json] | operations [FILTER] | agreement | sign-digits PHOTOS [EPOCHS]"
         ),
     }
 }
