@@ -42,6 +42,7 @@ fn main() -> Result<()> {
     norms(&mut cases)?;
     pools(&mut cases)?;
     rows(&mut cases)?;
+    sequences(&mut cases)?;
     optimizers(&mut cases)?;
     Tensor::write_npz(&cases.tensors, file)
 }
@@ -203,6 +204,25 @@ fn rows(cases: &mut Cases) -> Result<()> {
             let words = format!("{{\"smoothing\":{smoothing}}}");
             cases.add("cross_entropy", &words, &[&logits, &labels], &grad, found);
         }
+    }
+    Ok(())
+}
+
+fn sequences(cases: &mut Cases) -> Result<()> {
+    for (batch, length, hidden) in [(1, 1, 1), (3, 5, 7), (30, 20, 128)] {
+        let (projected, weight) = (noise(&[batch, length, 4 * hidden])?, (noise(&[4 * hidden, hidden])? * 0.3)?);
+        let states = lstm(&projected, &weight)?;
+        let grad = noise(&[batch, length, hidden])?;
+        let (of_projected, of_weight) = lstm_gradients(&states, &weight, &grad)?;
+        let found = Found { output: states.hidden, gradients: vec![of_projected, of_weight] };
+        cases.add("lstm", "{}", &[&projected, &weight], &grad, found);
+
+        let table = noise(&[40, hidden])?;
+        let numbers: Vec<u32> = (0..batch * length).map(|place| (place * 7 % 40) as u32).collect();
+        let numbers = Tensor::from_vec(numbers, (batch, length), &Device::Cpu)?;
+        let found =
+            Found { output: embedding(&table, &numbers)?, gradients: vec![embedding_gradient(40, &numbers, &grad)?] };
+        cases.add("embedding", "{}", &[&table, &numbers.to_dtype(candle_core::DType::F32)?], &grad, found);
     }
     Ok(())
 }

@@ -4,7 +4,8 @@ use crate::buffer::{with_values, written};
 use crate::conv2d::Shared;
 use crate::exponential::exp;
 use crate::layer_norm::summed;
-use crate::tile::{Columns, MOST_ROWS, Output, Rows, full_rows, panel_width};
+use crate::panels::{Padded, panels, transposed_panels};
+use crate::tile::{Columns, MOST_ROWS, Output, Rows, full_rows};
 use candle_core::{Result, Tensor, bail};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -168,21 +169,6 @@ impl WithSimd for Head<'_> {
     }
 }
 
-/// Columns in panels: how wide a panel is, and how many columns there are with the last panel whole.
-#[derive(Clone, Copy)]
-struct Padded {
-    width: usize,
-    whole: usize,
-}
-
-impl Padded {
-    #[inline(always)]
-    fn new<S: Simd>(columns: usize) -> Padded {
-        let width = panel_width::<S>(columns);
-        Padded { width, whole: columns.next_multiple_of(width) }
-    }
-}
-
 /// Copies columns of rows together, each row padded with zeros.
 #[inline(always)]
 fn gather(from: &[f32], begin: usize, row: usize, rows: usize, columns: usize, whole: usize, to: &mut Vec<f32>) {
@@ -202,32 +188,6 @@ unsafe fn scatter(from: &[f32], whole: usize, rows: usize, columns: usize, to: S
     for (number, from) in from.chunks_exact(whole).take(rows).enumerate() {
         // Safety: handed on to the caller.
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.at(begin + number * row).0, columns) };
-    }
-}
-
-/// (rows, columns) as panels of its columns.
-#[inline(always)]
-fn panels(matrix: &[f32], rows: usize, columns: Padded, to: &mut Vec<f32>) {
-    to.resize(rows * columns.whole, 0.0);
-    for (number, panel) in to.chunks_exact_mut(rows * columns.width).enumerate() {
-        for (row, to) in panel.chunks_exact_mut(columns.width).enumerate() {
-            to.copy_from_slice(&matrix[row * columns.whole + number * columns.width..][..columns.width]);
-        }
-    }
-}
-
-/// The transpose of (rows, columns) as panels of its rows.
-#[inline(always)]
-fn transposed_panels(matrix: &[f32], rows: usize, columns: usize, row: usize, of_rows: Padded, to: &mut Vec<f32>) {
-    to.resize(columns * of_rows.whole, 0.0);
-    for (number, panel) in to.chunks_exact_mut(columns * of_rows.width).enumerate() {
-        let first = number * of_rows.width;
-        for lane in 0..of_rows.width {
-            for column in 0..columns {
-                let inside = first + lane < rows;
-                panel[column * of_rows.width + lane] = if inside { matrix[(first + lane) * row + column] } else { 0.0 };
-            }
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Means over the pixels of images.
 
 use crate::buffer::{slice, with_values, written};
-use crate::channels::vectorized;
 use crate::cuda;
+use crate::lines::{add_line, vectorized};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
@@ -87,9 +87,9 @@ fn mean(image: &[f32], means: &mut [f32]) {
             for block in image.chunks(PIXELS * channels) {
                 sums.fill(0.0f32);
                 for pixel in block.chunks_exact(channels) {
-                    sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value);
+                    add_line([&mut sums], [pixel], |value| value);
                 }
-                means.iter_mut().zip(&sums).for_each(|(mean, sum)| *mean += sum);
+                add_line([&mut *means], [&sums], |sum| sum);
             }
         },
     );

@@ -2,8 +2,9 @@
 
 use crate::activation::{Activation, at_least, hard_swish, hard_swish_slope, through};
 use crate::buffer::{slice, with_values, written};
-use crate::channels::{Lines, sums_of_channels, vectorized};
+use crate::channels::{Lines, sums_of_channels};
 use crate::cuda;
+use crate::lines::{add_line, map_line, vectorized};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, Var, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -41,11 +42,7 @@ pub fn moments(input: &Tensor) -> Result<Moments> {
             values.len(),
             channels,
             #[inline(always)]
-            |range, [sum]| {
-                for (sum, value) in sum.iter_mut().zip(&values[range]) {
-                    *sum += value;
-                }
-            },
+            |range, sums| add_line(sums, [&values[range]], |value| value),
         );
         let mean: Vec<f32> = sum.iter().map(|sum| (sum / count as f64) as f32).collect();
         let lines = Lines::new(channels);
@@ -54,11 +51,8 @@ pub fn moments(input: &Tensor) -> Result<Moments> {
             values.len(),
             channels,
             #[inline(always)]
-            |range, [sum]| {
-                for ((sum, value), mean) in sum.iter_mut().zip(&values[range]).zip(&repeated) {
-                    let distance = value - mean;
-                    *sum += distance * distance;
-                }
+            |range, sums| {
+                add_line(sums, [&values[range], &repeated], |[value, mean]| [(value - mean) * (value - mean)])
             },
         );
         Ok((mean, squares.iter().map(|sum| (sum / count as f64) as f32).collect::<Vec<f32>>()))
@@ -252,7 +246,7 @@ impl BatchNorm {
             Activation::HardSwish => self.forward_through(hard_swish, input, parameters, residual),
             Activation::None | Activation::Relu => {
                 let least = self.0.activation.least();
-                self.forward_through(|value| at_least(value, least), input, parameters, residual)
+                self.forward_through(move |value| at_least(value, least), input, parameters, residual)
             }
         }
     }
@@ -275,19 +269,16 @@ impl BatchNorm {
                     || {
                         for (place, out) in out.chunks_mut(lines.width()).enumerate() {
                             let range = place * lines.width()..place * lines.width() + out.len();
-                            let line = out.iter_mut().zip(&input[range.clone()]).zip(&scale).zip(&shift);
+                            let input = &input[range.clone()];
                             match residual {
-                                Some(residual) => {
-                                    let residual = &residual[first..][range];
-                                    for ((((out, value), scale), shift), residual) in line.zip(residual) {
-                                        out.write(activate(value * scale + (shift + residual)));
-                                    }
-                                }
-                                None => {
-                                    for (((out, value), scale), shift) in line {
-                                        out.write(activate(value * scale + shift));
-                                    }
-                                }
+                                Some(residual) => map_line(
+                                    out,
+                                    [input, &scale, &shift, &residual[first..][range]],
+                                    |[value, scale, shift, residual]| activate(value * scale + (shift + residual)),
+                                ),
+                                None => map_line(out, [input, &scale, &shift], |[value, scale, shift]| {
+                                    activate(value * scale + shift)
+                                }),
                             }
                         }
                     },
@@ -304,7 +295,7 @@ impl BatchNorm {
             Activation::HardSwish => self.backward_through(|grad, _, z| grad * hard_swish_slope(z), all, with_residual),
             Activation::None | Activation::Relu => {
                 let least = self.0.activation.least();
-                self.backward_through(|grad, output, _| through(grad, output, least), all, with_residual)
+                self.backward_through(move |grad, output, _| through(grad, output, least), all, with_residual)
             }
         }
     }
@@ -327,33 +318,27 @@ impl BatchNorm {
             input.len(),
             channels,
             #[inline(always)]
-            |range, [sum, products]| {
-                let values = grad[range.clone()].iter().zip(&output[range.clone()]).zip(&input[range]);
-                let values = values.zip(means.iter().zip(&scale).zip(&shift));
-                let sums = sum.iter_mut().zip(products);
-                for ((sum, product), (((grad, output), value), ((mean, scale), shift))) in sums.zip(values) {
-                    let grad = back(*grad, *output, value * scale + shift);
-                    *sum += grad;
-                    *product += grad * (value - mean);
-                }
+            |range, sums| {
+                let inputs = [&grad[range.clone()], &output[range.clone()], &input[range], &means, &scale, &shift];
+                add_line(sums, inputs, |[grad, output, value, mean, scale, shift]| {
+                    let grad = back(grad, output, value * scale + shift);
+                    [grad, grad * (value - mean)]
+                });
             },
         );
-        let weight = &parameters[..channels];
         let mut of_parameters: Vec<f32> =
             products.iter().zip(inverse).map(|(product, inverse)| (product * f64::from(*inverse)) as f32).collect();
         of_parameters.extend(grads.iter().map(|sum| *sum as f32));
-        // d input = a * grad - b * (input - mean) - c
-        let a: Vec<f32> = weight.iter().zip(inverse).map(|(weight, inverse)| weight * inverse).collect();
+        // d input = scale * grad - b * (input - mean) - c
         let of_moments = |share: &dyn Fn(usize) -> f64| -> Vec<f32> {
             let value = |channel: usize| match of {
-                MomentsOf::Batch => (f64::from(a[channel]) * share(channel) / count) as f32,
+                MomentsOf::Batch => (f64::from(scale[channel]) * share(channel) / count) as f32,
                 MomentsOf::Running => 0.0,
             };
             lines.repeated(&(0..channels).map(value).collect::<Vec<f32>>())
         };
         let b = of_moments(&|channel| products[channel] * f64::from(inverse[channel]).powi(2));
         let c = of_moments(&|channel| grads[channel]);
-        let a = lines.repeated(&a);
         let mut of_residual = Vec::new();
         let stripe = lines.stripe();
         let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
@@ -369,20 +354,18 @@ impl BatchNorm {
                             let begin = first + place * lines.width();
                             let range = begin..begin + out.len();
                             let (grad, output, input) = (&grad[range.clone()], &output[range.clone()], &input[range]);
-                            let line = out.iter_mut().zip(grad).zip(output).zip(input);
-                            let constants = a.iter().zip(&b).zip(&c).zip(&means).zip(scale.iter().zip(&shift));
-                            for ((((out, grad), output), value), ((((a, b), c), mean), (scale, shift))) in
-                                line.zip(constants)
-                            {
-                                let grad = back(*grad, *output, value * scale + shift);
-                                out.write(a * grad - b * (value - mean) - c);
-                            }
+                            map_line(
+                                out,
+                                [grad, output, input, &scale, &b, &c, &means, &shift],
+                                |[grad, output, value, scale, b, c, mean, shift]| {
+                                    let grad = back(grad, output, value * scale + shift);
+                                    scale * grad - b * (value - mean) - c
+                                },
+                            );
                             if let Some(added) = added.as_deref_mut() {
                                 let added = &mut added[place * lines.width()..][..grad.len()];
-                                for ((added, grad), output) in added.iter_mut().zip(grad).zip(output) {
-                                    // Where something was added, the output tells.
-                                    added.write(back(*grad, *output, f32::NAN));
-                                }
+                                // Where something was added, the output tells.
+                                map_line(added, [grad, output], |[grad, output]| back(grad, output, f32::NAN));
                             }
                         }
                     },

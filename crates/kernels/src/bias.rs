@@ -2,8 +2,9 @@
 
 use crate::activation::{Activation, at_least, through};
 use crate::buffer::{slice, with_values, written};
-use crate::channels::{Lines, sums_of_channels, vectorized};
+use crate::channels::{Lines, sums_of_channels};
 use crate::cuda;
+use crate::lines::{add_line, map_line, vectorized};
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -46,9 +47,7 @@ impl CustomOp2 for AddBias {
                     #[inline(always)]
                     || {
                         for (out, input) in out.chunks_mut(lines.width()).zip(input.chunks(lines.width())) {
-                            for ((out, value), bias) in out.iter_mut().zip(input).zip(&bias) {
-                                out.write(at_least(value + bias, least));
-                            }
+                            map_line(out, [input, &bias], |[value, bias]| at_least(value + bias, least));
                         }
                     },
                 );
@@ -94,19 +93,19 @@ pub fn add_bias_gradients(output: &Tensor, grad: &Tensor, activation: Activation
             grad.len(),
             channels,
             #[inline(always)]
-            |range, [sum]| {
-                for ((sum, grad), output) in sum.iter_mut().zip(&grad[range.clone()]).zip(&output[range]) {
-                    *sum += through(*grad, *output, least);
-                }
+            |range, sums| {
+                let inputs = [&grad[range.clone()], &output[range]];
+                add_line(sums, inputs, |[grad, output]| [through(grad, output, least)]);
             },
         );
         let stripe = Lines::new(channels).stripe();
         let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
             let pairs = grad.par_chunks(stripe).zip(output.par_chunks(stripe));
             out.par_chunks_mut(stripe).zip(pairs).for_each(|(out, (grad, output))| {
-                for ((out, grad), output) in out.iter_mut().zip(grad).zip(output) {
-                    out.write(through(*grad, *output, least));
-                }
+                vectorized(
+                    #[inline(always)]
+                    || map_line(out, [grad, output], |[grad, output]| through(grad, output, least)),
+                );
             });
         };
         // Safety: every chunk is written to its end.

@@ -1,26 +1,8 @@
 //! Passes over images whose channels lie together: how they are cut for cache, vectors and threads.
 
-use pulp::{Arch, NullaryFnOnce};
+use crate::lines::vectorized;
 use rayon::prelude::*;
 use std::ops::Range;
-
-/// Runs a loop with the vectors that the processor has. The closure must be marked `#[inline(always)]`, or it is compiled
-/// for those that every processor has.
-pub(crate) fn vectorized(act: impl FnMut()) {
-    Arch::new().dispatch(Loop(act));
-}
-
-/// A closure that is called without a shim around it, which would not be inlined.
-struct Loop<F>(F);
-
-impl<F: FnMut()> NullaryFnOnce for Loop<F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(mut self) {
-        (self.0)();
-    }
-}
 
 /// Values that a thread takes at once: a part of the second-level cache.
 const STRIPE: usize = 32 * 1024;
@@ -55,9 +37,9 @@ impl Lines {
     }
 }
 
-/// Sums over all rows of each channel. `add` adds the values of a range, which is a line or less, to sums of the same
-/// length. Stripes are summed in f32, their sums in f64 and in
-/// order, so that the result does not depend on the number of threads.
+/// Sums over all rows of each channel. `add` adds the values of a range, which is a line or less, to sums that are at least
+/// as long. Stripes are summed in f32, their sums in f64 and in order, so that the result does not depend on the number of
+/// threads.
 pub(crate) fn sums_of_channels<const N: usize>(
     length: usize,
     channels: usize,
@@ -74,7 +56,8 @@ pub(crate) fn sums_of_channels<const N: usize>(
                 #[inline(always)]
                 || {
                     for first in (index * stripe..end).step_by(width) {
-                        add(first..(first + width).min(end), sums.each_mut().map(Vec::as_mut_slice));
+                        let range = first..(first + width).min(end);
+                        add(range.clone(), sums.each_mut().map(|sums| &mut sums[..range.len()]));
                     }
                 },
             );

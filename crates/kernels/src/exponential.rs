@@ -35,6 +35,25 @@ pub(crate) fn erf(x: f32) -> f32 {
     (1.0 - sum * t * exp(-size * size)).copysign(x)
 }
 
+/// `1 / (1 + exp(-x))`
+#[inline(always)]
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// The hyperbolic tangent, to about 3 units in the last place: near 0 a polynomial (Cephes, `tanhf`).
+#[inline(always)]
+pub(crate) fn tanh(x: f32) -> f32 {
+    let square = x * x;
+    let mut power = -5.704_988_7e-3;
+    for term in [2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1] {
+        power = power * square + term;
+    }
+    let near = power * square * x + x;
+    let far = (1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0)).copysign(x);
+    if x.abs() < 0.625 { near } else { far }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +74,17 @@ mod tests {
         for (x, right) in [(0.0, 0.0), (0.1, 0.112_462_916), (0.5, 0.520_499_9), (1.0, 0.842_700_8), (2.5, 0.999_593)] {
             assert!((erf(x) - right).abs() < 3e-7 && (erf(-x) + right).abs() < 3e-7, "erf({x}) = {}", erf(x));
         }
+    }
+
+    #[test]
+    fn sigmoid_and_tanh_are_right_to_a_few_units_in_the_last_place() {
+        for index in -3_000..3_000 {
+            let x = index as f32 / 100.0 + 1e-3;
+            let right = 1.0 / (1.0 + (-f64::from(x)).exp());
+            assert!((f64::from(sigmoid(x)) - right).abs() < 6e-7 * right, "sigmoid({x}) = {}", sigmoid(x));
+            let right = f64::from(x).tanh();
+            assert!((f64::from(tanh(x)) - right).abs() < 4e-7 * right.abs(), "tanh({x}) = {}", tanh(x));
+        }
+        assert!(tanh(f32::NAN).is_nan() && tanh(f32::INFINITY) == 1.0 && tanh(0.0) == 0.0);
     }
 }

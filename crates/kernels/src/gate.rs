@@ -2,7 +2,7 @@
 
 use crate::activation::{hard_sigmoid, hard_sigmoid_slope};
 use crate::buffer::{slice, with_values, written};
-use crate::channels::vectorized;
+use crate::lines::{add_line, map_line, vectorized};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
@@ -105,9 +105,7 @@ fn forward(input: &[f32], logits: &[f32], out: &mut [MaybeUninit<f32>]) {
         #[inline(always)]
         || {
             for (out, input) in out.chunks_exact_mut(shares.len()).zip(input.chunks_exact(shares.len())) {
-                for ((out, value), share) in out.iter_mut().zip(input).zip(&shares) {
-                    out.write(value * share);
-                }
+                map_line(out, [input, &shares], |[value, share]| value * share);
             }
         },
     );
@@ -122,11 +120,8 @@ fn back(input: &[f32], logits: &[f32], grad: &[f32], of_logits: &mut [f32], out:
         || {
             let pixels = input.chunks_exact(channels).zip(grad.chunks_exact(channels));
             for (out, (input, grad)) in out.chunks_exact_mut(channels).zip(pixels) {
-                let values = out.iter_mut().zip(of_logits.iter_mut()).zip(input).zip(grad).zip(&shares);
-                for ((((out, sum), value), grad), share) in values {
-                    out.write(grad * share);
-                    *sum += grad * value;
-                }
+                map_line(out, [grad, &shares], |[grad, share]| grad * share);
+                add_line([&mut *of_logits], [grad, input], |[grad, value]| [grad * value]);
             }
         },
     );

@@ -1,8 +1,9 @@
 //! A bias for each channel and the Gaussian error linear unit, in one pass.
 
 use crate::buffer::{with_values, written};
-use crate::channels::{Lines, sums_of_channels, vectorized};
+use crate::channels::{Lines, sums_of_channels};
 use crate::exponential::{erf, exp};
+use crate::lines::{add_line, map_line, vectorized};
 use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
 use std::f32::consts::{FRAC_1_SQRT_2, TAU};
@@ -26,10 +27,10 @@ pub fn add_bias_gelu(input: &Tensor, bias: &Tensor) -> Result<Tensor> {
                     #[inline(always)]
                     || {
                         for (out, input) in out.chunks_mut(lines.width()).zip(input.chunks(lines.width())) {
-                            for ((out, value), bias) in out.iter_mut().zip(input).zip(&bias) {
+                            map_line(out, [input, &bias], |[value, bias]| {
                                 let x = value + bias;
-                                out.write(x * normal_share(x));
-                            }
+                                x * normal_share(x)
+                            });
                         }
                     },
                 );
@@ -66,11 +67,11 @@ pub fn add_bias_gelu_gradients(input: &Tensor, bias: &Tensor, grad: &Tensor) -> 
                     || {
                         let values = input.chunks(lines.width()).zip(grad.chunks(lines.width()));
                         for (out, (input, grad)) in out.chunks_mut(lines.width()).zip(values) {
-                            for ((out, value), (grad, bias)) in out.iter_mut().zip(input).zip(grad.iter().zip(&bias)) {
+                            map_line(out, [input, grad, &bias], |[value, grad, bias]| {
                                 let x = value + bias;
                                 let density = exp(-0.5 * x * x) * (1.0 / TAU.sqrt());
-                                out.write(grad * (normal_share(x) + x * density));
-                            }
+                                grad * (normal_share(x) + x * density)
+                            });
                         }
                     },
                 );
@@ -82,9 +83,7 @@ pub fn add_bias_gelu_gradients(input: &Tensor, bias: &Tensor, grad: &Tensor) -> 
             of_input.len(),
             channels,
             #[inline(always)]
-            |range, [sum]| {
-                sum.iter_mut().zip(&of_input[range]).for_each(|(sum, value)| *sum += value);
-            },
+            |range, sums| add_line(sums, [&of_input[range]], |value| value),
         );
         Ok((of_input, sums))
     })?;

@@ -1,7 +1,7 @@
 //! Layer normalisation: each row of values by its own mean and variance.
 
 use crate::buffer::{add_parts, with_values, written};
-use crate::channels::vectorized;
+use crate::lines::{add_line, map_line, vectorized};
 use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
 
@@ -32,9 +32,9 @@ pub fn layer_norm(input: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) 
                     || {
                         for (out, row) in out.chunks_exact_mut(channels).zip(input.chunks_exact(channels)) {
                             let (mean, inverse) = moments_of(row, epsilon);
-                            for (((out, value), weight), bias) in out.iter_mut().zip(row).zip(weight).zip(bias) {
-                                out.write((value - mean) * inverse * weight + bias);
-                            }
+                            map_line(out, [row, weight, bias], |[value, weight, bias]| {
+                                (value - mean) * inverse * weight + bias
+                            });
                         }
                     },
                 );
@@ -81,18 +81,15 @@ pub fn layer_norm_gradients(
                         let rows = input.chunks_exact(channels).zip(grad.chunks_exact(channels));
                         for (out, (row, grad)) in out.chunks_exact_mut(channels).zip(rows) {
                             let (mean, inverse) = moments_of(row, epsilon);
-                            let normal = |value: &f32| (value - mean) * inverse;
-                            let sums = of_weight.iter_mut().zip(of_bias.iter_mut());
-                            for ((of_weight, of_bias), (value, grad)) in sums.zip(row.iter().zip(grad)) {
-                                *of_weight += grad * normal(value);
-                                *of_bias += grad;
-                            }
-                            let [along, whole] = sums_of(row, grad, weight, |value| normal(&value));
+                            let normal = move |value: f32| (value - mean) * inverse;
+                            add_line([&mut *of_weight, &mut *of_bias], [row, grad], |[value, grad]| {
+                                [grad * normal(value), grad]
+                            });
+                            let [along, whole] = sums_of(row, grad, weight, normal);
                             let share = 1.0 / channels as f32;
-                            for ((out, value), (grad, weight)) in out.iter_mut().zip(row).zip(grad.iter().zip(weight)) {
-                                let own = grad * weight - share * whole - normal(value) * (share * along);
-                                out.write(own * inverse);
-                            }
+                            map_line(out, [row, grad, weight], |[value, grad, weight]| {
+                                (grad * weight - share * whole - normal(value) * (share * along)) * inverse
+                            });
                         }
                     },
                 );

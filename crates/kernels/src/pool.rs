@@ -2,8 +2,8 @@
 //! equal the kernel).
 
 use crate::buffer::{slice, with_values, written};
-use crate::channels::vectorized;
 use crate::cuda;
+use crate::lines::{change_line, vectorized};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -96,11 +96,10 @@ impl CustomOp1 for MaxPool {
                         for (out, window) in out.chunks_exact_mut(sizes.channels).zip(self.windows(&sizes)) {
                             let mut greatest = vec![f32::NEG_INFINITY; sizes.channels];
                             for pixel in window {
-                                for (greatest, value) in greatest.iter_mut().zip(&image[pixel..pixel + sizes.channels])
-                                {
-                                    *greatest =
-                                        if *greatest >= *value || greatest.is_nan() { *greatest } else { *value };
-                                }
+                                let pixel = &image[pixel..pixel + sizes.channels];
+                                change_line([&mut greatest], [pixel], |[greatest], [value]| {
+                                    [if greatest >= value || greatest.is_nan() { greatest } else { value }]
+                                });
                             }
                             out.iter_mut().zip(greatest).for_each(|(out, greatest)| _ = out.write(greatest));
                         }
@@ -154,15 +153,15 @@ impl MaxPool {
                         for ((output, grad), window) in outs.zip(self.windows(&sizes)) {
                             left.copy_from_slice(grad);
                             for pixel in window {
-                                let (delta, values) =
-                                    (&mut delta[pixel..pixel + sizes.channels], &image[pixel..pixel + sizes.channels]);
-                                for (((delta, value), output), left) in
-                                    delta.iter_mut().zip(values).zip(output).zip(&mut left)
-                                {
-                                    let here = value == output || value.is_nan();
-                                    *delta += if here { *left } else { 0.0 };
-                                    *left = if here { 0.0 } else { *left };
-                                }
+                                let range = pixel..pixel + sizes.channels;
+                                change_line(
+                                    [&mut delta[range.clone()], &mut left],
+                                    [&image[range], output],
+                                    |[delta, left], [value, output]| {
+                                        let here = value == output || value.is_nan();
+                                        if here { [delta + left, 0.0] } else { [delta, left] }
+                                    },
+                                );
                             }
                         }
                     },

@@ -2,6 +2,7 @@
 
 use crate::buffer::{with_values, written};
 use crate::cuda;
+use crate::lines::{map_line, vectorized};
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
@@ -22,9 +23,10 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let sum = with_values([a, b], |[a, b]| {
         let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
             out.par_chunks_mut(STRIPE).zip(a.par_chunks(STRIPE).zip(b.par_chunks(STRIPE))).for_each(|(out, (a, b))| {
-                for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-                    out.write(a + b);
-                }
+                vectorized(
+                    #[inline(always)]
+                    || map_line(out, [a, b], |[a, b]| a + b),
+                );
             });
         };
         // Safety: every chunk is written to its end.

@@ -5,7 +5,8 @@ use super::winograd::{self, Kernel};
 use super::{Conv2dOptions, Geometry, correlation, depthwise, panels_of, taps, winograd as as_winograd};
 use crate::activation::{Activation, at_least, hard_swish};
 use crate::buffer::{with_values, written};
-use crate::channels::{Lines, vectorized};
+use crate::channels::Lines;
+use crate::lines::{change_line, vectorized};
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::OnceLock;
@@ -92,7 +93,7 @@ impl PreparedConv2d {
             Activation::HardSwish => self.finish_through(hard_swish, output, added),
             Activation::None | Activation::Relu => {
                 let least = activation.least();
-                self.finish_through(|value| at_least(value, least), output, added);
+                self.finish_through(move |value| at_least(value, least), output, added);
             }
         }
     }
@@ -107,16 +108,14 @@ impl PreparedConv2d {
                 || match added {
                     Some(added) => {
                         for (output, added) in output.chunks_mut(lines.width()).zip(added.chunks(lines.width())) {
-                            for ((value, added), bias) in output.iter_mut().zip(added).zip(&bias) {
-                                *value = activate(*value + (bias + added));
-                            }
+                            change_line([output], [added, &bias], |[value], [added, bias]| {
+                                [activate(value + (bias + added))]
+                            });
                         }
                     }
                     None => {
                         for output in output.chunks_mut(lines.width()) {
-                            for (value, bias) in output.iter_mut().zip(&bias) {
-                                *value = activate(*value + bias);
-                            }
+                            change_line([output], [&bias], |[value], [bias]| [activate(value + bias)]);
                         }
                     }
                 },

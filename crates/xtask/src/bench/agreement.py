@@ -39,6 +39,13 @@ def attention(o, qkv):
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, tokens, width // 3)
 
 
+def lstm(o, projected, weight):
+    batch, _, hidden = *projected.shape[:2], weight.shape[1]
+    zeros = torch.zeros(1, batch, hidden, dtype=torch.float64)
+    weights = [torch.eye(4 * hidden, dtype=torch.float64), weight]
+    return torch.lstm(projected, (zeros, zeros), weights, False, 1, 0.0, True, False, True)[0]
+
+
 def steps(optimizer):
     """The parameter after three steps with the gradient."""
     def run(o, parameter):
@@ -65,6 +72,8 @@ OPERATIONS = {
     "attention": attention,
     "cross_entropy": lambda o, x, labels: F.cross_entropy(
         x, labels.long(), reduction="none", label_smoothing=o["smoothing"]),
+    "lstm": lstm,
+    "embedding": lambda o, table, numbers: F.embedding(numbers.long(), table),
     "adamw": steps(lambda o, p: torch.optim.AdamW(p, lr=1e-2, weight_decay=0.05)),
     "sgd": steps(lambda o, p: torch.optim.SGD(
         p, lr=1e-2, momentum=o["momentum"], nesterov=o["nesterov"], weight_decay=0.05)),

@@ -73,6 +73,18 @@ def mobilenet():
     return torchvision.models.mobilenet_v3_large(num_classes=10)
 
 
+class Text(nn.Module):
+    """A text classifier: (batch, length) words of 20,000."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.lstm = nn.Embedding(20_000, width), nn.LSTM(width, width, batch_first=True)
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, words):
+        return self.head(self.lstm(self.embedding(words))[0][:, -1])
+
+
 def vit():
     return Vit(width, size)
 
@@ -84,13 +96,18 @@ networks = {
     "resnet50": resnet50,
     "mobilenet-v3-large": mobilenet,
     "vit-s16": vit,
+    "lstm": Text,
 }
 model = networks[name]().to(device)
 if device == "cuda" and precision == "bf16":
     model = model.to(memory_format=torch.channels_last)  # what is quickest there
 optimizer = torch.optim.AdamW([value for value in model.parameters() if value.requires_grad])
 criterion = nn.CrossEntropyLoss()
-images, labels = torch.rand(batch, 3, size, size, device=device) * 2 - 1, torch.arange(batch, device=device) % 10
+labels = torch.arange(batch, device=device) % 10
+if name == "lstm":
+    images = torch.randint(0, 20_000, (batch, size), device=device)
+else:
+    images = torch.rand(batch, 3, size, size, device=device) * 2 - 1
 run = torch.compile(model) if mode == "compile" else model
 
 

@@ -4,6 +4,7 @@ use super::{ROUNDS, figures, median, peer, program};
 use crate::project::Project;
 use anyhow::Result;
 use serde_json::json;
+use std::path::Path;
 use std::process::Command;
 
 /// A row of the training bench.
@@ -19,6 +20,28 @@ struct Row {
     frozen: &'static str,
 }
 
+impl Row {
+    /// Our side: the model by its config, or the text classifier, whose image size is the length of its texts.
+    fn ours(&self, train: &Path, lstm: &Path) -> Command {
+        let Row { model, width, image_size, batch, steps, frozen, .. } = self;
+        if *model == "lstm" {
+            let mut command = Command::new(lstm);
+            command.args(["2".to_owned(), steps.to_string(), batch.to_string(), image_size.to_string()]);
+            return command;
+        }
+        let mut command = Command::new(train);
+        command.args(["2".to_owned(), steps.to_string(), "device=cpu".into()]);
+        command.args([
+            format!("model.name={model}"),
+            format!("model.width={width}"),
+            format!("data.image_size={image_size}"),
+            format!("model.frozen={frozen}"),
+            format!("train.batch_size={batch}"),
+        ]);
+        command
+    }
+}
+
 const fn row(
     name: &'static str,
     model: &'static str,
@@ -28,7 +51,7 @@ const fn row(
     Row { name, model, width, image_size, batch, steps, frozen: "none" }
 }
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 9] = [
     row("CIFAR ResNet-18 w64 [32]", "resnet18", (64, 32, 32), 7),
     row("CIFAR ResNet-18 w64 [128]", "resnet18", (64, 32, 128), 3),
     row("CIFAR ResNet-18 w16 [64]", "resnet18", (16, 32, 64), 15),
@@ -36,33 +59,27 @@ const ROWS: [Row; 8] = [
     row("ResNet-50 224 [8]", "resnet50", (64, 224, 8), 3),
     row("MobileNetV3-large 224 [16]", "mobilenet-v3-large", (16, 224, 16), 5),
     row("ViT-S/16 224 [8]", "vit-s16", (384, 224, 8), 3),
+    row("LSTM text 64x128 [64]", "lstm", (128, 64, 64), 15),
     Row { frozen: "backbone", ..row("ResNet-18 224, frozen backbone [16]", "resnet18", (64, 224, 16), 5) },
 ];
 
 /// Time of an optimizer step beside PyTorch in eager mode, fp32, the same number of threads.
 pub(super) fn train(project: &Project, as_json: bool) -> Result<()> {
     let python = peer(project)?;
-    let ours = program(project, "assay-learn", "train")?;
+    let (ours, text) = (program(project, "assay-learn", "train")?, program(project, "assay-kernels", "lstm")?);
     let threads = std::thread::available_parallelism()?.get().to_string();
     let script = project.root.join("crates/xtask/src/bench/train.py");
     let mut version = String::new();
     if !as_json {
         println!("{:36} {:>9} {:>9} {:>6} {:>6}  {:>13}", "ms a step", "ours", "PyTorch", "ratio", "target", "peak MB");
     }
-    for Row { name, model, width, image_size, batch, steps, frozen } in ROWS {
+    for row in &ROWS {
+        let Row { name, model, width, image_size, batch, steps, frozen } = *row;
         let (mut our_turns, mut peer_turns) = (Vec::new(), Vec::new());
         let words = [width, image_size, batch].map(|number| number.to_string());
         let network = if frozen == "none" { model } else { "resnet18-frozen" };
         for _ in 0..ROUNDS {
-            let mut command = Command::new(&ours);
-            command.args(["2".to_owned(), steps.to_string(), "device=cpu".into()]);
-            command.args([
-                format!("model.name={model}"),
-                format!("model.width={width}"),
-                format!("data.image_size={image_size}"),
-                format!("model.frozen={frozen}"),
-                format!("train.batch_size={batch}"),
-            ]);
+            let mut command = row.ours(&ours, &text);
             our_turns.push(figures(command.env("RAYON_NUM_THREADS", &threads).env("CANDLE_NUM_THREADS", &threads))?);
             let mut command = Command::new(&python);
             command.arg(&script).args(["2", &steps.to_string(), &threads, network]).args(&words);
