@@ -3,6 +3,7 @@
 mod agreement;
 mod infer;
 mod loader;
+mod operations;
 mod sign_digits;
 mod train;
 
@@ -35,8 +36,7 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
         }
         Some("operations") => {
             let filter = arguments.get(1).map(String::as_str).unwrap_or_default();
-            let program = program(project, "assay-kernels", "operations")?;
-            project.run(Command::new(program).arg(filter))
+            operations::operations(project, filter)
         }
         _ => bail!(
             "name the bench: cargo xtask bench train [--json] | infer [--json] | loader PHOTOS [--json] | operations [FILTER] | agreement | sign-digits PHOTOS [EPOCHS]"

@@ -2,6 +2,7 @@
 
 use super::geometry::Geometry;
 use crate::buffer::{add_parts, written};
+use crate::tile::{load, store};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
@@ -110,6 +111,9 @@ struct Row<'a, 'b> {
     out: &'b mut [MaybeUninit<f32>],
 }
 
+/// Vectors of a pixel that are summed at once.
+const VECTORS: usize = 4;
+
 impl WithSimd for Row<'_, '_> {
     type Output = ();
 
@@ -125,19 +129,23 @@ impl WithSimd for Row<'_, '_> {
                     (&image[(y * width + x) * channels..][..channels], &kernel[tap * channels..][..channels])
                 }));
             }
-            for (place, out) in out.chunks_mut(S::F32_LANES).enumerate() {
-                let range = place * S::F32_LANES..place * S::F32_LANES + out.len();
-                let mut sum = simd.splat_f32s(0.0);
-                for (pixel, weight) in pairs.iter() {
-                    let (pixel, weight) = (&pixel[range.clone()], &weight[range.clone()]);
-                    sum = simd.mul_add_f32s(load(simd, pixel), load(simd, weight), sum);
-                }
-                let mut values = [0.0; MOST_LANES];
-                simd.partial_store_f32s(&mut values[..S::F32_LANES], sum);
-                out.iter_mut().zip(values).for_each(|(out, value)| {
-                    out.write(value);
-                });
+            let mut first = 0;
+            while first + VECTORS * S::F32_LANES <= channels {
+                sum_vectors::<S, VECTORS>(simd, pairs, first, out);
+                first += VECTORS * S::F32_LANES;
             }
+            while first + S::F32_LANES <= channels {
+                sum_vectors::<S, 1>(simd, pairs, first, out);
+                first += S::F32_LANES;
+            }
+            let mut last = simd.splat_f32s(0.0);
+            for (pixel, weight) in pairs.iter() {
+                let (pixel, weight) = (&pixel[first..], &weight[first..]);
+                last = simd.mul_add_f32s(simd.partial_load_f32s(pixel), simd.partial_load_f32s(weight), last);
+            }
+            let mut values = [0.0; MOST_LANES];
+            simd.partial_store_f32s(&mut values[..S::F32_LANES], last);
+            out[first..].iter_mut().zip(values).for_each(|(out, value)| _ = out.write(value));
         }
     }
 }
@@ -145,12 +153,29 @@ impl WithSimd for Row<'_, '_> {
 /// Lanes of the longest vectors there are.
 const MOST_LANES: usize = 16;
 
-/// A whole vector, or one that zeros fill up.
+/// The sums of so many vectors of channels from `first` on.
 #[inline(always)]
-fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
-    match S::as_simd_f32s(values).0.first() {
-        Some(whole) => *whole,
-        None => simd.partial_load_f32s(values),
+fn sum_vectors<S: Simd, const V: usize>(
+    simd: S,
+    pairs: &[(&[f32], &[f32])],
+    first: usize,
+    out: &mut [MaybeUninit<f32>],
+) {
+    assert!(first + V * S::F32_LANES <= out.len());
+    let mut sums = [simd.splat_f32s(0.0); V];
+    for (pixel, weight) in pairs {
+        // Safety: both are as long as `out`, and these vectors lie within, as was asserted.
+        unsafe {
+            let (pixel, weight) = (pixel.as_ptr().add(first), weight.as_ptr().add(first));
+            for (vector, sum) in sums.iter_mut().enumerate() {
+                let at = vector * S::F32_LANES;
+                *sum = simd.mul_add_f32s(load::<S>(pixel.add(at)), load::<S>(weight.add(at)), *sum);
+            }
+        }
+    }
+    for (vector, sum) in sums.into_iter().enumerate() {
+        // Safety: as above.
+        unsafe { store::<S>(out.as_mut_ptr().cast::<f32>().add(first + vector * S::F32_LANES), sum) };
     }
 }
 
