@@ -12,7 +12,7 @@ use anyhow::Result;
 use arguments::{Arguments, Command};
 use assay_protocol::domain::DatasetId;
 use assay_protocol::domain::entity::{Dataset, Job};
-use assay_protocol::{Check, ImportRequest, StartRun, path};
+use assay_protocol::{About, Check, ImportRequest, StartRun, path};
 use assay_server::Work;
 use client::Client;
 use std::process::ExitCode;
@@ -106,7 +106,8 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
                 limit: Some(*limit),
                 ..Default::default()
             };
-            tables::runs(&client.get(&format!("{}{}", path::RUNS, query.to_query())).await?, json)?;
+            let reply = client.get(&format!("{}{}", path::RUNS, query.to_query())).await?;
+            tables::runs(&reply, client.get::<About>(path::ABOUT).await?.now, json)?;
         }
         Command::Show { run } => {
             tables::run(&client.get(&path::run(client.find_run(run).await?, "")).await?, json)?;

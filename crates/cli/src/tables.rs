@@ -1,6 +1,7 @@
 //! Tables for people, JSON for programs.
 
 use anyhow::Result;
+use assay_protocol::domain::Timestamp;
 use assay_protocol::domain::entity::{Dataset, Run};
 use assay_protocol::{Check, Comparison, ExplainedField, RunDetail, RunsReply};
 use std::process::ExitCode;
@@ -33,7 +34,8 @@ fn metric(run: &Run, key: &str) -> String {
     }
 }
 
-pub(crate) fn runs(reply: &RunsReply, as_json: bool) -> Result<()> {
+/// `now` is the time of the process that has the workspace.
+pub(crate) fn runs(reply: &RunsReply, now: Timestamp, as_json: bool) -> Result<()> {
     if as_json {
         return json(&reply.runs);
     }
@@ -49,8 +51,7 @@ pub(crate) fn runs(reply: &RunsReply, as_json: bool) -> Result<()> {
             metric(run, "train/loss"),
             metric(run, "val/loss"),
             metric(run, "val/accuracy"),
-            run.duration_secs(run.ended.or(run.started).unwrap_or_default())
-                .map_or("–".into(), |secs| format!("{secs:.0} s")),
+            run.duration_secs(now).map_or("–".into(), |secs| format!("{secs:.0} s")),
         ]
     };
     let rows: Vec<Vec<String>> = reply.runs.iter().map(row).collect();
