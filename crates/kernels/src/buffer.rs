@@ -97,7 +97,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Gives back the memory that waits for operations, as after a training run.
-pub fn release_memory() {
+/// Gives back the memory that waits for operations.
+pub(crate) fn release_scratch() {
     SPARE.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }

@@ -27,6 +27,7 @@ mod layer_norm;
 mod linear;
 mod lines;
 mod lstm;
+mod memory;
 mod optimizer;
 mod panels;
 mod pool;
@@ -41,7 +42,6 @@ pub use batch_norm::{
     BatchNormGradients, BatchNormInputs, Moments, MomentsOf, batch_norm, batch_norm_gradients, moments,
 };
 pub use bias::{add_bias, add_bias_gradients};
-pub use buffer::release_memory;
 pub use conv2d::{Conv2dOptions, InputGradient, PreparedConv2d, conv2d, conv2d_gradients};
 pub use cross_entropy::{cross_entropy, cross_entropy_gradient};
 pub use cuda::{Recording, peak_device_bytes, prepare_device, record, rehearse};
@@ -51,6 +51,7 @@ pub use gelu::{add_bias_gelu, add_bias_gelu_gradients};
 pub use layer_norm::{layer_norm, layer_norm_gradients};
 pub use linear::{linear, linear_gradients};
 pub use lstm::{LstmStates, lstm, lstm_gradients};
+pub use memory::KeptMemory;
 pub use optimizer::{AdamW, Numbers, Part, Sgd};
 pub use pool::{max_pool2d, max_pool2d_gradient};
 pub use sum::add;

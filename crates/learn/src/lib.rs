@@ -12,7 +12,6 @@ mod inference;
 mod layers;
 mod loader;
 mod measure;
-mod memory;
 mod model;
 mod optimizer;
 mod parameters;

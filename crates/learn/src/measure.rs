@@ -6,6 +6,7 @@ use crate::loader::{Batch, Loader, Plan, Samples};
 use crate::random::{self, Purpose, between};
 use crate::train::Learner;
 use crate::{Config, Device, LearnError, Result};
+use assay_kernels::KeptMemory;
 use candle_core::Tensor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +39,7 @@ pub fn measure_steps(
     device: &Device,
     (warmup, steps): (usize, usize),
 ) -> Result<Vec<StepTime>> {
+    let _memory = KeptMemory::new();
     let batch = noise(config, classes, device)?;
     let mut learner = Learner::begin(config, classes, device)?;
     let mut times = Vec::new();
@@ -58,6 +60,7 @@ pub fn measure_stream(
     device: &Device,
     (warmup, steps): (usize, usize),
 ) -> Result<Duration> {
+    let _memory = KeptMemory::new();
     let batch = noise(config, classes, device)?;
     let mut learner = Learner::begin(config, classes, device)?;
     for _ in 0..warmup {
@@ -78,6 +81,7 @@ pub fn measure_stream(
 /// When an image cannot be read.
 pub fn measure_loading(config: &Config, samples: &Arc<dyn Samples>, epoch: u64) -> Result<Duration> {
     let plan = Plan::train(config, image_size(config)?, epoch);
+    let _memory = KeptMemory::new();
     let begun = Instant::now();
     for batch in Loader::start(samples, &plan, 0, &Device::Cpu) {
         batch?;

@@ -3,11 +3,11 @@
 use crate::inference::Inference;
 use crate::layers::Mode;
 use crate::loader::{Loader, Plan, Samples};
-use crate::memory::Memory;
 use crate::model::Model;
 use crate::parameters::Parameters;
 use crate::tape::{Tape, Value};
 use crate::{Config, Device, LearnError, Result};
+use assay_kernels::KeptMemory;
 use candle_core::Tensor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,7 +83,7 @@ impl Classifier {
 
     /// The logits of every sample, row by row, batch by batch, handed to `each`. Ends early when `stop` is set.
     pub fn run(&self, samples: &Arc<dyn Samples>, stop: &AtomicBool, mut each: impl FnMut(&[f32])) -> Result<()> {
-        let _memory = Memory;
+        let _memory = KeptMemory::new();
         for batch in Loader::start(samples, &self.plan, 0, &self.device) {
             if stop.load(Ordering::Relaxed) {
                 break;

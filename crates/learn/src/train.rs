@@ -4,7 +4,6 @@ use crate::checkpoint::Best;
 use crate::layers::Mode;
 use crate::loader::{Batch, Loader, Plan, Samples};
 use crate::measure::StepTime;
-use crate::memory::Memory;
 use crate::model::Model;
 use crate::optimizer::Optimizer;
 use crate::parameters::Parameters;
@@ -12,7 +11,7 @@ use crate::replay::{Found, Replay};
 use crate::tape::{Gradients, Tape, Value};
 use crate::{Config, Device, LearnError, Result, Saved, State, config, schedule};
 use assay_domain::entity::CheckpointKind;
-use assay_kernels::{cross_entropy, cross_entropy_gradient};
+use assay_kernels::{KeptMemory, cross_entropy, cross_entropy_gradient};
 use candle_core::{D, DType, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,7 +62,7 @@ pub enum Outcome {
 /// When there is too little data, an image cannot be read, the loss diverges, or a checkpoint cannot be kept.
 pub fn train(task: &Task<'_>, sink: &mut dyn Sink, stop: &AtomicBool) -> Result<Outcome> {
     let config = task.config;
-    let _memory = Memory;
+    let _memory = KeptMemory::new();
     let mut learner = Learner::new(task)?;
     let per_epoch = task.train.count().div_ceil(config.train.batch_size) as u64;
     let total = per_epoch * config.train.epochs;
