@@ -40,11 +40,12 @@ impl Drop for KeptMemory {
         holders.0 -= 1;
         if holders.0 == 0 {
             release_scratch();
-            // Safety: as above; memory that is in use stays.
-            unsafe {
-                mi_option_set(PURGE_DELAY, holders.1);
-                mi_collect(true);
-            }
+            // Safety: as above.
+            unsafe { mi_option_set(PURGE_DELAY, holders.1) };
+            // Each thread has memory of its own. Safety: what is in use stays.
+            rayon::broadcast(|_| unsafe { mi_collect(true) });
+            // Safety: as above.
+            unsafe { mi_collect(true) };
         }
     }
 }
