@@ -9,6 +9,7 @@ mod browser;
 mod harness;
 mod interface;
 mod kills;
+mod learning;
 mod product;
 mod terminal;
 mod window;

@@ -24,7 +24,10 @@ fn the_help_names_every_command() {
 
 #[test]
 fn every_config_key_is_explained() {
-    insta::assert_snapshot!(text(&Workspace::new().assay(&["config"])));
+    let written = text(&Workspace::new().assay(&["config", "--markdown"]));
+    let kept =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/config.md")).expect("docs/config.md");
+    assert_eq!(written, kept, "write it anew: assay config --markdown > docs/config.md");
 }
 
 #[test]
@@ -53,7 +56,8 @@ fn two_runs_are_trained_compared_evaluated_exported_and_used() {
     let two: RunDetail = workspace.json(&["show", "two"]);
     assert!(two.run.metrics["val/loss"].count < 30, "no early stop: {:?}", two.run.reason);
 
-    text(&workspace.assay(&["evaluate", "one", "--split", "val"]));
+    let judged = text(&workspace.assay(&["evaluate", "one", "--split", "val", "--against", "two"]));
+    assert!(judged.contains("macro F1") && judged.contains("(95 %)"), "{judged}");
     assert!(text(&workspace.assay(&["show", "one"])).contains("val split"));
 
     let model = workspace.folder().join("model");

@@ -289,7 +289,7 @@ impl App {
             let name = match &job.work {
                 JobKind::Import { name, .. } => format!("Importing {name}"),
                 JobKind::Train { run } => format!("Training run {run}"),
-                JobKind::Evaluate { run, split } => format!("Evaluating run {run} on {split}"),
+                JobKind::Evaluate { run, split, .. } => format!("Evaluating run {run} on {split}"),
             };
             if ui.button("Stop").on_hover_text(format!("Stop: {name}")).clicked() {
                 self.api.act(Method::Post, &path::job(job.id, "/cancel"), &(), Then::Say(format!("{name}: stopping")));

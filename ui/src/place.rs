@@ -5,9 +5,11 @@ mod data;
 mod label;
 mod models;
 mod new_run;
+mod profile;
 mod review;
 mod run;
 mod runs;
+mod scores;
 
 use crate::api::{Api, Then};
 use crate::command::Command;

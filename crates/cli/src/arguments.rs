@@ -73,12 +73,23 @@ pub(crate) enum Command {
         /// Go on with an ended run from its last checkpoint.
         #[arg(long, value_name = "RUN", conflicts_with = "config_and_overrides")]
         resume: Option<String>,
+        /// Explain a config key instead.
+        #[arg(long, value_name = "KEY")]
+        explain: Option<String>,
         /// Do not wait for its end (needs a running server or window).
         #[arg(long)]
         detach: bool,
     },
-    /// Explain every config key.
-    Config,
+    /// Explain every config key, or one: assay config model.name
+    Config {
+        key: Option<String>,
+        /// Print a recipe, as TOML: quick, finetune or from-scratch.
+        #[arg(long, conflicts_with = "key")]
+        recipe: Option<String>,
+        /// Print Markdown.
+        #[arg(long)]
+        markdown: bool,
+    },
     /// List runs: assay runs status:finished 'val/accuracy>0.9' --sort=-val/accuracy
     Runs {
         filter: Vec<String>,
@@ -107,12 +118,26 @@ pub(crate) enum Command {
     },
     /// Stop a run; it saves a checkpoint first.
     Stop { run: String },
+    /// Show where the time of a run's training step goes.
+    Profile {
+        run: String,
+        /// How many operations to list.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
     /// Predict a split with a run's best model and keep the predictions for review.
+    #[command(alias = "eval")]
     Evaluate {
         run: String,
         /// train, val or test.
         #[arg(long, default_value = "test", value_parser = split)]
         split: Split,
+        /// Another dataset, as it is now, by name or number; the run's own snapshot without it.
+        #[arg(long = "data", short = 'd')]
+        dataset: Option<String>,
+        /// Compare with another run that was evaluated on the same images.
+        #[arg(long, value_name = "RUN")]
+        against: Option<String>,
     },
     /// Predict images with a run's model.
     Predict {

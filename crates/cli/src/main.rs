@@ -12,7 +12,7 @@ use anyhow::Result;
 use arguments::{Arguments, Command};
 use assay_protocol::domain::DatasetId;
 use assay_protocol::domain::entity::{Dataset, Job};
-use assay_protocol::{About, Check, ImportRequest, StartRun, path};
+use assay_protocol::{About, Check, EvaluateRequest, ImportRequest, StartRun, path};
 use assay_server::Work;
 use client::Client;
 use std::process::ExitCode;
@@ -76,6 +76,9 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             return train::follow_job(client, job, json).await;
         }
         Command::Datasets => tables::datasets(&client.get::<Vec<Dataset>>(path::DATASETS).await?, json)?,
+        Command::Train { explain: Some(key), .. } => {
+            tables::config(&tables::chosen(client.get(path::CONFIG).await?, Some(key))?, json)?;
+        }
         Command::Train { config, overrides, dataset, name, experiment, note, resume, detach, .. } => {
             let run = match resume {
                 Some(text) => client.post(&path::run(client.find_run(text).await?, "/resume"), &()).await?,
@@ -98,7 +101,16 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             };
             return train::follow_run(client, run, *detach, json).await;
         }
-        Command::Config => tables::config(&client.get::<Vec<_>>(path::CONFIG).await?, json)?,
+        Command::Config { recipe: Some(recipe), .. } => {
+            print!("{}", client.get::<String>(&path::recipe(recipe)).await?);
+        }
+        Command::Config { key, markdown, .. } => {
+            let fields = tables::chosen(client.get(path::CONFIG).await?, key.as_deref())?;
+            match markdown {
+                true => print!("{}", tables::config_markdown(&fields)),
+                false => tables::config(&fields, json)?,
+            }
+        }
         Command::Runs { filter, sort, limit } => {
             let query = assay_protocol::RunsQuery {
                 filter: filter.join(" "),
@@ -132,10 +144,13 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
                 client.post(&path::run(client.find_run(run).await?, "/stop"), &()).await?;
             println!("run {} ({}) is asked to stop", run.id, run.name);
         }
-        Command::Evaluate { run, split } => {
-            let request = assay_protocol::EvaluateRequest { split: Some(*split) };
-            let job = client.post(&path::run(client.find_run(run).await?, "/evaluate"), &request).await?;
-            return train::follow_job(client, job, json).await;
+        Command::Profile { run, limit } => {
+            let profile = client.get(&path::run(client.find_run(run).await?, "/profile")).await?;
+            tables::profile(&profile, *limit, json)?;
+        }
+        Command::Evaluate { run, split, dataset, against } => {
+            let request = EvaluateRequest { split: Some(*split), dataset: dataset.clone() };
+            return model::evaluate(client, run, &request, against.as_deref(), json).await;
         }
         Command::Predict { run, images, checkpoint } => {
             return model::predict(client, run, images, checkpoint.as_deref(), json).await;

@@ -1,8 +1,12 @@
 //! Using a trained model.
 
 use crate::client::{Client, write_whole};
+use crate::{tables, train};
 use anyhow::{Context, Result};
-use assay_protocol::{PredictionReply, encode_component, path};
+use assay_protocol::domain::RunId;
+use assay_protocol::domain::entity::{Evaluation, Job};
+use assay_protocol::domain::scores::{McNemar, Scores};
+use assay_protocol::{EvaluateRequest, PredictionReply, encode_component, path};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -65,6 +69,55 @@ fn images_in(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(images)
+}
+
+/// Evaluates a run's model and prints its figures, beside another's where one is named.
+pub(crate) async fn evaluate(
+    client: &Client,
+    run: &str,
+    request: &EvaluateRequest,
+    against: Option<&str>,
+    json: bool,
+) -> Result<ExitCode> {
+    let run = client.find_run(run).await?;
+    let Some(own) = evaluated(client, run, request).await? else { return Ok(ExitCode::FAILURE) };
+    let scores: Option<Scores> = client.get(&path::evaluation(own.id, "/scores")).await?;
+    let compared = match against {
+        Some(other) => {
+            let other = client.find_run(other).await?;
+            let Some(theirs) = evaluated(client, other, request).await? else { return Ok(ExitCode::FAILURE) };
+            Some((other, client.get::<McNemar>(&path::evaluation(own.id, &format!("/compare/{}", theirs.id))).await?))
+        }
+        None => None,
+    };
+    if json {
+        let compared = compared.map(|(_, found)| found);
+        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "scores": scores, "compared": compared }))?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(scores) = &scores {
+        tables::scores(scores);
+    }
+    if let Some((other, found)) = compared {
+        println!(
+            "run {run} alone is right about {} images, run {other} alone about {}: p = {:.3} (McNemar's exact test)",
+            found.first_alone, found.second_alone, found.p_value
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Evaluates a run's model; none where that failed or there was nothing to evaluate, which is told.
+async fn evaluated(client: &Client, run: RunId, request: &EvaluateRequest) -> Result<Option<Evaluation>> {
+    let before: Vec<Evaluation> = client.get(path::EVALUATIONS).await?;
+    let job: Job = client.post(&path::run(run, "/evaluate"), request).await?;
+    let ended = train::ended_job(client, job).await?;
+    let evaluations: Vec<Evaluation> = client.get(path::EVALUATIONS).await?;
+    let made = evaluations.into_iter().find(|made| made.run == run && !before.iter().any(|old| old.id == made.id));
+    if made.is_none() {
+        eprintln!("run {run}: {}", ended.message);
+    }
+    Ok(made)
 }
 
 /// Writes a model's files into a folder.

@@ -1,8 +1,10 @@
 //! Tables for people, JSON for programs.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use assay_protocol::domain::Timestamp;
 use assay_protocol::domain::entity::{Dataset, Run};
+use assay_protocol::domain::profile::{Cost, Phase, Profile};
+use assay_protocol::domain::scores::{Estimate, Scores};
 use assay_protocol::{Check, Comparison, ExplainedField, RunDetail, RunsReply};
 use std::process::ExitCode;
 
@@ -182,14 +184,109 @@ pub(crate) fn datasets(datasets: &[Dataset], as_json: bool) -> Result<()> {
     Ok(())
 }
 
+/// The field of this key, and those below it; all without one.
+pub(crate) fn chosen(fields: Vec<ExplainedField>, key: Option<&str>) -> Result<Vec<ExplainedField>> {
+    let Some(key) = key else { return Ok(fields) };
+    let sections = format!("{key}.");
+    let found: Vec<ExplainedField> =
+        fields.into_iter().filter(|field| field.key == key || field.key.starts_with(&sections)).collect();
+    if found.is_empty() {
+        bail!("there is no config key {key:?}; assay config lists all");
+    }
+    Ok(found)
+}
+
 pub(crate) fn config(fields: &[ExplainedField], as_json: bool) -> Result<()> {
     if as_json {
         return json(&fields);
     }
-    let rows: Vec<Vec<String>> =
-        fields.iter().map(|field| vec![field.key.clone(), field.default.clone(), field.help.clone()]).collect();
+    let mut rows = Vec::new();
+    for field in fields {
+        rows.push(vec![field.key.clone(), field.default.clone(), field.help.clone()]);
+        rows.extend(
+            field.choices.iter().map(|c| vec![String::new(), String::new(), format!("  {}: {}", c.word, c.meaning)]),
+        );
+    }
     table(&["key", "default", ""], &rows);
     Ok(())
+}
+
+/// Every key for the documentation, a table for each section.
+pub(crate) fn config_markdown(fields: &[ExplainedField]) -> String {
+    let mut text = String::from(
+        "# Config\n\nWritten by `assay config --markdown`. A key is `section.name`: in a file below `[section]`, on the command line `section.name=value`.\n",
+    );
+    let mut section = None;
+    for field in fields {
+        let (of, name) = field.key.split_once('.').unwrap_or(("", &field.key));
+        if section != Some(of) {
+            section = Some(of);
+            let title = if of.is_empty() { String::new() } else { format!("\n## {of}\n") };
+            text += &format!("{title}\n| key | default | |\n|---|---|---|\n");
+        }
+        let default = if field.default.is_empty() { String::new() } else { format!("`{}`", field.default) };
+        let choices: String = field.choices.iter().map(|c| format!("<br>`{}`: {}", c.word, c.meaning)).collect();
+        text += &format!("| `{name}` | {default} | {}{choices} |\n", field.help);
+    }
+    text
+}
+
+pub(crate) fn profile(profile: &Profile, limit: usize, as_json: bool) -> Result<()> {
+    if as_json {
+        return json(&profile);
+    }
+    let millis = |us: f64| format!("{:.2}", us / 1e3);
+    let phases = Phase::ALL.map(|phase| format!("{} {} ms", phase.as_str(), millis(profile.phase_us(phase))));
+    println!("step {}, {} images on {}: {}", profile.step, profile.batch_size, profile.device, phases.join(", "));
+    let whole = profile.took_us().max(1e-9);
+    let row = |cost: &Cost| {
+        vec![
+            cost.layer.clone(),
+            cost.operation.clone(),
+            millis(cost.us[0]),
+            millis(cost.us[1]),
+            format!("{:.1} %", 100.0 * cost.total_us() / whole),
+            format!("{:.2}", cost.bytes as f64 / 1e6),
+        ]
+    };
+    let rows: Vec<Vec<String>> = profile.costs().iter().take(limit).map(row).collect();
+    table(&["layer", "operation", "forward ms", "backward ms", "share", "output MB"], &rows);
+    Ok(())
+}
+
+pub(crate) fn scores(scores: &Scores) {
+    let percent = |value: f64| format!("{:.2} %", value * 100.0);
+    let within = |found: &Estimate| format!("{} to {} (95 %)", percent(found.interval.0), percent(found.interval.1));
+    let row = |name: &str, value: String, beside: String| vec![name.to_owned(), value, beside];
+    let plain = |name: &str, value: String| row(name, value, String::new());
+    table(
+        &["figure", "value", "interval"],
+        &[
+            plain("images", scores.samples.to_string()),
+            row("accuracy", percent(scores.accuracy.value), within(&scores.accuracy)),
+            plain("top-5 accuracy", percent(scores.top5)),
+            row("macro F1", percent(scores.macro_f1.value), within(&scores.macro_f1)),
+            plain("weighted F1", percent(scores.weighted_f1)),
+            plain("macro precision", percent(scores.precision.macro_mean)),
+            plain("macro recall", percent(scores.recall.macro_mean)),
+            plain("ROC AUC", scores.roc_auc.map_or("-".into(), |area| format!("{area:.4}"))),
+            plain("loss", format!("{:.4}", scores.loss)),
+            plain("calibration error", percent(scores.calibration_error)),
+            plain("Brier score", format!("{:.4}", scores.brier)),
+        ],
+    );
+    println!();
+    let share = |value: Option<f64>| value.map_or("-".into(), percent);
+    let rows: Vec<Vec<String>> = scores
+        .classes
+        .iter()
+        .map(|of| {
+            let score = of.score;
+            let figures = [score.precision, score.recall, score.f1].map(share);
+            [vec![of.class.clone(), score.support.to_string()], figures.to_vec()].concat()
+        })
+        .collect();
+    table(&["class", "images", "precision", "recall", "F1"], &rows);
 }
 
 pub(crate) fn doctor(mut checks: Vec<Check>, as_json: bool) -> Result<ExitCode> {

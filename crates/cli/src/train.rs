@@ -12,13 +12,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The text of a config file; the defaults without one.
+/// The text of a config file with what it includes; the defaults without one.
 pub(crate) fn read_config(file: Option<&Path>) -> Result<String> {
     match file {
         None => Ok(String::new()),
-        Some(file) => std::fs::read_to_string(file).with_context(|| {
-            format!("the config cannot be read (overrides are written key=value): {}", file.display())
-        }),
+        Some(file) => assay_engine::read_config(file).context("a config file (overrides are written key=value)"),
     }
 }
 
@@ -64,8 +62,19 @@ pub(crate) async fn follow_run(client: &Client, run: Run, detach: bool, json: bo
     })
 }
 
-/// Shows the progress of a job until it ends.
+/// Shows the progress of a job until it ends, and how it ended.
 pub(crate) async fn follow_job(client: &Client, job: Job, json: bool) -> Result<ExitCode> {
+    let ended = ended_job(client, job).await?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&ended)?);
+    } else {
+        println!("{}: {}", ended.status, ended.message);
+    }
+    Ok(if ended.status == RunStatus::Finished { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Shows the progress of a job until it ends.
+pub(crate) async fn ended_job(client: &Client, job: Job) -> Result<Job> {
     let bar = bar("{bar:32} {pos}/{len}  {elapsed}  {msg}")?;
     let mut after = EventSeq(client.get::<About>(path::ABOUT).await?.last_event.0);
     loop {
@@ -75,12 +84,7 @@ pub(crate) async fn follow_job(client: &Client, job: Job, json: bool) -> Result<
         bar.set_message(seen.message.clone());
         if seen.status.has_ended() {
             bar.finish_and_clear();
-            if json {
-                println!("{}", serde_json::to_string_pretty(&seen)?);
-            } else {
-                println!("{}: {}", seen.status, seen.message);
-            }
-            return Ok(if seen.status == RunStatus::Finished { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(seen);
         }
         after = next_event(client, after).await?;
     }

@@ -327,6 +327,9 @@ pub enum JobKind {
         run: RunId,
         /// The split.
         split: Split,
+        /// Another dataset than that of the run.
+        #[serde(default)]
+        dataset: Option<DatasetId>,
     },
 }
 

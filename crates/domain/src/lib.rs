@@ -7,9 +7,11 @@
 pub mod confusion;
 pub mod entity;
 mod id;
+pub mod profile;
 pub mod query;
 pub mod record;
 mod run;
+pub mod scores;
 pub mod series;
 pub mod split;
 mod text;

@@ -18,6 +18,20 @@ pub struct Record {
     pub data: Option<Data>,
     /// The seed of every random number of the run.
     pub seed: u64,
+    /// The weights that the model began with; random ones without.
+    #[serde(default)]
+    pub weights: Option<FirstWeights>,
+}
+
+/// Weights that a model began with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FirstWeights {
+    /// The file or run that they came from.
+    pub from: String,
+    /// The hash of the file, which is kept as an artifact of the run.
+    pub hash: String,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// The state of the code.

@@ -39,9 +39,11 @@ impl EngineError {
             EngineError::Invalid(_) | EngineError::Format(_) | EngineError::Media(_) => ErrorCode::Invalid,
             EngineError::Conflict(_) => ErrorCode::Conflict,
             EngineError::NotFound(_) => ErrorCode::NotFound,
-            EngineError::Learn(assay_learn::LearnError::Config(_) | assay_learn::LearnError::NoDevice(_)) => {
-                ErrorCode::Invalid
-            }
+            EngineError::Learn(
+                assay_learn::LearnError::Config(_)
+                | assay_learn::LearnError::NoDevice(_)
+                | assay_learn::LearnError::Weights { .. },
+            ) => ErrorCode::Invalid,
             EngineError::Learn(_) | EngineError::Internal(_) => ErrorCode::Internal,
             EngineError::Store(error) => match error {
                 StoreError::NotFound { .. } => ErrorCode::NotFound,

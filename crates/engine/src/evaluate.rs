@@ -3,22 +3,35 @@
 use crate::jobs::Done;
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Evaluation, Job, JobKind, Prediction};
-use assay_domain::{ClassId, Confusion, EvaluationId, JobId, RunId, Split};
+use assay_domain::scores::{McNemar, Scored, Scores};
+use assay_domain::{ClassId, Confusion, DatasetId, EvaluationId, RunId, SampleId, Split};
 use assay_learn::{Samples, softmax};
-use assay_protocol::{PredictionPage, PredictionsQuery};
+use assay_protocol::{EvaluateRequest, PredictionPage, PredictionsQuery};
 use assay_store::{PredictionFilter, PredictionOrder};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 impl Engine {
-    /// Queues the evaluation of a run's best model on a split of the snapshot that it learned from.
-    pub fn start_evaluation(&self, run: RunId, split: Split) -> Result<Job> {
+    /// Queues the evaluation of a run's best model on a split of the snapshot that it learned from, or of another dataset.
+    pub fn start_evaluation(&self, run: RunId, request: &EvaluateRequest) -> Result<Job> {
         self.best_kind(run)?;
-        self.queue(JobKind::Evaluate { run, split })
+        let dataset = request.dataset.as_deref().map(|name| self.store.read(|reader| reader.find_dataset(name.trim())));
+        self.queue(JobKind::Evaluate {
+            run,
+            split: request.split.unwrap_or(Split::Test),
+            dataset: dataset.transpose()?,
+        })
     }
 
-    pub(crate) fn evaluate(&self, _job: JobId, run: RunId, split: Split, stop: &AtomicBool) -> Result<Done> {
-        match self.evaluate_run(run, split, stop)? {
+    pub(crate) fn evaluate(
+        &self,
+        run: RunId,
+        split: Split,
+        dataset: Option<DatasetId>,
+        stop: &AtomicBool,
+    ) -> Result<Done> {
+        match self.evaluate_run(run, split, dataset, stop)? {
             _ if self.ended_by(stop).is_some() => Ok(self.ended_by(stop).unwrap_or(Done::Stopped)),
             Some(evaluation) => {
                 let accuracy = evaluation
@@ -32,13 +45,25 @@ impl Engine {
     }
 
     /// Predicts every sample of a split and keeps what was predicted; nothing when the split is empty.
-    pub(crate) fn evaluate_run(&self, run: RunId, split: Split, stop: &AtomicBool) -> Result<Option<Evaluation>> {
+    pub(crate) fn evaluate_run(
+        &self,
+        run: RunId,
+        split: Split,
+        dataset: Option<DatasetId>,
+        stop: &AtomicBool,
+    ) -> Result<Option<Evaluation>> {
         let kind = self.best_kind(run)?;
         let (classifier, classes) = self.classifier(run, kind)?;
-        let snapshot =
-            self.run(run)?.snapshot.ok_or_else(|| EngineError::NotFound(format!("run {run} has no snapshot")))?;
-        let snapshot = self.store.read(|reader| reader.snapshot(snapshot))?;
-        let (ids, samples) = self.snapshot_files(&snapshot)?.of_split(split);
+        let snapshot = match dataset {
+            Some(dataset) => self.take_snapshot(dataset)?,
+            None => {
+                let own = self.run(run)?.snapshot;
+                let own = own.ok_or_else(|| EngineError::NotFound(format!("run {run} has no snapshot")))?;
+                self.store.read(|reader| reader.snapshot(own))?
+            }
+        };
+        let (mut ids, samples) = self.snapshot_files(&snapshot)?.of_split(split);
+        relabel(&mut ids, &snapshot.classes, &classes)?;
         if ids.is_empty() {
             return Ok(None);
         }
@@ -67,6 +92,36 @@ impl Engine {
         let stored = evaluation.clone();
         let id = self.store.write(move |tx| tx.put_evaluation(&stored, &predictions))?;
         Ok(Some(Evaluation { id, ..evaluation }))
+    }
+
+    /// The figures of an evaluation; none without labelled samples.
+    pub fn scores(&self, evaluation: EvaluationId) -> Result<Option<Scores>> {
+        let (found, predictions) = self.all_predictions(evaluation)?;
+        let samples: Vec<Scored<'_>> = predictions
+            .iter()
+            .filter_map(|p| Some(Scored { label: p.label?.0 as usize, probabilities: &p.probabilities }))
+            .collect();
+        Ok(Scores::new(&found.classes, &samples))
+    }
+
+    /// Whether one of two models is better on the samples that both predicted.
+    pub fn compare_evaluations(&self, first: EvaluationId, second: EvaluationId) -> Result<McNemar> {
+        let is_right = |p: &Prediction| Some((p.sample, p.label? == p.predicted));
+        let (_, second) = self.all_predictions(second)?;
+        let second: HashMap<SampleId, bool> = second.iter().filter_map(is_right).collect();
+        let (_, first) = self.all_predictions(first)?;
+        let both = first.iter().filter_map(is_right);
+        Ok(McNemar::new(both.filter_map(|(sample, right)| Some((right, *second.get(&sample)?)))))
+    }
+
+    fn all_predictions(&self, evaluation: EvaluationId) -> Result<(Evaluation, Vec<Prediction>)> {
+        Ok(self.store.read(|reader| {
+            let found = reader.evaluation(evaluation)?;
+            let all = PredictionFilter::default();
+            let (predictions, _) =
+                reader.predictions(evaluation, &all, PredictionOrder::Sample, 0, i64::MAX as usize)?;
+            Ok((found, predictions))
+        })?)
     }
 
     /// The evaluations of all runs, newest first.
@@ -106,9 +161,33 @@ impl Engine {
     }
 }
 
-fn prediction(sample: assay_domain::SampleId, label: Option<u32>, logits: &[f32]) -> Prediction {
+/// Labels by the classes of a dataset as labels by those of a model, which may have others and in another order.
+fn relabel(labels: &mut [(SampleId, Option<u32>)], of_dataset: &[String], of_model: &[String]) -> Result<()> {
+    let place = |name: &String| of_model.iter().position(|own| own == name).map(|place| place as u32);
+    let places: Vec<Option<u32>> = of_dataset.iter().map(place).collect();
+    let mut unknown = BTreeSet::new();
+    for label in labels.iter_mut().filter_map(|(_, label)| label.as_mut()) {
+        match places.get(*label as usize).copied().flatten() {
+            Some(place) => *label = place,
+            None => {
+                unknown.insert(of_dataset.get(*label as usize).map_or("?", String::as_str));
+            }
+        }
+    }
+    match unknown.is_empty() {
+        true => Ok(()),
+        false => Err(EngineError::Invalid(format!(
+            "the model knows no class {}: its classes are {}",
+            unknown.into_iter().collect::<Vec<_>>().join(", "),
+            of_model.join(", ")
+        ))),
+    }
+}
+
+fn prediction(sample: SampleId, label: Option<u32>, logits: &[f32]) -> Prediction {
     let probabilities = softmax(logits);
-    let best = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(class, _)| class);
+    let better = |best: usize, class: usize| if probabilities[class] > probabilities[best] { class } else { best };
+    let best = (0..probabilities.len()).fold(0, better);
     let loss = label.and_then(|label| probabilities.get(label as usize)).map(|p| -p.max(f32::MIN_POSITIVE).ln());
     Prediction {
         sample,

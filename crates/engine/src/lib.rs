@@ -5,6 +5,7 @@
 
 mod chart;
 mod compare;
+mod config_file;
 mod datasets;
 mod decoded;
 mod doctor;
@@ -16,13 +17,16 @@ mod import;
 mod jobs;
 mod models;
 mod paths;
+mod profile;
 mod record;
 mod runs;
 mod settings;
 mod training;
 mod watch;
+mod weights;
 
 pub use assay_store::{Clock, StoreError};
+pub use config_file::read_config;
 pub use engine::{Engine, Options, Work};
 pub use error::EngineError;
 

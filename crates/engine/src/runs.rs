@@ -1,12 +1,15 @@
 //! Runs: starting, stopping, resuming, finding, renaming, deleting.
 
-use crate::{Engine, EngineError, Result};
+use crate::{Engine, EngineError, Result, weights};
 use assay_domain::entity::{CheckpointKind, Experiment, JobKind, Run};
 use assay_domain::{Filter, RunId, RunStatus};
 use assay_learn::Config;
-use assay_learn::config::EXPLAINED;
-use assay_protocol::{ExplainedField, RunDetail, RunPatch, RunsQuery, RunsReply, SeriesQuery, SeriesReply, StartRun};
+use assay_learn::config::Explained;
+use assay_protocol::{
+    Choice, ExplainedField, RunDetail, RunPatch, RunsQuery, RunsReply, SeriesQuery, SeriesReply, StartRun,
+};
 use assay_store::{Hash, NewRun, RunOrder, RunQuery, SeriesRange};
+use std::path::PathBuf;
 
 impl Engine {
     /// Checks the request, fixes command and code, and queues the run.
@@ -25,8 +28,11 @@ impl Engine {
                 dataset.classes.len()
             )));
         }
+        let directory = request.command.as_ref().map(|command| PathBuf::from(&command.directory));
+        let directory = directory.unwrap_or_else(|| self.facts_of_this_process().directory);
+        let weights = self.read_weights(&config.model.weights, &directory)?;
         let params = config.params();
-        let (record, files) = self.begin_record(request.command);
+        let (mut record, files) = self.begin_record(request.command);
         let model = params.get("model.name").cloned().unwrap_or_default();
         let name = request.name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| format!("{model}-"));
         let experiment = request.experiment.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| "default".into());
@@ -41,8 +47,12 @@ impl Engine {
             params,
             tags: request.tags,
         };
+        record.weights = weights.map(|weights| self.keep_weights(&weights)).transpose()?;
         let run = self.store.write(move |tx| {
             let run = tx.create_run(&new)?;
+            if let Some(weights) = &record.weights {
+                tx.put_artifact(run, weights::ARTIFACT, &Hash::parse(&weights.hash)?, weights.bytes)?;
+            }
             tx.set_record(run, &record, None)?;
             Ok(run)
         })?;
@@ -194,15 +204,26 @@ impl Engine {
         Ok(self.store.blobs().get(&Hash::parse(&artifact.hash)?)?)
     }
 
-    /// Every config key with its default and explanation.
-    pub fn explain_config(&self) -> Vec<ExplainedField> {
-        let defaults = Config::default().params();
-        let field = |(key, help): &(&str, &str)| ExplainedField {
-            key: (*key).to_owned(),
-            default: defaults.get(*key).cloned().unwrap_or_default(),
-            help: (*help).to_owned(),
+    /// Every config key with its default, that of a recipe where one is named, and explanation.
+    pub fn explain_config(&self, recipe: Option<&str>) -> Result<Vec<ExplainedField>> {
+        let recipe: Vec<String> = recipe.iter().map(|name| format!("recipe={name}")).collect();
+        let defaults = Config::resolve("", &recipe).map_err(assay_learn::LearnError::from)?.params();
+        let field = |field: Explained| ExplainedField {
+            default: defaults.get(&field.key).cloned().unwrap_or_default(),
+            key: field.key,
+            help: field.help,
+            choices: field
+                .choices
+                .iter()
+                .map(|(word, meaning)| Choice { word: (*word).to_owned(), meaning: meaning.trim().to_owned() })
+                .collect(),
         };
-        EXPLAINED.iter().map(field).collect()
+        Ok(Config::explained().into_iter().map(field).collect())
+    }
+
+    /// The text of a recipe.
+    pub fn recipe(&self, name: &str) -> Result<String> {
+        Ok(assay_learn::config::Recipe::named(name).map_err(assay_learn::LearnError::from)?.text().to_owned())
     }
 
     /// The resolved config of a run that has started.

@@ -5,10 +5,12 @@ use crate::images::SnapshotSamples;
 use crate::jobs::Done;
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Artifact, Checkpoint, CheckpointKind, LogLine, Progress, Sample, Snapshot};
+use assay_domain::profile::Profile;
 use assay_domain::record::{Data, Record};
 use assay_domain::{DatasetId, JobId, Point, RunId, RunStatus, SampleId, Split};
 use assay_learn::{
-    Classifier, Config, DeviceChoice, Outcome, Samples, Saved, Sink, State, Task, measure_loading, train,
+    Classifier, Config, Device, DeviceChoice, Outcome, Samples, Saved, Sink, State, Task, check_memory,
+    choose_batch_size, measure_loading, train,
 };
 use assay_store::Hash;
 use std::collections::HashMap;
@@ -59,14 +61,16 @@ impl Engine {
             config.data.image_size = usual_side(&files.samples);
         }
         let device = DeviceChoice::from(config.device).open()?;
+        self.fit_memory(run, &mut config, snapshot.classes.len(), files.split(Split::Train).count(), &device)?;
         self.complete_record(run, &config, &snapshot, &files, DeviceChoice::name(&device))?;
 
         let task = Task {
             config: &config,
-            classes: snapshot.classes.len(),
+            classes: &snapshot.classes,
             train: files.split(Split::Train),
             val: files.split(Split::Val),
             device,
+            weights: self.kept_weights(run)?,
             resume,
         };
         let first_step = task.resume.as_ref().map_or(0, |saved| saved.state.step as i64 + 1);
@@ -83,8 +87,9 @@ impl Engine {
         match outcome? {
             Outcome::Stopped if self.jobs.is_closing() => Ok(Done::Requeue),
             Outcome::Stopped => Ok(Done::Stopped),
+            Outcome::Found(learning_rate) => Ok(Done::Finished(format!("try optimizer.lr={learning_rate:.1e}"))),
             outcome => {
-                let tested = self.evaluate_run(run, Split::Test, &AtomicBool::new(false));
+                let tested = self.evaluate_run(run, Split::Test, None, &AtomicBool::new(false));
                 let tested = match tested {
                     Ok(Some(evaluation)) => evaluation.confusion.accuracy(),
                     Ok(None) => None,
@@ -100,6 +105,28 @@ impl Engine {
                 Ok(Done::Finished(format!("{end}{}", tested.unwrap_or_default())))
             }
         }
+    }
+
+    /// Chooses the batch size where that is left open, and refuses one that the memory has no room for.
+    fn fit_memory(
+        &self,
+        run: RunId,
+        config: &mut Config,
+        classes: usize,
+        samples: usize,
+        device: &Device,
+    ) -> Result<()> {
+        let free = assay_probe::free_memory();
+        if config.train.batch_size == 0 {
+            let (chosen, lines) = choose_batch_size(config, classes, samples, device, free)?;
+            config.train.batch_size = chosen;
+            let at = (self.clock)();
+            let lines: Vec<LogLine> = lines.into_iter().map(|text| LogLine { at, text }).collect();
+            self.store.write(move |tx| tx.append_log(run, &lines))?;
+        } else if device.is_cpu() {
+            check_memory(config, classes, free)?;
+        }
+        Ok(())
     }
 
     /// How many training images a dataset has, and the time in which each of so many epochs of them is loaded and
@@ -330,6 +357,12 @@ impl Sink for RunSink<'_> {
         tracing::info!(run = %self.teller.run, "{text}");
         let at = (self.teller.engine.clock)();
         self.teller.told().lines.push(LogLine { at, text });
+    }
+
+    fn profile(&mut self, profile: Profile) {
+        if let Err(error) = self.teller.engine.keep_profile(self.teller.run, &profile) {
+            self.log(format!("the profile was not kept: {error}"));
+        }
     }
 
     fn checkpoint(&mut self, kind: CheckpointKind, saved: Saved) -> Result<(), String> {

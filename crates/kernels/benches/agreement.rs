@@ -93,11 +93,14 @@ fn norms(cases: &mut Cases) -> Result<()> {
     for shape in [[1, 1, 2, 1], [3, 5, 4, 7], [2, 4, 4, 64], [4, 9, 9, 130]] {
         let channels = shape[3];
         for (of, name) in [(MomentsOf::Batch, "batch"), (MomentsOf::Running, "running")] {
-            for (activation, word) in
-                [(Activation::None, "none"), (Activation::Relu, "relu"), (Activation::HardSwish, "hardswish")]
-            {
+            for (activation, word) in [
+                (Activation::None, "none"),
+                (Activation::Relu, "relu"),
+                (Activation::HardSwish, "hardswish"),
+                (Activation::Silu, "silu"),
+            ] {
                 for adds in [false, true] {
-                    if adds && activation == Activation::HardSwish {
+                    if adds && matches!(activation, Activation::HardSwish | Activation::Silu) {
                         continue;
                     }
                     let (input, added) = ((noise(&shape)? * 2.0)?, noise(&shape)?);
@@ -151,11 +154,13 @@ fn pools(cases: &mut Cases) -> Result<()> {
         let gradients = vec![mean_of_pixels_gradient(&shape, &grad)?];
         cases.add("mean_of_pixels", "{}", &[&input], &grad, Found { output, gradients });
         let logits = (noise(&[shape[0], shape[3]])? * 3.0)?;
-        let output = gate(&input, &logits)?;
         let grad = noise(&shape)?;
-        let (of_input, of_logits) = gate_gradients(&input, &logits, &grad)?;
-        let found = Found { output, gradients: vec![of_input, of_logits] };
-        cases.add("gate", "{}", &[&input, &logits], &grad, found);
+        for (kind, word) in [(GateKind::HardSigmoid, "hardsigmoid"), (GateKind::Sigmoid, "sigmoid")] {
+            let output = gate(&input, &logits, kind)?;
+            let (of_input, of_logits) = gate_gradients(&input, &logits, kind, &grad)?;
+            let found = Found { output, gradients: vec![of_input, of_logits] };
+            cases.add("gate", &format!("{{\"kind\":\"{word}\"}}"), &[&input, &logits], &grad, found);
+        }
     }
     Ok(())
 }
@@ -182,8 +187,11 @@ fn rows(cases: &mut Cases) -> Result<()> {
         let found = Found { output: add_bias_gelu(&input, &bias)?, gradients: vec![of_input, of_bias] };
         cases.add("add_bias_gelu", "{}", &[&input, &bias], &grad, found);
         let wide = (&input * 4.0)?;
-        let found = Found { output: activate_hard_swish(&wide)?, gradients: vec![hard_swish_gradient(&wide, &grad)?] };
-        cases.add("hard_swish", "{}", &[&wide], &grad, found);
+        for (activation, word) in [(Activation::HardSwish, "hardswish"), (Activation::Silu, "silu")] {
+            let gradients = vec![activate_gradient(&wide, activation, &grad)?];
+            let found = Found { output: activate(&wide, activation)?, gradients };
+            cases.add("activate", &format!("{{\"activation\":\"{word}\"}}"), &[&wide], &grad, found);
+        }
     }
     for (batch, tokens, heads, dim) in [(1, 1, 1, 4), (2, 5, 3, 8), (2, 50, 3, 64)] {
         let qkv = noise(&[batch, tokens, 3 * heads * dim])?;

@@ -1,6 +1,8 @@
 //! Activations, value by value, without branches, so that loops of them become vectors.
 
 use crate::buffer::{slice, with_values, written};
+use crate::exponential::sigmoid;
+use crate::lines::{map_line, vectorized};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
@@ -14,6 +16,8 @@ pub enum Activation {
     Relu,
     /// `x * min(max(x + 3, 0), 6) / 6` (Howard et al. 2019).
     HardSwish,
+    /// `x / (1 + exp(-x))` (Elfwing et al. 2018), also called swish.
+    Silu,
 }
 
 impl Activation {
@@ -34,8 +38,20 @@ impl Activation {
             Activation::None => Ok(input),
             Activation::Relu => input.relu(),
             Activation::HardSwish => (&input * (&input + 3.0)?.clamp(0.0, 6.0)?)? / 6.0,
+            Activation::Silu => input.silu(),
         }
     }
+}
+
+#[inline(always)]
+pub(crate) fn silu(x: f32) -> f32 {
+    x * sigmoid(x)
+}
+
+#[inline(always)]
+pub(crate) fn silu_slope(x: f32) -> f32 {
+    let share = sigmoid(x);
+    share + x * share * (1.0 - share)
 }
 
 /// The value, or the least one; a NaN stays, so that it is seen.
@@ -74,61 +90,81 @@ pub(crate) fn hard_swish_slope(x: f32) -> f32 {
     if x > 3.0 { 1.0 } else { below }
 }
 
-/// [`Activation::HardSwish`] alone.
+/// An activation that does not cut, alone: [`Activation::HardSwish`] or [`Activation::Silu`].
 ///
 /// # Errors
 /// When the tensor is not f32.
-pub fn activate_hard_swish(input: &Tensor) -> Result<Tensor> {
+pub fn activate(input: &Tensor, activation: Activation) -> Result<Tensor> {
     match input.device().is_cpu() {
-        true => input.contiguous()?.apply_op1(HardSwish),
-        false => Activation::HardSwish.elsewhere(input.clone()),
+        true => input.contiguous()?.apply_op1(Smooth(activation)),
+        false => activation.elsewhere(input.clone()),
     }
 }
 
-/// The gradient of its input for the gradient `grad` of its output.
+/// The gradient of the input of [`activate`] for the gradient `grad` of its output.
 ///
 /// # Errors
 /// When the shapes differ.
-pub fn hard_swish_gradient(input: &Tensor, grad: &Tensor) -> Result<Tensor> {
+pub fn activate_gradient(input: &Tensor, activation: Activation, grad: &Tensor) -> Result<Tensor> {
     if input.dims() != grad.dims() {
-        candle_core::bail!("hard_swish: a gradient {:?} does not fit {:?}", grad.dims(), input.dims());
+        candle_core::bail!("activate: a gradient {:?} does not fit {:?}", grad.dims(), input.dims());
     }
     if !input.device().is_cpu() {
-        let elsewhere = |[input]: [&Tensor; 1]| Activation::HardSwish.elsewhere(input.clone());
+        let elsewhere = |[input]: [&Tensor; 1]| activation.elsewhere(input.clone());
         let [of_input] = crate::elsewhere::gradients([input], grad, elsewhere)?;
         return Ok(of_input);
     }
     let values = with_values([input, grad], |[input, grad]| {
-        let of = |place: usize| grad[place] * hard_swish_slope(input[place]);
+        let write = |out: &mut [MaybeUninit<f32>]| match activation {
+            Activation::None => each([input, grad], out, |[_, grad]| grad),
+            Activation::Relu => each([input, grad], out, |[x, grad]| through(grad, x, 0.0)),
+            Activation::HardSwish => each([input, grad], out, |[x, grad]| grad * hard_swish_slope(x)),
+            Activation::Silu => each([input, grad], out, |[x, grad]| grad * silu_slope(x)),
+        };
         // Safety: all of it is written.
-        Ok(unsafe { written(input.len(), |out| write_each(out, of)) })
+        Ok(unsafe { written(input.len(), write) })
     })?;
     Tensor::from_vec(values, input.shape(), input.device())
 }
 
-/// Writes the value of each place.
-fn write_each(out: &mut [MaybeUninit<f32>], value: impl Fn(usize) -> f32 + Sync) {
-    out.par_iter_mut().with_min_len(16 * 1024).enumerate().for_each(|(place, out)| {
-        out.write(value(place));
+/// Writes the value that belongs to those of the inputs at each place.
+fn each<const N: usize>(
+    inputs: [&[f32]; N],
+    out: &mut [MaybeUninit<f32>],
+    value: impl Fn([f32; N]) -> f32 + Copy + Sync,
+) {
+    const PIECE: usize = 16 * 1024;
+    out.par_chunks_mut(PIECE).enumerate().for_each(|(number, out)| {
+        let inputs = inputs.map(|input| &input[number * PIECE..][..out.len()]);
+        vectorized(
+            #[inline(always)]
+            || map_line(out, inputs, value),
+        );
     });
 }
 
-struct HardSwish;
+struct Smooth(Activation);
 
-impl CustomOp1 for HardSwish {
+impl CustomOp1 for Smooth {
     fn name(&self) -> &'static str {
-        "hard-swish"
+        "activate"
     }
 
     fn cpu_fwd(&self, input: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let input = slice::<f32>(input, layout)?;
+        let write = |out: &mut [MaybeUninit<f32>]| match self.0 {
+            Activation::None => each([input], out, |[x]| x),
+            Activation::Relu => each([input], out, |[x]| at_least(x, 0.0)),
+            Activation::HardSwish => each([input], out, |[x]| hard_swish(x)),
+            Activation::Silu => each([input], out, |[x]| silu(x)),
+        };
         // Safety: all of it is written.
-        let output = unsafe { written(input.len(), |out| write_each(out, |place| hard_swish(input[place]))) };
+        let output = unsafe { written(input.len(), write) };
         Ok((CpuStorage::F32(output), layout.shape().clone()))
     }
 
     fn bwd(&self, input: &Tensor, _output: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        hard_swish_gradient(input, grad).map(Some)
+        activate_gradient(input, self.0, grad).map(Some)
     }
 }
 
@@ -138,15 +174,21 @@ mod tests {
     use crate::checks::{assert_close, differences, noise};
 
     #[test]
-    fn hard_swish_agrees_with_its_definition() -> Result<()> {
+    fn activations_agree_with_their_definitions() -> Result<()> {
         let (input, grad) = (noise(&[3, 50], 1).affine(5.0, 0.0)?, noise(&[3, 50], 2));
-        let defined = |inputs: &[Vec<f64>]| -> Vec<f64> {
-            inputs[0].iter().map(|x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0).collect()
+        let defined = |activation: Activation, x: f64| match activation {
+            Activation::None => x,
+            Activation::Relu => x.max(0.0),
+            Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Activation::Silu => x / (1.0 + (-x).exp()),
         };
-        let (output, gradients) = differences(&[&input], &grad, defined)?;
-        assert_close("output", &activate_hard_swish(&input)?, &output, 1e-6);
-        assert_close("gradient", &hard_swish_gradient(&input, &grad)?, &gradients[0], 1e-5);
-        assert_close("on another device", &Activation::HardSwish.elsewhere(input)?, &output, 1e-6);
+        for activation in [Activation::None, Activation::Relu, Activation::HardSwish, Activation::Silu] {
+            let of = |inputs: &[Vec<f64>]| inputs[0].iter().map(|x| defined(activation, *x)).collect();
+            let (output, gradients) = differences(&[&input], &grad, of)?;
+            assert_close("output", &activate(&input, activation)?, &output, 1e-6);
+            assert_close("gradient", &activate_gradient(&input, activation, &grad)?, &gradients[0], 1e-5);
+            assert_close("on another device", &activation.elsewhere(input.clone())?, &output, 1e-6);
+        }
         Ok(())
     }
 
@@ -156,8 +198,9 @@ mod tests {
         for x in (-50..=50).map(|x| x as f32 / 10.0 + 0.05) {
             assert!((difference(hard_swish, x) - hard_swish_slope(x)).abs() < 1e-3, "{x}");
             assert!((difference(hard_sigmoid, x) - hard_sigmoid_slope(x)).abs() < 1e-3, "{x}");
+            assert!((difference(silu, x) - silu_slope(x)).abs() < 1e-3, "{x}");
         }
         assert_eq!([hard_swish(-4.0), hard_swish(4.0), hard_sigmoid(-4.0), hard_sigmoid(4.0)], [0.0, 4.0, 0.0, 1.0]);
-        assert!(hard_swish(f32::NAN).is_nan() && hard_swish_slope(f32::NAN).is_nan());
+        assert!(hard_swish(f32::NAN).is_nan() && hard_swish_slope(f32::NAN).is_nan() && silu(f32::NAN).is_nan());
     }
 }

@@ -1,6 +1,6 @@
 //! Batch normalisation with what usually follows it, an addition and an activation, in one pass over the data.
 
-use crate::activation::{Activation, at_least, hard_swish, hard_swish_slope, through};
+use crate::activation::{Activation, at_least, hard_swish, hard_swish_slope, silu, silu_slope, through};
 use crate::buffer::{slice, with_values, written};
 use crate::channels::{Lines, sums_of_channels};
 use crate::cuda;
@@ -244,6 +244,7 @@ impl BatchNorm {
     fn forward(&self, input: &[f32], parameters: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
         match self.0.activation {
             Activation::HardSwish => self.forward_through(hard_swish, input, parameters, residual),
+            Activation::Silu => self.forward_through(silu, input, parameters, residual),
             Activation::None | Activation::Relu => {
                 let least = self.0.activation.least();
                 self.forward_through(move |value| at_least(value, least), input, parameters, residual)
@@ -293,6 +294,7 @@ impl BatchNorm {
     fn backward(&self, all: [&[f32]; 4], with_residual: bool) -> (Vec<f32>, Vec<f32>, Option<Vec<f32>>) {
         match self.0.activation {
             Activation::HardSwish => self.backward_through(|grad, _, z| grad * hard_swish_slope(z), all, with_residual),
+            Activation::Silu => self.backward_through(|grad, _, z| grad * silu_slope(z), all, with_residual),
             Activation::None | Activation::Relu => {
                 let least = self.0.activation.least();
                 self.backward_through(move |grad, output, _| through(grad, output, least), all, with_residual)
@@ -506,7 +508,7 @@ mod tests {
     fn every_form_agrees_with_its_definition() -> Result<()> {
         for shape in [[3, 5, 4, 7], [2, 4, 4, 64], [1, 1, 2, 1], [4, 9, 9, 130]] {
             for of in [MomentsOf::Batch, MomentsOf::Running] {
-                for activation in [Activation::None, Activation::Relu, Activation::HardSwish] {
+                for activation in [Activation::None, Activation::Relu, Activation::HardSwish, Activation::Silu] {
                     for adds in [false, true].into_iter().filter(|adds| !adds || activation.cuts()) {
                         check(shape, of, activation, adds)?;
                     }

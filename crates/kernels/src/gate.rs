@@ -2,35 +2,61 @@
 
 use crate::activation::{hard_sigmoid, hard_sigmoid_slope};
 use crate::buffer::{slice, with_values, written};
+use crate::exponential::sigmoid;
 use crate::lines::{add_line, map_line, vectorized};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
-/// `input`, (batch, height, width, channels) f32, times the hard sigmoid `min(max(x + 3, 0), 6) / 6` of `logits`, (batch,
-/// channels) f32: the last step of a squeeze-and-excitation block (Hu et al. 2018) as in MobileNetV3.
+/// How a logit becomes the share of a channel that goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateKind {
+    /// `min(max(x + 3, 0), 6) / 6`, as in MobileNetV3.
+    HardSigmoid,
+    /// `1 / (1 + exp(-x))`, as in EfficientNet.
+    Sigmoid,
+}
+
+impl GateKind {
+    fn share(self, logit: f32) -> f32 {
+        match self {
+            GateKind::HardSigmoid => hard_sigmoid(logit),
+            GateKind::Sigmoid => sigmoid(logit),
+        }
+    }
+
+    fn slope(self, logit: f32) -> f32 {
+        match self {
+            GateKind::HardSigmoid => hard_sigmoid_slope(logit),
+            GateKind::Sigmoid => sigmoid(logit) * (1.0 - sigmoid(logit)),
+        }
+    }
+}
+
+/// `input`, (batch, height, width, channels) f32, times the shares that `logits`, (batch, channels) f32, become: the last
+/// step of a squeeze-and-excitation block (Hu et al. 2018).
 ///
 /// # Errors
 /// When the shapes do not fit together.
-pub fn gate(input: &Tensor, logits: &Tensor) -> Result<Tensor> {
+pub fn gate(input: &Tensor, logits: &Tensor, kind: GateKind) -> Result<Tensor> {
     let (batch, _, _, channels) = input.dims4()?;
     if logits.dims() != [batch, channels] {
         bail!("gate: logits {:?} do not fit images {:?}", logits.dims(), input.dims());
     }
     if input.device().is_cpu() {
-        return input.contiguous()?.apply_op2(&logits.contiguous()?, Gate);
+        return input.contiguous()?.apply_op2(&logits.contiguous()?, Gate(kind));
     }
-    elsewhere(input, logits)
+    elsewhere(input, logits, kind)
 }
 
 /// The gradients of the input and the logits of [`gate`] for the gradient `grad` of its output.
 ///
 /// # Errors
 /// When the shapes do not fit together.
-pub fn gate_gradients(input: &Tensor, logits: &Tensor, grad: &Tensor) -> Result<(Tensor, Tensor)> {
+pub fn gate_gradients(input: &Tensor, logits: &Tensor, kind: GateKind, grad: &Tensor) -> Result<(Tensor, Tensor)> {
     if !input.device().is_cpu() {
         let [of_input, of_logits] =
-            crate::elsewhere::gradients([input, logits], grad, |[input, logits]| elsewhere(input, logits))?;
+            crate::elsewhere::gradients([input, logits], grad, |[input, logits]| elsewhere(input, logits, kind))?;
         return Ok((of_input, of_logits));
     }
     let (batch, height, width, channels) = input.dims4()?;
@@ -41,7 +67,7 @@ pub fn gate_gradients(input: &Tensor, logits: &Tensor, grad: &Tensor) -> Result<
             let images = input.par_chunks_exact(image).zip(grad.par_chunks_exact(image));
             let rows = logits.par_chunks_exact(channels).zip(of_logits.par_chunks_exact_mut(channels));
             out.par_chunks_exact_mut(image).zip(images).zip(rows).for_each(|((out, (input, grad)), (logits, sums))| {
-                back(input, logits, grad, sums, out);
+                back(kind, [input, logits, grad], sums, out);
             });
         };
         // Safety: every image is written to its end.
@@ -53,12 +79,15 @@ pub fn gate_gradients(input: &Tensor, logits: &Tensor, grad: &Tensor) -> Result<
 }
 
 /// The same from candle's own operations.
-fn elsewhere(input: &Tensor, logits: &Tensor) -> Result<Tensor> {
-    let share = ((logits + 3.0)?.clamp(0.0, 6.0)? / 6.0)?;
+fn elsewhere(input: &Tensor, logits: &Tensor, kind: GateKind) -> Result<Tensor> {
+    let share = match kind {
+        GateKind::HardSigmoid => ((logits + 3.0)?.clamp(0.0, 6.0)? / 6.0)?,
+        GateKind::Sigmoid => (logits.neg()?.exp()? + 1.0)?.recip()?,
+    };
     input.broadcast_mul(&share.unsqueeze(1)?.unsqueeze(1)?)
 }
 
-struct Gate;
+struct Gate(GateKind);
 
 impl CustomOp2 for Gate {
     fn name(&self) -> &'static str {
@@ -78,7 +107,7 @@ impl CustomOp2 for Gate {
         let write = |out: &mut [MaybeUninit<f32>]| {
             let images = input.par_chunks_exact(image).zip(logits.par_chunks_exact(channels));
             out.par_chunks_exact_mut(image).zip(images).for_each(|(out, (input, logits))| {
-                forward(input, logits, out);
+                forward(self.0, input, logits, out);
             });
         };
         // Safety: every image is written to its end.
@@ -93,14 +122,14 @@ impl CustomOp2 for Gate {
         _output: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (of_input, of_logits) = gate_gradients(input, logits, grad)?;
+        let (of_input, of_logits) = gate_gradients(input, logits, self.0, grad)?;
         Ok((Some(of_input), Some(of_logits)))
     }
 }
 
 /// One image.
-fn forward(input: &[f32], logits: &[f32], out: &mut [MaybeUninit<f32>]) {
-    let shares: Vec<f32> = logits.iter().map(|logit| hard_sigmoid(*logit)).collect();
+fn forward(kind: GateKind, input: &[f32], logits: &[f32], out: &mut [MaybeUninit<f32>]) {
+    let shares: Vec<f32> = logits.iter().map(|logit| kind.share(*logit)).collect();
     vectorized(
         #[inline(always)]
         || {
@@ -112,8 +141,8 @@ fn forward(input: &[f32], logits: &[f32], out: &mut [MaybeUninit<f32>]) {
 }
 
 /// The gradients of one image; `of_logits` begins with zeros.
-fn back(input: &[f32], logits: &[f32], grad: &[f32], of_logits: &mut [f32], out: &mut [MaybeUninit<f32>]) {
-    let shares: Vec<f32> = logits.iter().map(|logit| hard_sigmoid(*logit)).collect();
+fn back(kind: GateKind, [input, logits, grad]: [&[f32]; 3], of_logits: &mut [f32], out: &mut [MaybeUninit<f32>]) {
+    let shares: Vec<f32> = logits.iter().map(|logit| kind.share(*logit)).collect();
     let channels = shares.len();
     vectorized(
         #[inline(always)]
@@ -126,7 +155,7 @@ fn back(input: &[f32], logits: &[f32], grad: &[f32], of_logits: &mut [f32], out:
         },
     );
     for (sum, logit) in of_logits.iter_mut().zip(logits) {
-        *sum *= hard_sigmoid_slope(*logit);
+        *sum *= kind.slope(*logit);
     }
 }
 
@@ -136,28 +165,34 @@ mod tests {
     use crate::checks::{assert_close, differences, noise, threads_agree};
     use candle_core::Var;
 
+    fn check([batch, height, width, channels]: [usize; 4], kind: GateKind, of: fn(f64) -> f64) -> Result<()> {
+        let input = noise(&[batch, height, width, channels], 1);
+        let logits = noise(&[batch, channels], 2).affine(5.0, 0.0)?;
+        let grad = noise(input.dims(), 3);
+        let defined = |inputs: &[Vec<f64>]| -> Vec<f64> {
+            let share = |place: usize| {
+                let image = place / (height * width * channels);
+                of(inputs[1][image * channels + place % channels])
+            };
+            inputs[0].iter().enumerate().map(|(place, value)| value * share(place)).collect()
+        };
+        let (output, gradients) = differences(&[&input, &logits], &grad, defined)?;
+        assert_close("output", &gate(&input, &logits, kind)?, &output, 1e-6);
+        let (of_input, of_logits) = gate_gradients(&input, &logits, kind, &grad)?;
+        assert_close("gradient of the input", &of_input, &gradients[0], 1e-5);
+        assert_close("gradient of the logits", &of_logits, &gradients[1], 1e-5);
+        let vars = [Var::from_tensor(&input)?, Var::from_tensor(&logits)?];
+        let grads = (gate(&vars[0], &vars[1], kind)? * &grad)?.sum_all()?.backward()?;
+        assert_close("handed on", grads.get(&vars[0]).unwrap(), &gradients[0], 1e-5);
+        assert_close("on another device", &elsewhere(&input, &logits, kind)?, &output, 1e-6);
+        Ok(())
+    }
+
     #[test]
     fn forward_and_gradients_agree_with_the_definition() -> Result<()> {
-        for [batch, height, width, channels] in [[1, 1, 1, 1], [3, 2, 3, 5], [2, 4, 4, 40]] {
-            let input = noise(&[batch, height, width, channels], 1);
-            let logits = noise(&[batch, channels], 2).affine(5.0, 0.0)?;
-            let grad = noise(input.dims(), 3);
-            let defined = |inputs: &[Vec<f64>]| -> Vec<f64> {
-                let share = |place: usize| {
-                    let image = place / (height * width * channels);
-                    (inputs[1][image * channels + place % channels] + 3.0).clamp(0.0, 6.0) / 6.0
-                };
-                inputs[0].iter().enumerate().map(|(place, value)| value * share(place)).collect()
-            };
-            let (output, gradients) = differences(&[&input, &logits], &grad, defined)?;
-            assert_close("output", &gate(&input, &logits)?, &output, 1e-6);
-            let (of_input, of_logits) = gate_gradients(&input, &logits, &grad)?;
-            assert_close("gradient of the input", &of_input, &gradients[0], 1e-5);
-            assert_close("gradient of the logits", &of_logits, &gradients[1], 1e-5);
-            let vars = [Var::from_tensor(&input)?, Var::from_tensor(&logits)?];
-            let grads = (gate(&vars[0], &vars[1])? * &grad)?.sum_all()?.backward()?;
-            assert_close("handed on", grads.get(&vars[0]).unwrap(), &gradients[0], 1e-5);
-            assert_close("on another device", &elsewhere(&input, &logits)?, &output, 1e-6);
+        for shape in [[1, 1, 1, 1], [3, 2, 3, 5], [2, 4, 4, 40]] {
+            check(shape, GateKind::HardSigmoid, |x| (x + 3.0).clamp(0.0, 6.0) / 6.0)?;
+            check(shape, GateKind::Sigmoid, |x| 1.0 / (1.0 + (-x).exp()))?;
         }
         Ok(())
     }
@@ -166,14 +201,14 @@ mod tests {
     fn the_number_of_threads_changes_nothing() {
         let (input, logits) = (noise(&[5, 9, 9, 24], 1), noise(&[5, 24], 2));
         threads_agree(|| {
-            let (of_input, of_logits) = gate_gradients(&input, &logits, &input).unwrap();
-            vec![gate(&input, &logits).unwrap(), of_input, of_logits]
+            let (of_input, of_logits) = gate_gradients(&input, &logits, GateKind::Sigmoid, &input).unwrap();
+            vec![gate(&input, &logits, GateKind::Sigmoid).unwrap(), of_input, of_logits]
         });
     }
 
     #[test]
     fn shapes_that_do_not_fit_are_errors() {
-        let message = gate(&noise(&[2, 3, 3, 4], 1), &noise(&[2, 5], 1)).unwrap_err().to_string();
+        let message = gate(&noise(&[2, 3, 3, 4], 1), &noise(&[2, 5], 1), GateKind::Sigmoid).unwrap_err().to_string();
         assert!(message.contains("logits [2, 5] do not fit images [2, 3, 3, 4]"), "{message}");
     }
 }

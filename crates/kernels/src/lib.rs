@@ -15,6 +15,7 @@ mod buffer;
 mod channels;
 #[cfg(test)]
 mod checks;
+mod clip;
 mod conv2d;
 mod cross_entropy;
 mod cuda;
@@ -35,18 +36,19 @@ mod sum;
 mod tile;
 mod transpose;
 
-pub use activation::{Activation, activate_hard_swish, hard_swish_gradient};
+pub use activation::{Activation, activate, activate_gradient};
 pub use attention::{attention, attention_gradient};
 pub use average::{mean_of_pixels, mean_of_pixels_gradient};
 pub use batch_norm::{
     BatchNormGradients, BatchNormInputs, Moments, MomentsOf, batch_norm, batch_norm_gradients, moments,
 };
 pub use bias::{add_bias, add_bias_gradients};
+pub use clip::{clip_norm, follow};
 pub use conv2d::{Conv2dOptions, InputGradient, PreparedConv2d, conv2d, conv2d_gradients};
 pub use cross_entropy::{cross_entropy, cross_entropy_gradient};
 pub use cuda::{Recording, peak_device_bytes, prepare_device, record, rehearse};
 pub use embedding::{embedding, embedding_gradient};
-pub use gate::{gate, gate_gradients};
+pub use gate::{GateKind, gate, gate_gradients};
 pub use gelu::{add_bias_gelu, add_bias_gelu_gradients};
 pub use layer_norm::{layer_norm, layer_norm_gradients};
 pub use linear::{linear, linear_gradients};

@@ -46,6 +46,8 @@ pub struct Part<'a> {
     pub state: &'a mut Tensor,
     /// Its own weight decay.
     pub weight_decay: f64,
+    /// Its own share of the learning rate.
+    pub rate: f64,
 }
 
 /// The numbers of a step, on the device of the parameters, so that a recorded step can be replayed with others.
@@ -72,7 +74,9 @@ impl AdamW {
             return Ok(());
         }
         parts.iter_mut().try_for_each(|part| {
-            AdamW { weight_decay: part.weight_decay, ..*self }.step(part.parameter, part.gradient, part.state, step)
+            let learning_rate = self.learning_rate * part.rate;
+            let own = AdamW { weight_decay: part.weight_decay, learning_rate, ..*self };
+            own.step(part.parameter, part.gradient, part.state, step)
         })
     }
 
@@ -129,7 +133,9 @@ impl Sgd {
             return Ok(());
         }
         parts.iter_mut().try_for_each(|part| {
-            Sgd { weight_decay: part.weight_decay, ..*self }.step(part.parameter, part.gradient, part.state, step)
+            let learning_rate = self.learning_rate * part.rate;
+            let own = Sgd { weight_decay: part.weight_decay, learning_rate, ..*self };
+            own.step(part.parameter, part.gradient, part.state, step)
         })
     }
 
@@ -219,7 +225,7 @@ impl InplaceOp2 for AdamUpdate {
     }
 }
 
-fn contiguous_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+pub(crate) fn contiguous_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(values), Some((start, end))) => Ok(&mut values[start..end]),
         _ => bail!("the optimizer needs contiguous f32 tensors"),

@@ -1,8 +1,11 @@
 //! Random changes of training images, decided by (seed, epoch, sample) alone.
 
+mod rand_augment;
+
 use crate::config::Augment;
 use crate::random::{between, uniform};
 use pulp::{Arch, NullaryFnOnce};
+use rand_augment::Operation;
 use rand_chacha::ChaCha8Rng;
 
 /// What one image goes through.
@@ -11,6 +14,8 @@ pub(crate) struct Change {
     crop: Crop,
     /// Factors of brightness, contrast and saturation.
     color: Option<[f32; 3]>,
+    /// RandAugment's, one after the other.
+    operations: Vec<Operation>,
 }
 
 /// A part of a square image of side 1; it may reach beyond it.
@@ -35,7 +40,8 @@ impl Change {
             room + place * (room + rules.shift)
         };
         let crop = Crop { left: begin(width, across), top: begin(height, down), width, height };
-        Change { flip: rules.flip && flip, crop, color: (rules.color > 0.0).then_some(color) }
+        let operations = (0..rules.rand_count).map(|_| Operation::draw(rules.rand_magnitude, random)).collect();
+        Change { flip: rules.flip && flip, crop, color: (rules.color > 0.0).then_some(color), operations }
     }
 
     /// Appends the changed image, `size` x `size` RGB values in 0..=255, row by row. It is made from a square one of
@@ -50,6 +56,7 @@ impl Change {
         if let Some(color) = self.color {
             recolor(&mut out[begin..], color);
         }
+        self.operations.iter().for_each(|operation| operation.apply(&mut out[begin..], size));
     }
 }
 
@@ -174,23 +181,25 @@ mod tests {
         image().into_iter().map(f32::from).collect()
     }
 
-    const NONE: Augment = Augment { shift: 0.0, flip: false, crop: 1.0, ratio: 1.0, color: 0.0 };
+    fn none() -> Augment {
+        Augment { shift: 0.0, ..Augment::default() }
+    }
 
     #[test]
     fn without_rules_the_image_stays_as_it_is() {
-        assert_eq!(draw(&NONE, 3), unchanged());
+        assert_eq!(draw(&none(), 3), unchanged());
     }
 
     #[test]
     fn it_repeats_for_a_sample_and_differs_between_samples() {
-        let rules = Augment { shift: 0.2, flip: true, crop: 0.5, ratio: 1.5, color: 0.3 };
+        let rules = Augment { shift: 0.2, flip: true, crop: 0.5, ratio: 1.5, color: 0.3, ..none() };
         assert_eq!(draw(&rules, 1), draw(&rules, 1));
         assert_ne!(draw(&rules, 1), draw(&rules, 2));
     }
 
     #[test]
     fn about_half_of_the_images_are_mirrored() {
-        let rules = Augment { flip: true, ..NONE };
+        let rules = Augment { flip: true, ..none() };
         let mirrored = (0..200).filter(|&sample| draw(&rules, sample) != unchanged()).count();
         assert!((70..130).contains(&mirrored), "{mirrored}");
     }
@@ -198,7 +207,7 @@ mod tests {
     /// The area of a crop and the ratio of its sides are as asked for, over many draws.
     #[test]
     fn crops_keep_to_their_area_and_ratio() {
-        let rules = Augment { crop: 0.3, ratio: 4.0 / 3.0, ..NONE };
+        let rules = Augment { crop: 0.3, ratio: 4.0 / 3.0, ..none() };
         let crops =
             (0..500).map(|sample| Change::draw(&rules, &mut stream(1, Purpose::Augment { epoch: 0, sample })).crop);
         let (mut least, mut wide, mut tall) = (1.0f64, 0, 0);
@@ -217,7 +226,12 @@ mod tests {
     #[test]
     fn resampling_is_linear_and_antialiased() {
         let ramp: Vec<u8> = (0..16 * 16 * 3).map(|i| (i / 3 % 16 * 10) as u8).collect();
-        let whole = Change { flip: false, crop: Crop { left: 0.0, top: 0.0, width: 1.0, height: 1.0 }, color: None };
+        let whole = Change {
+            flip: false,
+            crop: Crop { left: 0.0, top: 0.0, width: 1.0, height: 1.0 },
+            color: None,
+            operations: vec![],
+        };
         let mut large = Vec::new();
         whole.apply(&ramp, 16, 32, &mut large);
         for x in 1..31 {

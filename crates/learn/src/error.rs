@@ -13,16 +13,29 @@ pub enum LearnError {
     #[error("device {0:?} is not available here: this build or machine has no CUDA; use device = \"cpu\"")]
     NoDevice(String),
     /// The loss is no number any more.
-    #[error("the loss became {loss} at step {step}: lower optimizer.lr or check the data")]
+    #[error("the loss became {loss} at step {step}{}: lower optimizer.lr, set train.clip_norm=1, or check the data", first.as_ref().map(|first| format!("; the first values that are not finite are those of {first}")).unwrap_or_default())]
     Diverged {
         /// The optimizer step.
         step: u64,
         /// What the loss became.
         loss: f64,
+        /// Where values first were not finite.
+        first: Option<String>,
     },
+    /// There is too little memory for a step.
+    #[error("{0}")]
+    Memory(String),
     /// A checkpoint that does not fit.
     #[error("the checkpoint does not fit: {0}")]
     Checkpoint(String),
+    /// First weights that do not fit.
+    #[error("the weights do not fit the model: {why}: {from}")]
+    Weights {
+        /// Where they come from.
+        from: String,
+        /// What does not fit.
+        why: String,
+    },
     /// What was told could not be kept.
     #[error("{0}")]
     Sink(String),

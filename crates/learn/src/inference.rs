@@ -3,7 +3,9 @@
 
 use crate::Result;
 use crate::layers::{BatchNorm, Bias, Conv, Linear};
-use assay_kernels::{Activation, Conv2dOptions, PreparedConv2d, channels_first, gate, max_pool2d, mean_of_pixels};
+use assay_kernels::{
+    Activation, Conv2dOptions, GateKind, PreparedConv2d, channels_first, gate, max_pool2d, mean_of_pixels,
+};
 use candle_core::Tensor;
 
 /// A value on the way, by the step that made it; the first is the input.
@@ -20,15 +22,15 @@ enum Step {
     MeanOfPixels { from: Slot },
     /// (batch, height, width, channels) to (batch, 1, 1, values), channel by channel.
     Flatten { from: Slot },
-    /// Each channel of each image times the hard sigmoid of its logit, (batch, 1, 1, channels).
-    Gate { from: Slot, logits: Slot },
+    /// Each channel of each image times the share that its logit, (batch, 1, 1, channels), becomes.
+    Gate { from: Slot, logits: Slot, kind: GateKind },
 }
 
 impl Step {
     fn reads(&self) -> [Option<Slot>; 2] {
         match self {
             Step::Conv { from, added, .. } => [Some(*from), *added],
-            Step::Gate { from, logits } => [Some(*from), Some(*logits)],
+            Step::Gate { from, logits, .. } => [Some(*from), Some(*logits)],
             Step::MaxPool { from, .. } | Step::MeanOfPixels { from } | Step::Flatten { from } => [Some(*from), None],
         }
     }
@@ -38,6 +40,14 @@ impl Step {
 #[derive(Default)]
 pub(crate) struct Inference {
     steps: Vec<Step>,
+}
+
+/// What a model gives.
+pub(crate) struct Output {
+    /// What the last layer sees, (batch, features).
+    pub(crate) features: Tensor,
+    /// (batch, classes)
+    pub(crate) logits: Tensor,
 }
 
 impl Inference {
@@ -98,25 +108,29 @@ impl Inference {
         self.push(Step::Flatten { from })
     }
 
-    /// Each channel of each image times the hard sigmoid of its logit.
-    pub(crate) fn gate(&mut self, from: Slot, logits: Slot) -> Slot {
-        self.push(Step::Gate { from, logits })
+    /// Each channel of each image times the share that its logit becomes.
+    pub(crate) fn gate(&mut self, from: Slot, logits: Slot, kind: GateKind) -> Slot {
+        self.push(Step::Gate { from, logits, kind })
     }
 
-    /// The logits, (batch, classes), of images (batch, size, size, 3).
-    pub(crate) fn logits(&self, images: Tensor) -> Result<Tensor> {
+    /// What comes of images (batch, size, size, 3).
+    pub(crate) fn run(&self, images: Tensor) -> Result<Output> {
         let mut slots = vec![Some(images)];
+        let mut features = None;
         for (number, step) in self.steps.iter().enumerate() {
             let read = |slot: Slot| slots[slot.0].as_ref().expect("BUG: a slot is kept until its last reader");
             let output = match step {
                 Step::Conv { convolution, from, added, activation } => {
                     convolution.forward(read(*from), added.map(read), *activation)?
                 }
-                Step::Gate { from, logits } => gate(read(*from), &read(*logits).squeeze(1)?.squeeze(1)?)?,
+                Step::Gate { from, logits, kind } => gate(read(*from), &read(*logits).squeeze(1)?.squeeze(1)?, *kind)?,
                 Step::MaxPool { from, sizes } => max_pool2d(read(*from), sizes.0, sizes.1, sizes.2)?,
                 Step::MeanOfPixels { from } => mean_of_pixels(read(*from))?.unsqueeze(1)?.unsqueeze(1)?,
                 Step::Flatten { from } => channels_first(read(*from))?.flatten_from(1)?.unsqueeze(1)?.unsqueeze(1)?,
             };
+            if number + 1 == self.steps.len() {
+                features = step.reads()[0].map(read).cloned();
+            }
             // What nobody reads any more is freed.
             for slot in step.reads().into_iter().flatten() {
                 let later = &self.steps[number + 1..];
@@ -126,7 +140,8 @@ impl Inference {
             }
             slots.push(Some(output));
         }
-        let last = slots.pop().flatten().expect("BUG: the last slot has no reader");
-        Ok(last.flatten_from(1)?)
+        let logits = slots.pop().flatten().expect("BUG: the last slot has no reader").flatten_from(1)?;
+        let features = features.expect("BUG: the last layer reads features").flatten_from(1)?;
+        Ok(Output { features, logits })
     }
 }

@@ -2,6 +2,7 @@
 
 mod batch_norm;
 mod conv;
+mod conv_norm;
 mod dropout;
 mod linear;
 mod pixels;
@@ -9,10 +10,11 @@ mod transformer;
 
 pub(crate) use batch_norm::BatchNorm;
 pub(crate) use conv::Conv;
+pub(crate) use conv_norm::{ConvNorm, InvertedResidual, Squeeze};
 pub(crate) use dropout::dropout;
 pub(crate) use linear::{Bias, Linear};
-pub(crate) use pixels::{flatten, gate, hard_swish, mean_of_pixels, pool, reshaped};
-pub(crate) use transformer::{DEVIATION, LayerNorm, TransformerBlock};
+pub(crate) use pixels::{flatten, gate, mean_of_pixels, pool, reshaped, scale_and_add};
+pub(crate) use transformer::{DEVIATION, FeedForward, LayerNorm, TransformerBlock};
 
 use crate::tape::Value;
 use assay_kernels::InputGradient;

@@ -4,32 +4,45 @@
 //! [`Sink`], and obeys a stop signal. Start with [`train`], which is the loop from top to bottom.
 
 pub mod augment;
+mod average;
 mod checkpoint;
 pub mod config;
 mod device;
 mod error;
 mod inference;
+mod judge;
 mod layers;
+mod learner;
 mod loader;
 mod measure;
+mod memory;
+mod mix;
 mod model;
 mod optimizer;
 mod parameters;
 mod predict;
+mod profile;
 mod random;
 mod replay;
 mod schedule;
+mod search;
 mod tape;
 mod train;
+mod watch;
+mod weights;
+mod window;
 
 pub use checkpoint::{Best, Saved, State};
 pub use config::Config;
 pub use device::{Device, DeviceChoice};
 pub use error::LearnError;
 pub use loader::Samples;
-pub use measure::{StepTime, measure_loading, measure_steps, measure_stream, peak_device_bytes};
+pub use measure::{StepTime, measure_loading, measure_steps, measure_stream, outputs_and_gradients, peak_device_bytes};
+pub use memory::{check_memory, choose_batch_size};
 pub use predict::{Classifier, softmax};
+pub use schedule::Plateau;
 pub use train::{Outcome, Sink, Task, train};
+pub use weights::Weights;
 
 /// What the functions of this crate return.
 pub type Result<T, E = LearnError> = std::result::Result<T, E>;

@@ -1,8 +1,9 @@
 //! Batches in order, made ahead of time by threads.
 
 use crate::augment::Change;
-use crate::config::{Augment, Config};
-use crate::random::{self, Purpose};
+use crate::config::{Augment, Config, Sampler};
+use crate::mix::Mix;
+use crate::random::{self, Purpose, uniform};
 use crate::{Device, LearnError, Result};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
@@ -34,14 +35,41 @@ pub(crate) struct Plan {
     pub(crate) threads: usize,
     mean: [f32; 3],
     std: [f32; 3],
+    order: Order,
+    /// How images are changed before a model sees them.
     augment: Option<Augment>,
+    /// How much a sample of each class counts; all the same without.
+    class_weights: Option<Arc<[f32]>>,
+    /// What a model makes of each sample, instead of images.
+    features: Option<Arc<Features>>,
+}
+
+/// In which order a pass goes through the samples.
+#[derive(Clone, Copy)]
+enum Order {
+    /// As they are.
+    Kept,
+    /// By the config.
+    Of(Sampler),
+}
+
+/// What the frozen part of a model makes of each sample, computed once.
+pub(crate) struct Features {
+    pub(crate) width: usize,
+    /// Sample by sample, `width` values each.
+    pub(crate) values: Vec<f32>,
 }
 
 impl Plan {
-    /// Every sample once, shuffled and augmented.
+    /// A pass of training: in the order that the config wants, augmented.
     pub(crate) fn train(config: &Config, size: usize, epoch: u64) -> Plan {
-        let side = config.augment.source_side(size);
-        Plan { epoch, side, augment: Some(config.augment.clone()), ..Plan::infer(config, size) }
+        Plan {
+            epoch,
+            side: config.augment.source_side(size),
+            order: Order::Of(config.train.sampler),
+            augment: Some(config.augment.clone()),
+            ..Plan::infer(config, size)
+        }
     }
 
     /// Every sample once, in order, as it is.
@@ -55,7 +83,44 @@ impl Plan {
             threads: config.train.loader_threads,
             mean: config.data.mean.map(|value| value as f32),
             std: config.data.std.map(|value| value as f32),
+            order: Order::Kept,
             augment: None,
+            class_weights: None,
+            features: None,
+        }
+    }
+
+    /// The same, with samples of some classes counting more than others.
+    pub(crate) fn weighing(self, class_weights: Option<Arc<[f32]>>) -> Plan {
+        Plan { class_weights, ..self }
+    }
+
+    /// The same, of features where they are known, which are not augmented.
+    pub(crate) fn seeing(self, features: Option<Arc<Features>>) -> Plan {
+        match features {
+            Some(_) => Plan { features, augment: None, ..self },
+            None => self,
+        }
+    }
+
+    /// The samples of the pass, in order.
+    fn samples(&self, samples: &dyn Samples) -> Vec<usize> {
+        let count = samples.count();
+        let mut random = random::stream(self.seed, Purpose::Order { epoch: self.epoch });
+        match self.order {
+            Order::Kept => (0..count).collect(),
+            Order::Of(Sampler::Shuffled) => random::permutation(&mut random, count),
+            Order::Of(Sampler::Balanced) => {
+                let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+                (0..count).for_each(|index| classes.entry(samples.label(index)).or_default().push(index));
+                let classes: Vec<Vec<usize>> = classes.into_values().collect();
+                let mut one_of = |count: usize| ((uniform(&mut random) * count as f64) as usize).min(count - 1);
+                let draw = |_| {
+                    let class = &classes[one_of(classes.len())];
+                    class[one_of(class.len())]
+                };
+                (0..count).map(draw).collect()
+            }
         }
     }
 
@@ -73,13 +138,38 @@ impl Plan {
 
 /// One batch on the device.
 pub(crate) struct Batch {
-    /// (batch, size, size, 3) f32.
-    pub(crate) images: Tensor,
-    /// (batch) u32.
-    pub(crate) labels: Tensor,
+    /// Images, (batch, size, size, 3) f32, or features, (batch, features) f32.
+    pub(crate) input: Tensor,
+    pub(crate) of: Of,
+    /// What is to be learned; more than one where images are mixed.
+    pub(crate) targets: Vec<Target>,
+    /// The samples' own classes.
+    pub(crate) labels: Vec<u32>,
 }
 
-type Made = (usize, Result<(Vec<f32>, Vec<u32>), String>);
+/// What the input of a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    Images,
+    Features,
+}
+
+/// A class for each sample, and how much it counts; the weights of all targets of a batch sum to 1.
+#[derive(Clone)]
+pub(crate) struct Target {
+    /// (batch) u32
+    pub(crate) labels: Tensor,
+    /// (batch) f32
+    pub(crate) weights: Tensor,
+}
+
+/// A batch before it is on the device.
+struct Raw {
+    input: Vec<f32>,
+    targets: Vec<(Vec<u32>, Vec<f32>)>,
+}
+
+type Made = (usize, Result<Raw, String>);
 
 /// The batches of one pass, in order. The threads run at most a few batches ahead and end when it is dropped.
 pub(crate) struct Loader {
@@ -87,7 +177,9 @@ pub(crate) struct Loader {
     early: BTreeMap<usize, Made>,
     next: usize,
     count: usize,
-    size: usize,
+    /// Of the input of one sample.
+    shape: Vec<usize>,
+    of: Of,
     device: Device,
     waited: Duration,
 }
@@ -95,14 +187,7 @@ pub(crate) struct Loader {
 impl Loader {
     /// Starts at batch `first`.
     pub(crate) fn start(samples: &Arc<dyn Samples>, plan: &Plan, first: usize, device: &Device) -> Loader {
-        let order: Arc<[usize]> = match plan.augment {
-            Some(_) => random::permutation(
-                &mut random::stream(plan.seed, Purpose::Order { epoch: plan.epoch }),
-                samples.count(),
-            ),
-            None => (0..samples.count()).collect(),
-        }
-        .into();
+        let order: Arc<[usize]> = plan.samples(samples.as_ref()).into();
         let count = order.len().div_ceil(plan.batch);
         let next = Arc::new(AtomicUsize::new(first));
         let (send, made) = mpsc::sync_channel(plan.threads * 2);
@@ -113,14 +198,18 @@ impl Loader {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(chosen) = order.chunks(plan.batch).nth(index) else { return };
-                    if send.send((index, make(samples.as_ref(), &plan, chosen))).is_err() {
+                    if send.send((index, make(samples.as_ref(), &plan, index, chosen))).is_err() {
                         return; // the loader is gone
                     }
                 }
             });
         }
-        let (size, device) = (plan.size, device.clone());
-        Loader { made, early: BTreeMap::new(), next: first, count, size, device, waited: Duration::ZERO }
+        let (shape, of) = match &plan.features {
+            Some(features) => (vec![features.width], Of::Features),
+            None => (vec![plan.size, plan.size, 3], Of::Images),
+        };
+        let device = device.clone();
+        Loader { made, early: BTreeMap::new(), next: first, count, shape, of, device, waited: Duration::ZERO }
     }
 
     /// How long the caller has waited for batches so far.
@@ -146,31 +235,173 @@ impl Iterator for Loader {
         self.waited += before.elapsed();
         let (_, made) = self.early.remove(&self.next)?;
         self.next += 1;
-        Some(made.map_err(LearnError::Data).and_then(|(images, labels)| {
-            let count = labels.len();
-            Ok(Batch {
-                images: Tensor::from_vec(images, (count, self.size, self.size, 3), &self.device)?,
-                labels: Tensor::from_vec(labels, count, &self.device)?,
-            })
-        }))
+        Some(made.map_err(LearnError::Data).and_then(|raw| self.batch(raw)))
     }
 }
 
-fn make(samples: &dyn Samples, plan: &Plan, chosen: &[usize]) -> Result<(Vec<f32>, Vec<u32>), String> {
-    let mut images = Vec::with_capacity(chosen.len() * 3 * plan.size * plan.size);
-    let mut labels = Vec::with_capacity(chosen.len());
+impl Loader {
+    fn batch(&self, raw: Raw) -> Result<Batch> {
+        let labels = raw.targets.first().map(|(labels, _)| labels.clone()).unwrap_or_default();
+        let shape = [&[labels.len()], self.shape.as_slice()].concat();
+        let target = |(labels, weights): (Vec<u32>, Vec<f32>)| {
+            let count = labels.len();
+            Ok(Target {
+                labels: Tensor::from_vec(labels, count, &self.device)?,
+                weights: Tensor::from_vec(weights, count, &self.device)?,
+            })
+        };
+        Ok(Batch {
+            input: Tensor::from_vec(raw.input, shape, &self.device)?,
+            of: self.of,
+            targets: raw.targets.into_iter().map(target).collect::<Result<_>>()?,
+            labels,
+        })
+    }
+}
+
+fn make(samples: &dyn Samples, plan: &Plan, number: usize, chosen: &[usize]) -> Result<Raw, String> {
+    let labels: Vec<u32> = chosen.iter().map(|index| samples.label(*index)).collect();
+    if let Some(features) = &plan.features {
+        let input = chosen.iter().flat_map(|index| &features.values[index * features.width..][..features.width]);
+        return Ok(Raw { input: input.copied().collect(), targets: weighed(plan, vec![(labels, 1.0)]) });
+    }
+    let mut input = Vec::with_capacity(chosen.len() * 3 * plan.size * plan.size);
     for &index in chosen {
-        let begin = images.len();
+        let begin = input.len();
         samples.show(index, plan.side, &mut |pixels| match &plan.augment {
             Some(rules) => {
                 let purpose = Purpose::Augment { epoch: plan.epoch, sample: index as u64 };
                 let change = Change::draw(rules, &mut random::stream(plan.seed, purpose));
-                change.apply(pixels, plan.side, plan.size, &mut images);
+                change.apply(pixels, plan.side, plan.size, &mut input);
             }
-            None => images.extend(pixels.iter().map(|value| f32::from(*value))),
+            None => input.extend(pixels.iter().map(|value| f32::from(*value))),
         })?;
-        plan.normalise(&mut images[begin..]);
-        labels.push(samples.label(index));
+        plan.normalise(&mut input[begin..]);
     }
-    Ok((images, labels))
+    let purpose = Purpose::Mix { epoch: plan.epoch, batch: number as u64 };
+    let random = &mut random::stream(plan.seed, purpose);
+    let mix = plan.augment.as_ref().and_then(|rules| Mix::draw(rules, plan.size, random));
+    let targets = match mix {
+        Some(mix) => {
+            mix.apply(&mut input, plan.size);
+            let own = mix.own(plan.size);
+            let partners = labels.iter().rev().copied().collect();
+            vec![(labels, own), (partners, 1.0 - own)]
+        }
+        None => vec![(labels, 1.0)],
+    };
+    Ok(Raw { input, targets: weighed(plan, targets) })
+}
+
+/// Targets, of which each counts for a share, with weights by class that sum to 1.
+fn weighed(plan: &Plan, targets: Vec<(Vec<u32>, f32)>) -> Vec<(Vec<u32>, Vec<f32>)> {
+    let of_class = |class: u32| plan.class_weights.as_ref().map_or(1.0, |weights| weights[class as usize]);
+    let mut weighed: Vec<(Vec<u32>, Vec<f32>)> = targets
+        .into_iter()
+        .map(|(labels, share)| {
+            let weights = labels.iter().map(|label| share * of_class(*label)).collect();
+            (labels, weights)
+        })
+        .collect();
+    let sum: f32 = weighed.iter().flat_map(|(_, weights)| weights).sum();
+    weighed.iter_mut().flat_map(|(_, weights)| weights).for_each(|weight| *weight /= sum);
+    weighed
+}
+
+/// How much a sample of each class counts so that all classes count the same together: samples / (classes x samples of the
+/// class), over the classes that have any.
+pub(crate) fn balanced(samples: &dyn Samples, classes: usize) -> Arc<[f32]> {
+    let mut counts = vec![0usize; classes];
+    (0..samples.count()).for_each(|index| counts[samples.label(index) as usize] += 1);
+    let present = counts.iter().filter(|count| **count > 0).count();
+    let weight = |count: &usize| samples.count() as f32 / (present * (*count).max(1)) as f32;
+    counts.iter().map(weight).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nine samples of class 0 and one of class 1; sample 3 is all of value 3.
+    struct Few;
+
+    impl Samples for Few {
+        fn count(&self) -> usize {
+            10
+        }
+
+        fn label(&self, index: usize) -> u32 {
+            u32::from(index == 9)
+        }
+
+        fn show(&self, index: usize, side: usize, see: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+            see(&vec![index as u8; side * side * 3]);
+            Ok(())
+        }
+    }
+
+    fn config(overrides: &[&str]) -> Config {
+        let all = [&["train.batch_size=4", "augment.shift=0"], overrides].concat();
+        Config::resolve("", &all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn batches(plan: &Plan) -> Vec<Batch> {
+        let samples: Arc<dyn Samples> = Arc::new(Few);
+        Loader::start(&samples, plan, 0, &Device::Cpu).collect::<Result<_>>().unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn a_balanced_sampler_draws_as_many_of_each_class() {
+        let rare: usize = (0..50)
+            .map(|epoch| {
+                let plan = Plan::train(&config(&["train.sampler=balanced"]), 8, epoch);
+                batches(&plan).iter().flat_map(|batch| batch.labels.clone()).filter(|label| *label == 1).count()
+            })
+            .sum();
+        assert!((200..300).contains(&rare), "{rare} of 500");
+    }
+
+    #[test]
+    fn balanced_classes_count_the_same_together() {
+        let weights = balanced(&Few, 3);
+        assert!((weights[0] - 10.0 / 18.0).abs() < 1e-6 && (weights[1] - 5.0).abs() < 1e-6);
+        let plan = Plan::infer(&config(&["train.batch_size=10"]), 8).weighing(Some(weights));
+        let batch = batches(&plan).remove(0);
+        let weights = values(&batch.targets[0].weights);
+        assert!((weights[9] - 0.5).abs() < 1e-6 && (weights.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn mixed_images_have_the_targets_of_both() {
+        let plan = Plan::train(&config(&["augment.mixup=1", "data.std=[1,1,1]", "data.mean=[0,0,0]"]), 8, 3);
+        for batch in batches(&plan) {
+            let [own, partner] = batch.targets.as_slice() else { panic!("two targets") };
+            let count = batch.labels.len();
+            let shares = [values(&own.weights)[0], values(&partner.weights)[0]].map(|weight| weight * count as f32);
+            assert!((shares[0] + shares[1] - 1.0).abs() < 1e-6);
+            assert_eq!(own.labels.to_vec1::<u32>().unwrap(), batch.labels);
+            let reversed: Vec<u32> = batch.labels.iter().rev().copied().collect();
+            assert_eq!(partner.labels.to_vec1::<u32>().unwrap(), reversed);
+            // An image and its partner are mixed by opposite shares, so that their sum stays whole.
+            let input = values(&batch.input);
+            let (first, last) = (input[0] * 255.0, input[input.len() - 1] * 255.0);
+            assert!((first + last - (first + last).round()).abs() < 1e-3, "{first} {last}");
+        }
+    }
+
+    #[test]
+    fn features_come_instead_of_images() {
+        let features = Features { width: 2, values: (0..20).map(|value| value as f32).collect() };
+        let plan = Plan::train(&config(&[]), 8, 0).seeing(Some(Arc::new(features)));
+        for batch in batches(&plan) {
+            assert_eq!((batch.of, batch.input.dims()[1]), (Of::Features, 2));
+            for row in batch.input.to_vec2::<f32>().unwrap() {
+                assert_eq!(row[1], row[0] + 1.0);
+            }
+        }
+    }
 }

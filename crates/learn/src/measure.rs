@@ -2,11 +2,15 @@
 
 pub use assay_kernels::peak_device_bytes;
 
-use crate::loader::{Batch, Loader, Plan, Samples};
+use crate::layers::Mode;
+use crate::learner::{Learner, Part};
+use crate::loader::{Batch, Loader, Of, Plan, Samples, Target};
+use crate::parameters::serialize;
 use crate::random::{self, Purpose, between};
-use crate::train::Learner;
+use crate::tape::{Tape, Value};
+use crate::weights::Weights;
 use crate::{Config, Device, LearnError, Result};
-use assay_kernels::KeptMemory;
+use assay_kernels::{KeptMemory, cross_entropy_gradient};
 use candle_core::Tensor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,12 +68,12 @@ pub fn measure_stream(
     let batch = noise(config, classes, device)?;
     let mut learner = Learner::begin(config, classes, device)?;
     for _ in 0..warmup {
-        learner.step(&batch, 1.0)?;
+        learner.step(&batch, Part::WHOLE, 1.0)?;
     }
     device.synchronize()?;
     let begun = Instant::now();
     for _ in 0..steps {
-        learner.step(&batch, 1.0)?;
+        learner.step(&batch, Part::WHOLE, 1.0)?;
     }
     device.synchronize()?;
     Ok(begun.elapsed() / steps.max(1) as u32)
@@ -89,14 +93,56 @@ pub fn measure_loading(config: &Config, samples: &Arc<dyn Samples>, epoch: u64) 
     Ok(begun.elapsed())
 }
 
+/// What a model with given weights makes of images, (batch, size, size, 3) values each, and the gradients of the mean
+/// cross-entropy, both as it infers; and the logits with the statistics of the batch, as a safetensors file: "logits",
+/// "inferred_logits" (by the plan of inference), "batch_logits", and "gradient of NAME" for each parameter. For comparing with a reference.
+///
+/// # Errors
+/// When the weights do not fit.
+pub fn outputs_and_gradients(
+    config: &Config,
+    classes: usize,
+    weights: &Weights,
+    images: &[f32],
+    labels: &[u32],
+) -> Result<Vec<u8>> {
+    let (size, device) = (image_size(config)?, &Device::Cpu);
+    let mut learner = Learner::begin(config, classes, device)?;
+    learner.adopt(weights)?;
+    let input = Value::input(Tensor::from_slice(images, (labels.len(), size, size, 3), device)?);
+    let mut tape = Tape::recording();
+    let logits = learner.model.forward(&mut tape, &input, Mode::Infer)?;
+    let share = Tensor::full(1.0 / labels.len() as f32, labels.len(), device)?;
+    let grad = cross_entropy_gradient(&logits.tensor, &Tensor::new(labels, device)?, 0.0, &share)?;
+    let gradients = tape.backward(logits.place, grad)?;
+    let plan = learner.model.inference()?;
+    let inferred = learner.model.infer(plan.as_ref(), input.tensor.clone())?.logits;
+    let mut found = vec![("logits".to_owned(), logits.tensor), ("inferred_logits".to_owned(), inferred)];
+    for (name, var) in learner.parameters.iter() {
+        let gradient = gradients.get(var).cloned().unwrap_or(var.as_tensor().zeros_like()?);
+        found.push((format!("gradient of {name}"), gradient));
+    }
+    if !learner.model.is_random() {
+        let mode = Mode::Train { seed: 0, step: 1 };
+        found.push(("batch_logits".into(), learner.model.forward(&mut Tape::silent(), &input, mode)?.tensor));
+    }
+    serialize(found.into_iter())
+}
+
 /// A batch of noise.
-fn noise(config: &Config, classes: usize, device: &Device) -> Result<Batch> {
+pub(crate) fn noise(config: &Config, classes: usize, device: &Device) -> Result<Batch> {
     let (count, size) = (config.train.batch_size, image_size(config)?);
     let mut random = random::stream(config.seed, Purpose::Order { epoch: 0 });
     let pixels: Vec<f32> = (0..count * size * size * 3).map(|_| between(&mut random, -1.0, 1.0) as f32).collect();
+    let labels: Vec<u32> = (0..count).map(|index| (index % classes) as u32).collect();
     Ok(Batch {
-        images: Tensor::from_vec(pixels, (count, size, size, 3), device)?,
-        labels: Tensor::from_iter((0..count).map(|index| (index % classes) as u32), device)?,
+        input: Tensor::from_vec(pixels, (count, size, size, 3), device)?,
+        of: Of::Images,
+        targets: vec![Target {
+            labels: Tensor::new(labels.as_slice(), device)?,
+            weights: Tensor::full(1.0 / count as f32, count, device)?,
+        }],
+        labels,
     })
 }
 

@@ -1,16 +1,18 @@
 //! The optimizer of a model: one state a parameter, all of it saved.
 
 use crate::config::{self, OptimizerName};
-use crate::parameters::{Parameters, deserialize, serialize};
+use crate::parameters::Parameters;
 use crate::tape::Gradients;
-use crate::{Device, LearnError, Result};
+use crate::{LearnError, Result};
 use assay_kernels::{AdamW, Numbers, Part, Sgd};
 use candle_core::Tensor;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 pub(crate) struct Optimizer {
     config: config::Optimizer,
     states: BTreeMap<String, Tensor>,
+    /// The learning rate of each parameter, as a share of the head's.
+    rates: BTreeMap<String, f64>,
     learning_rate: f64,
     step: u64,
     numbers: Numbers,
@@ -24,8 +26,10 @@ enum Rule {
 
 impl Optimizer {
     pub(crate) fn new(config: &config::Optimizer, parameters: &Parameters) -> Result<Optimizer> {
-        let mut states = BTreeMap::new();
-        for (name, var) in parameters.iter() {
+        let (mut states, mut rates) = (BTreeMap::new(), BTreeMap::new());
+        let head = parameters.in_groups().map(|(_, _, group)| group).max().unwrap_or_default();
+        for (name, var, group) in parameters.in_groups() {
+            rates.insert(name.clone(), config.layer_decay.powi((head - group) as i32));
             let state = match config.name {
                 OptimizerName::Adamw => AdamW::state(var)?,
                 OptimizerName::Sgd => Sgd::state(var)?,
@@ -33,7 +37,7 @@ impl Optimizer {
             states.insert(name.clone(), state);
         }
         let numbers = Numbers::new(parameters.device())?;
-        Ok(Optimizer { config: config.clone(), states, learning_rate: config.lr, step: 0, numbers })
+        Ok(Optimizer { config: config.clone(), states, rates, learning_rate: config.lr, step: 0, numbers })
     }
 
     /// Says which step comes next: `step` counts from 1, `factor` is that of the schedule.
@@ -61,10 +65,11 @@ impl Optimizer {
         let rule = self.rule();
         // Both are in the order of the names, and each state belongs to a parameter.
         let states = self.states.iter_mut();
-        let parts = parameters.iter().zip(states).filter_map(|((_, parameter), (_, state))| {
+        let parts = parameters.iter().zip(states).filter_map(|((name, parameter), (_, state))| {
             // Norms and biases are vectors; only what multiplies (matrices, kernels) decays.
             let weight_decay = if parameter.rank() > 1 { self.config.weight_decay } else { 0.0 };
-            Some(Part { parameter, gradient: grads.get(parameter)?, state, weight_decay })
+            let rate = self.rates.get(name).copied().unwrap_or(1.0);
+            Some(Part { parameter, gradient: grads.get(parameter)?, state, weight_decay, rate })
         });
         let mut parts: Vec<Part<'_>> = parts.collect();
         match rule {
@@ -74,14 +79,15 @@ impl Optimizer {
         Ok(())
     }
 
-    pub(crate) fn save(&self) -> Result<Vec<u8>> {
-        serialize(self.states.iter().map(|(name, state)| (name.clone(), state.clone())))
+    /// All of its state by name.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (String, Tensor)> {
+        self.states.iter().map(|(name, state)| (name.clone(), state.clone()))
     }
 
-    pub(crate) fn load(&mut self, file: &[u8], device: &Device) -> Result<()> {
-        let mut loaded = deserialize(file, device)?;
+    /// Takes its state out of named tensors.
+    pub(crate) fn take_from(&mut self, tensors: &mut HashMap<String, Tensor>) -> Result<()> {
         for (name, state) in &mut self.states {
-            match loaded.remove(name) {
+            match tensors.remove(name) {
                 Some(found) if found.shape() == state.shape() => *state = found,
                 _ => {
                     return Err(LearnError::Checkpoint(format!(

@@ -20,13 +20,35 @@ pub(crate) enum Begin {
 pub(crate) struct Parameters {
     device: Device,
     seed: u64,
-    learned: BTreeMap<String, Var>,
+    /// Those that are learned, once their group is.
+    parameters: BTreeMap<String, Parameter>,
     buffers: BTreeMap<String, Var>,
+    /// The group that layers are being made for.
+    group: usize,
+    /// The first group that learns; what comes before it stays as it is.
+    first_learned: usize,
+}
+
+struct Parameter {
+    values: Var,
+    group: usize,
 }
 
 impl Parameters {
     pub(crate) fn new(seed: u64, device: &Device) -> Parameters {
-        Parameters { device: device.clone(), seed, learned: BTreeMap::new(), buffers: BTreeMap::new() }
+        Parameters {
+            device: device.clone(),
+            seed,
+            parameters: BTreeMap::new(),
+            buffers: BTreeMap::new(),
+            group: 0,
+            first_learned: 0,
+        }
+    }
+
+    /// What is made from now on belongs to this group of layers, counted from the images on.
+    pub(crate) fn begin_group(&mut self, group: usize) {
+        self.group = group;
     }
 
     /// A parameter that is learned; its first values depend on the seed and its name alone.
@@ -39,7 +61,7 @@ impl Parameters {
             Begin::Normal(deviation) => (0..count).map(|_| (normal(&mut random) * deviation) as f32).collect(),
         };
         let var = Var::from_tensor(&Tensor::from_vec(values, shape, &self.device)?)?;
-        self.learned.insert(name.to_owned(), var.clone());
+        self.parameters.insert(name.to_owned(), Parameter { values: var.clone(), group: self.group });
         Ok(var)
     }
 
@@ -50,12 +72,9 @@ impl Parameters {
         Ok(var)
     }
 
-    /// Makes buffers of the parameters with such names: they are kept, but no longer learned.
-    pub(crate) fn freeze(&mut self, is_frozen: impl Fn(&str) -> bool) {
-        let learned = std::mem::take(&mut self.learned);
-        let (frozen, learned): (BTreeMap<_, _>, _) = learned.into_iter().partition(|(name, _)| is_frozen(name));
-        self.learned = learned;
-        self.buffers.extend(frozen);
+    /// From now on the groups from this one on learn, and no others.
+    pub(crate) fn learn_from(&mut self, group: usize) {
+        self.first_learned = group;
     }
 
     /// Where they are.
@@ -65,18 +84,45 @@ impl Parameters {
 
     /// The learned parameters by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Var)> {
-        self.learned.iter()
+        self.in_groups().map(|(name, values, _)| (name, values))
+    }
+
+    /// The learned parameters by name, each with its group.
+    pub(crate) fn in_groups(&self) -> impl Iterator<Item = (&String, &Var, usize)> {
+        let learned = self.parameters.iter().filter(|(_, parameter)| parameter.group >= self.first_learned);
+        learned.map(|(name, parameter)| (name, &parameter.values, parameter.group))
+    }
+
+    /// The names of the parameters of a group, whether it learns or not.
+    pub(crate) fn of_group(&self, group: usize) -> impl Iterator<Item = &String> {
+        self.parameters.iter().filter(move |(_, parameter)| parameter.group == group).map(|(name, _)| name)
+    }
+
+    /// How many values learn, and how many parameters have in all.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let learned = self.iter().map(|(_, var)| var.elem_count()).sum();
+        (learned, self.parameters.values().map(|parameter| parameter.values.elem_count()).sum())
+    }
+
+    /// All parameters by name, learned or not.
+    pub(crate) fn without_buffers(&self) -> impl Iterator<Item = (&String, &Var)> {
+        self.parameters.iter().map(|(name, parameter)| (name, &parameter.values))
+    }
+
+    /// All tensors by name.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&String, &Var)> {
+        self.without_buffers().chain(&self.buffers)
     }
 
     /// All tensors as a safetensors file.
     pub(crate) fn save(&self) -> Result<Vec<u8>> {
-        serialize(self.learned.iter().chain(&self.buffers).map(|(name, var)| (name.clone(), var.as_tensor().clone())))
+        serialize(self.all().map(|(name, var)| (name.clone(), var.as_tensor().clone())))
     }
 
     /// Takes all tensors from a safetensors file; names and shapes must fit exactly.
     pub(crate) fn load(&self, file: &[u8]) -> Result<()> {
         let mut tensors = deserialize(file, &self.device)?;
-        for (name, var) in self.learned.iter().chain(&self.buffers) {
+        for (name, var) in self.all() {
             let tensor = tensors.remove(name).ok_or_else(|| {
                 LearnError::Checkpoint(format!("it has no tensor {name:?}; was it made by this model?"))
             })?;

@@ -1,11 +1,9 @@
 //! Prediction with a trained model.
 
 use crate::inference::Inference;
-use crate::layers::Mode;
 use crate::loader::{Loader, Plan, Samples};
 use crate::model::Model;
 use crate::parameters::Parameters;
-use crate::tape::{Tape, Value};
 use crate::{Config, Device, LearnError, Result};
 use assay_kernels::KeptMemory;
 use candle_core::Tensor;
@@ -42,7 +40,7 @@ impl Classifier {
         let mut parameters = Parameters::new(config.seed, device);
         let model = Model::new(&mut parameters, &config.model, config.data.image_size, classes)?;
         fill(&parameters)?;
-        let inference = if device.is_cpu() { model.inference()? } else { None };
+        let inference = model.inference()?;
         let plan = Plan::infer(config, config.data.image_size);
         Ok(Classifier { model, inference, plan, classes, device: device.clone() })
     }
@@ -74,11 +72,7 @@ impl Classifier {
     }
 
     fn logits(&self, images: Tensor) -> Result<Vec<f32>> {
-        let logits = match &self.inference {
-            Some(inference) => inference.logits(images)?,
-            None => self.model.forward(&mut Tape::silent(), &Value::input(images), Mode::Infer)?.tensor,
-        };
-        Ok(logits.flatten_all()?.to_vec1::<f32>()?)
+        Ok(self.model.infer(self.inference.as_ref(), images)?.logits.flatten_all()?.to_vec1::<f32>()?)
     }
 
     /// The logits of every sample, row by row, batch by batch, handed to `each`. Ends early when `stop` is set.
@@ -88,7 +82,7 @@ impl Classifier {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            let logits = self.logits(batch?.images)?;
+            let logits = self.logits(batch?.input)?;
             logits.chunks_exact(self.classes).for_each(&mut each);
         }
         Ok(())

@@ -12,8 +12,10 @@ pub(crate) enum Purpose<'a> {
     Order { epoch: u64 },
     /// The augmentation of a sample in an epoch.
     Augment { epoch: u64, sample: u64 },
-    /// What dropout takes away in an optimizer step.
+    /// What dropout takes away in a batch.
     Dropout { step: u64 },
+    /// How the images of a batch are mixed.
+    Mix { epoch: u64, batch: u64 },
 }
 
 /// The stream of this purpose under this seed.
@@ -23,6 +25,7 @@ pub(crate) fn stream(seed: u64, purpose: Purpose<'_>) -> ChaCha8Rng {
         Purpose::Order { epoch } => (2, epoch, 0),
         Purpose::Augment { epoch, sample } => (3, epoch, sample),
         Purpose::Dropout { step } => (4, step, 0),
+        Purpose::Mix { epoch, batch } => (5, epoch, batch),
     };
     let mut key = [0; 32];
     for (part, word) in key.chunks_exact_mut(8).zip([seed, kind, a, b]) {
@@ -52,6 +55,29 @@ pub(crate) fn normal(random: &mut ChaCha8Rng) -> f64 {
     radius * (std::f64::consts::TAU * uniform(random)).cos()
 }
 
+/// From the Gamma distribution of this shape and scale 1 (Marsaglia and Tsang 2000).
+fn gamma(random: &mut ChaCha8Rng, shape: f64) -> f64 {
+    if shape < 1.0 {
+        // From one of a greater shape, by a power of a uniform number.
+        let power = (1.0 - uniform(random)).powf(1.0 / shape);
+        return gamma(random, shape + 1.0) * power;
+    }
+    let d = shape - 1.0 / 3.0;
+    loop {
+        let x = normal(random);
+        let v = (1.0 + x / (9.0 * d).sqrt()).powi(3);
+        if v > 0.0 && (1.0 - uniform(random)).ln() < 0.5 * x * x + d - d * v + d * v.ln() {
+            return d * v;
+        }
+    }
+}
+
+/// From the Beta distribution with both parameters `alpha`: symmetric in 0..=1.
+pub(crate) fn beta(random: &mut ChaCha8Rng, alpha: f64) -> f64 {
+    let (a, b) = (gamma(random, alpha), gamma(random, alpha));
+    if a + b > 0.0 { a / (a + b) } else { 0.5 }
+}
+
 /// A permutation of 0..count (Fisher and Yates).
 pub(crate) fn permutation(random: &mut ChaCha8Rng, count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
@@ -71,6 +97,18 @@ mod tests {
         assert_eq!(draw(Purpose::Order { epoch: 1 }), draw(Purpose::Order { epoch: 1 }));
         assert_ne!(draw(Purpose::Order { epoch: 1 }), draw(Purpose::Order { epoch: 2 }));
         assert_ne!(draw(Purpose::Parameter("a")), draw(Purpose::Parameter("b")));
+    }
+
+    #[test]
+    fn beta_numbers_have_the_mean_and_variance_of_their_distribution() {
+        for alpha in [0.2, 1.0, 3.0] {
+            let mut random = stream(1, Purpose::Parameter("x"));
+            let draws: Vec<f64> = (0..20_000).map(|_| beta(&mut random, alpha)).collect();
+            let mean = draws.iter().sum::<f64>() / 20_000.0;
+            let variance = draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 20_000.0;
+            let right = 1.0 / (4.0 * (2.0 * alpha + 1.0));
+            assert!((mean - 0.5).abs() < 0.01 && (variance - right).abs() < 0.01, "{alpha}: {mean} {variance}");
+        }
     }
 
     #[test]

@@ -1,21 +1,25 @@
 //! The training loop.
 
 use crate::checkpoint::Best;
-use crate::layers::Mode;
-use crate::loader::{Batch, Loader, Plan, Samples};
-use crate::measure::StepTime;
-use crate::model::Model;
-use crate::optimizer::Optimizer;
-use crate::parameters::Parameters;
-use crate::replay::{Found, Replay};
-use crate::tape::{Gradients, Tape, Value};
-use crate::{Config, Device, LearnError, Result, Saved, State, config, schedule};
+use crate::config::{BestBy, ClassWeights, ScheduleName};
+use crate::judge::Judged;
+use crate::learner::{Learner, Part};
+use crate::loader::{Features, Loader, Plan, Samples, balanced};
+use crate::memory::out_of_memory;
+use crate::profile::PROFILED_STEP;
+use crate::schedule::Steps;
+use crate::search::Search;
+use crate::weights::Weights;
+use crate::window::Window;
+use crate::{Config, Device, LearnError, Result, Saved};
 use assay_domain::entity::CheckpointKind;
-use assay_kernels::{KeptMemory, cross_entropy, cross_entropy_gradient};
-use candle_core::{D, DType, Tensor};
+use assay_domain::profile::Profile;
+use assay_kernels::KeptMemory;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+
+/// Classes have metrics of their own up to this many.
+const CLASSES_TOLD: usize = 100;
 
 /// Who hears what happens.
 pub trait Sink {
@@ -25,28 +29,32 @@ pub trait Sink {
     fn progress(&mut self, done: u64, total: u64);
     /// A line for the run's log.
     fn log(&mut self, line: String);
+    /// Where the time of a step went; told once a run.
+    fn profile(&mut self, profile: Profile);
     /// A checkpoint to keep; training goes on once it is durable.
     fn checkpoint(&mut self, kind: CheckpointKind, saved: Saved) -> Result<(), String>;
 }
 
 /// What is to be learned from what.
 pub struct Task<'a> {
-    /// The resolved config; its image size is set.
+    /// The resolved config; its image size and batch size are set.
     pub config: &'a Config,
-    /// How many classes there are.
-    pub classes: usize,
+    /// The names of the classes.
+    pub classes: &'a [String],
     /// What is learned from.
     pub train: Arc<dyn Samples>,
     /// What is watched; may be empty.
     pub val: Arc<dyn Samples>,
     /// What computes.
     pub device: Device,
+    /// The first weights, instead of random ones.
+    pub weights: Option<Weights>,
     /// Where to go on, instead of from the beginning.
     pub resume: Option<Saved>,
 }
 
 /// How training ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome {
     /// All epochs were done.
     Finished,
@@ -54,418 +62,525 @@ pub enum Outcome {
     StoppedEarly,
     /// The stop signal was obeyed; the last checkpoint is where it stopped.
     Stopped,
+    /// A learning rate was looked for, and this one found.
+    Found(f64),
 }
 
 /// Trains until the epochs are done, validation gets no better, or `stop` is set.
 ///
 /// # Errors
-/// When there is too little data, an image cannot be read, the loss diverges, or a checkpoint cannot be kept.
+/// When there is too little data, the first weights do not fit, an image cannot be read, the loss diverges, or a checkpoint
+/// cannot be kept.
 pub fn train(task: &Task<'_>, sink: &mut dyn Sink, stop: &AtomicBool) -> Result<Outcome> {
-    let config = task.config;
     let _memory = KeptMemory::new();
-    let mut learner = Learner::new(task)?;
-    let per_epoch = task.train.count().div_ceil(config.train.batch_size) as u64;
-    let total = per_epoch * config.train.epochs;
-    let warmup = (config.schedule.warmup_epochs * per_epoch as f64).round() as u64;
-    sink.log(learner.summary(task));
-
-    while learner.state.epoch < config.train.epochs {
-        let plan = Plan::train(config, config.data.image_size, learner.state.epoch);
-        let mut loader = Loader::start(&task.train, &plan, learner.state.batch as usize, &task.device);
-        let mut window = Window::new();
-        while let Some(batch) = loader.next() {
-            let factor = schedule::factor(&config.schedule, learner.state.step, warmup, total);
-            window.add(learner.step(&batch?, factor)?);
-            if let Some(why) = learner.replay.take_refusal() {
-                sink.log(format!("the device takes each step piece by piece, since recording one failed: {why}"));
-            }
-            let stopping = stop.load(Ordering::Relaxed);
-            let epoch_ends = learner.state.batch == per_epoch;
-            if learner.state.step.is_multiple_of(config.train.log_every_steps) || epoch_ends || stopping {
-                window.report(sink, learner.state.step, config.optimizer.lr * factor, &loader)?;
-                sink.progress(learner.state.step, total);
-            }
-            if stopping && !epoch_ends {
-                sink.checkpoint(CheckpointKind::Last, learner.save()?).map_err(LearnError::Sink)?;
-                sink.log(format!("stopped after step {}", learner.state.step));
-                return Ok(Outcome::Stopped);
-            }
-        }
-        learner.state.epoch += 1;
-        learner.state.batch = 0;
-        let better = learner.validate(task, sink)?;
-        sink.checkpoint(CheckpointKind::Last, learner.save()?).map_err(LearnError::Sink)?;
-        if better {
-            sink.checkpoint(CheckpointKind::Best, learner.save()?).map_err(LearnError::Sink)?;
-        }
-        if stop.load(Ordering::Relaxed) && learner.state.epoch < config.train.epochs {
-            sink.log(format!("stopped after epoch {}", learner.state.epoch));
+    let mut training = Training::new(task, sink)?;
+    if task.config.schedule.name == ScheduleName::Find {
+        return training.find(sink, stop);
+    }
+    while training.learner.state.epoch < task.config.train.epochs {
+        training.unfreeze(sink)?;
+        if training.epoch(sink, stop)? == Ended::Within {
+            sink.checkpoint(CheckpointKind::Last, training.learner.save()?).map_err(LearnError::Sink)?;
+            sink.log(format!("stopped after step {}", training.learner.state.step));
             return Ok(Outcome::Stopped);
         }
-        if learner.waits_in_vain(config.train.early_stop_epochs) {
-            sink.log(format!("no better validation accuracy for {} epochs", config.train.early_stop_epochs));
+        let better = training.validate(sink)?;
+        sink.checkpoint(CheckpointKind::Last, training.learner.save()?).map_err(LearnError::Sink)?;
+        if better {
+            sink.checkpoint(CheckpointKind::Best, training.learner.save_best()?).map_err(LearnError::Sink)?;
+        }
+        if stop.load(Ordering::Relaxed) && training.learner.state.epoch < task.config.train.epochs {
+            sink.log(format!("stopped after epoch {}", training.learner.state.epoch));
+            return Ok(Outcome::Stopped);
+        }
+        if training.waits_in_vain() {
+            let epochs = task.config.train.early_stop_epochs;
+            sink.log(format!("no better {} for {epochs} epochs", training.best_by()));
             return Ok(Outcome::StoppedEarly);
         }
     }
     Ok(Outcome::Finished)
 }
 
-/// The model with everything that changes while it learns.
-pub(crate) struct Learner {
-    parameters: Parameters,
-    model: Model,
-    optimizer: Optimizer,
-    label_smoothing: f32,
-    precision: DType,
-    seed: u64,
-    replay: Replay,
-    state: State,
+/// Where an epoch ended.
+#[derive(PartialEq)]
+enum Ended {
+    /// All batches were seen.
+    Whole,
+    /// The stop signal was obeyed before.
+    Within,
 }
 
-impl Learner {
-    fn new(task: &Task<'_>) -> Result<Learner> {
+/// A task on its way.
+struct Training<'a> {
+    task: &'a Task<'a>,
+    learner: Learner,
+    steps: Steps,
+    class_weights: Option<Arc<[f32]>>,
+    /// Features of the training and validation samples, while only the head learns.
+    features: Option<[Option<Arc<Features>>; 2]>,
+}
+
+impl<'a> Training<'a> {
+    fn new(task: &'a Task<'a>, sink: &mut dyn Sink) -> Result<Training<'a>> {
+        let config = task.config;
         if task.train.count() == 0 {
             return Err(LearnError::Data(
                 "there are no labelled training samples: label some, or import classes".into(),
             ));
         }
-        if task.classes < 2 {
+        if task.classes.len() < 2 {
             return Err(LearnError::Data(format!(
                 "a classifier needs at least 2 classes, the dataset has {}",
-                task.classes
+                task.classes.len()
             )));
         }
-        let mut learner = Learner::begin(task.config, task.classes, &task.device)?;
-        if let Some(saved) = &task.resume {
-            learner.parameters.load(&saved.weights)?;
-            learner.optimizer.load(&saved.optimizer, &task.device)?;
-            learner.state = saved.state.clone();
+        let mut learner = Learner::begin(config, task.classes.len(), &task.device)?;
+        match (&task.resume, &task.weights) {
+            (Some(saved), _) => learner.resume(saved, &config.optimizer)?,
+            (None, Some(weights)) => learner.adopt(weights)?.iter().for_each(|line| sink.log(line.clone())),
+            (None, None) => {}
         }
-        Ok(learner)
+        let batches = task.train.count().div_ceil(config.train.batch_size) as u64;
+        let class_weights = match config.train.class_weights {
+            ClassWeights::None => None,
+            ClassWeights::Balanced => Some(balanced(task.train.as_ref(), task.classes.len())),
+        };
+        let steps = Steps::new(&config.train, &config.schedule, batches);
+        let mut training = Training { task, learner, steps, class_weights, features: None };
+        sink.log(training.summary());
+        training.remember(sink)?;
+        Ok(training)
     }
 
-    /// Before the first step.
-    pub(crate) fn begin(config: &Config, classes: usize, device: &Device) -> Result<Learner> {
-        let mut parameters = Parameters::new(config.seed, device);
-        let model = Model::new(&mut parameters, &config.model, config.data.image_size, classes)?;
-        let optimizer = Optimizer::new(&config.optimizer, &parameters)?;
-        let label_smoothing = config.train.label_smoothing as f32;
-        let precision = precision_on(device, config.train.precision)?;
-        let replay = Replay::of(&model);
-        Ok(Learner {
-            parameters,
-            model,
-            optimizer,
-            label_smoothing,
-            precision,
-            seed: config.seed,
-            replay,
-            state: State::default(),
-        })
+    /// Lets more layers learn where it is time.
+    fn unfreeze(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        if let Some(line) = self.learner.unfreeze(&self.task.config.optimizer)? {
+            sink.log(line);
+            self.features = None;
+        }
+        Ok(())
     }
 
-    /// Forward, backward, update. The loss and the count of right answers stay on the device.
-    pub(crate) fn step(&mut self, batch: &Batch, factor: f64) -> Result<Seen> {
-        self.state.step += 1;
-        self.state.batch += 1;
-        self.optimizer.announce(factor, self.state.step)?;
-        let mut replay = std::mem::take(&mut self.replay);
-        let found = replay.step(batch, |batch| self.compute(batch));
-        self.replay = replay;
-        let (loss, right) = found?;
-        Ok(Seen { loss, right, count: batch.labels.dims1()? })
+    /// Computes what the frozen part makes of each sample once, where it sees the same images in each epoch.
+    fn remember(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        let config = self.task.config;
+        if !self.learner.learns_head_alone() {
+            return Ok(());
+        }
+        if !config.augment.is_none() {
+            sink.log("the frozen layers see each image anew in each epoch, since images are augmented; without any augment.* they would see it once".into());
+            return Ok(());
+        }
+        let plan = Plan::infer(config, config.data.image_size);
+        let of = |samples: &Arc<dyn Samples>| self.learner.features(samples, &plan).map(Some);
+        self.features = Some([of(&self.task.train)?, of(&self.task.val)?]);
+        sink.log("the frozen layers have seen each image once; epochs go on from what they made of it".into());
+        Ok(())
     }
 
-    /// The announced step: its mean loss and count of right answers.
-    fn compute(&mut self, batch: &Batch) -> Result<Found> {
-        let (tape, logits, loss) = self.forward(batch)?;
-        let grads = self.backward(batch, tape, &logits)?;
-        self.optimizer.apply(&self.parameters, &grads)?;
-        Ok((loss, right(&logits.tensor, &batch.labels)?))
+    /// Sees all batches of the current epoch that were not seen yet, or those until the stop signal.
+    fn epoch(&mut self, sink: &mut dyn Sink, stop: &AtomicBool) -> Result<Ended> {
+        let (config, task) = (self.task.config, self.task);
+        let mut loader = self.loader();
+        let mut window = Window::new();
+        loop {
+            let waited = loader.waited();
+            let Some(batch) = loader.next() else { break };
+            let (batch, waited) = (batch?, loader.waited() - waited);
+            let part = Part::of(&config.train, task.train.count(), self.learner.state.batch as usize);
+            let factor = self.factor();
+            let seen = match self.learner.state.step + 1 == PROFILED_STEP.min(self.steps.total) && part.ends {
+                true => self.learner.profiled_step(&batch, part, factor, waited).map(|(seen, profile)| {
+                    sink.profile(profile);
+                    seen
+                }),
+                false => self.learner.step(&batch, part, factor),
+            };
+            window.add(seen.map_err(|error| out_of_memory(error, config.train.batch_size))?);
+            if let Some(why) = self.learner.replay.take_refusal() {
+                sink.log(format!("the device takes each step piece by piece, since recording one failed: {why}"));
+            }
+            if !part.ends {
+                continue;
+            }
+            let step = self.learner.state.step;
+            let epoch_ends = step == (self.learner.state.epoch + 1) * self.steps.per_epoch;
+            let stopping = stop.load(Ordering::Relaxed);
+            if step.is_multiple_of(config.train.log_every_steps) || epoch_ends || stopping {
+                let loss = window.report(sink, step, config.optimizer.lr * factor, &loader)?;
+                self.learner.check(&batch, loss)?;
+                sink.progress(step, self.steps.total);
+            }
+            if stopping && !epoch_ends {
+                return Ok(Ended::Within);
+            }
+        }
+        self.learner.state.epoch += 1;
+        self.learner.state.batch = 0;
+        Ok(Ended::Whole)
     }
 
-    /// From the images to the logits and the mean loss.
-    fn forward(&self, batch: &Batch) -> Result<(Tape, Value, Tensor)> {
-        let mut tape = Tape::recording();
-        let images = Value::input(batch.images.to_dtype(self.precision)?);
-        let mode = Mode::Train { seed: self.seed, step: self.state.step };
-        let logits = self.model.forward(&mut tape, &images, mode)?;
-        let loss = cross_entropy(&logits.tensor, &batch.labels, self.label_smoothing)?.mean(0)?;
-        Ok((tape, logits, loss))
+    /// The batches of the current epoch that were not seen yet.
+    fn loader(&self) -> Loader {
+        let (config, state) = (self.task.config, &self.learner.state);
+        let features = self.features.as_ref().and_then(|[train, _]| train.clone());
+        let plan = Plan::train(config, config.data.image_size, state.epoch)
+            .weighing(self.class_weights.clone())
+            .seeing(features);
+        Loader::start(&self.task.train, &plan, state.batch as usize, &self.task.device)
     }
 
-    /// From the mean loss to the gradients of the parameters.
-    fn backward(&self, batch: &Batch, tape: Tape, logits: &Value) -> Result<Gradients> {
-        let count = batch.labels.dims1()?;
-        let share = Tensor::full(1.0 / count as f32, count, batch.labels.device())?;
-        let grad = cross_entropy_gradient(&logits.tensor, &batch.labels, self.label_smoothing, &share)?;
-        tape.backward(logits.place, grad)
+    /// The factor on the learning rate of the next step.
+    fn factor(&self) -> f64 {
+        let (config, state) = (self.task.config, &self.learner.state);
+        self.steps.factor(&config.schedule, &state.plateau, config.optimizer.lr, state.step)
     }
 
-    /// A step whose parts are timed; the device is waited for in between.
-    pub(crate) fn timed_step(&mut self, batch: &Batch) -> Result<StepTime> {
-        let device = batch.images.device().clone();
-        let begun = Instant::now();
-        let (tape, logits, _) = self.forward(batch)?;
-        device.synchronize()?;
-        let forward = Instant::now();
-        let grads = self.backward(batch, tape, &logits)?;
-        device.synchronize()?;
-        let backward = Instant::now();
-        self.state.step += 1;
-        self.optimizer.announce(1.0, self.state.step)?;
-        self.optimizer.apply(&self.parameters, &grads)?;
-        device.synchronize()?;
-        let updated = Instant::now();
-        Ok(StepTime { forward: forward - begun, backward: backward - forward, update: updated - backward })
-    }
-
-    /// Measures validation loss and accuracy; returns whether this is the best state so far.
-    fn validate(&mut self, task: &Task<'_>, sink: &mut dyn Sink) -> Result<bool> {
-        let (config, step, epoch) = (task.config, self.state.step, self.state.epoch);
+    /// Judges the model on the validation samples; returns whether this is the best state so far.
+    fn validate(&mut self, sink: &mut dyn Sink) -> Result<bool> {
+        let (config, task) = (self.task.config, self.task);
+        let (step, epoch) = (self.learner.state.step, self.learner.state.epoch);
         if task.val.count() == 0 {
             sink.metrics(step, &[("epoch", epoch as f64)]);
             return Ok(true);
         }
-        let plan = Plan::infer(config, config.data.image_size);
-        let mut window = Window::new();
-        for batch in Loader::start(&task.val, &plan, 0, &task.device) {
-            let batch = batch?;
-            let images = Value::input(batch.images.to_dtype(self.precision)?);
-            let logits = self.model.forward(&mut Tape::silent(), &images, Mode::Infer)?.tensor;
-            let loss = cross_entropy(&logits, &batch.labels, 0.0)?.mean(0)?;
-            let count = batch.labels.dims1()?;
-            window.add(Seen { loss, right: right(&logits, &batch.labels)?, count });
-        }
-        let (loss, accuracy) = window.read()?;
-        sink.metrics(step, &[("val/loss", loss), ("val/accuracy", accuracy), ("epoch", epoch as f64)]);
-        sink.log(format!(
-            "epoch {epoch}/{}: val loss {loss:.4}, val accuracy {:.2} %",
-            config.train.epochs,
-            accuracy * 100.0
-        ));
-        self.state.val_accuracy = Some(accuracy);
-        let better = self
-            .state
-            .best
-            .is_none_or(|best| accuracy > best.accuracy || (accuracy == best.accuracy && loss < best.loss));
+        let features = self.features.as_ref().and_then(|[_, val]| val.clone());
+        let plan = Plan::infer(config, config.data.image_size).seeing(features);
+        let judged = self.learner.judge(&task.val, &plan, task.classes.len())?;
+        self.tell(sink, step, epoch, &judged);
+        self.learner.state.plateau.hear(&config.schedule, judged.loss);
+        self.learner.state.val_accuracy = Some(judged.accuracy);
+        let (loss, value) = (judged.loss, value_of(config.train.best_by, &judged));
+        let better = self.learner.state.best.is_none_or(|best| {
+            let more = if config.train.best_by == BestBy::Loss { value < best.value } else { value > best.value };
+            more || (value == best.value && loss < best.loss)
+        });
         if better {
-            self.state.best = Some(Best { accuracy, loss, epoch });
+            self.learner.state.best = Some(Best { value, loss, epoch });
         }
         Ok(better)
     }
 
-    fn waits_in_vain(&self, patience: u64) -> bool {
-        patience > 0 && self.state.best.is_some_and(|best| self.state.epoch - best.epoch >= patience)
+    fn tell(&self, sink: &mut dyn Sink, step: u64, epoch: u64, judged: &Judged) {
+        let classes = self.task.classes;
+        let mut values = vec![("val/loss".to_owned(), judged.loss), ("val/accuracy".into(), judged.accuracy)];
+        values.push(("epoch".into(), epoch as f64));
+        values.extend(judged.confusion.macro_f1().map(|f1| ("val/macro_f1".into(), f1)));
+        if classes.len() > 5 {
+            values.push(("val/top5".into(), judged.top5));
+        }
+        if classes.len() <= CLASSES_TOLD {
+            let f1 = |(number, name): (usize, &String)| {
+                judged.confusion.score(number).f1.map(|f1| (format!("val/f1/{name}"), f1))
+            };
+            values.extend(classes.iter().enumerate().filter_map(f1));
+        }
+        let borrowed: Vec<(&str, f64)> = values.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+        sink.metrics(step, &borrowed);
+        sink.log(format!(
+            "epoch {epoch}/{}: val loss {:.4}, val accuracy {:.2} %",
+            self.task.config.train.epochs,
+            judged.loss,
+            judged.accuracy * 100.0
+        ));
     }
 
-    fn save(&self) -> Result<Saved> {
-        Ok(Saved { weights: self.parameters.save()?, optimizer: self.optimizer.save()?, state: self.state.clone() })
+    /// Looks for a learning rate: it rises until the loss explodes (Smith 2017, section 3.3).
+    fn find(&mut self, sink: &mut dyn Sink, stop: &AtomicBool) -> Result<Outcome> {
+        let config = self.task.config;
+        let mut search = Search::default();
+        let mut loader = self.loader();
+        while self.learner.state.step < self.steps.total && !search.is_over() {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(Outcome::Stopped);
+            }
+            let Some(batch) = loader.next() else {
+                self.learner.state.epoch += 1;
+                self.learner.state.batch = 0;
+                loader = self.loader();
+                continue;
+            };
+            let learning_rate = self.factor() * config.optimizer.lr;
+            match self.learner.step(&batch?, Part::WHOLE, self.factor()) {
+                Ok(seen) => {
+                    let loss = f64::from(seen.loss.to_scalar::<f32>()?);
+                    search.hear(learning_rate, loss);
+                    let step = self.learner.state.step;
+                    sink.metrics(step, &[("train/loss", loss), ("lr", learning_rate)]);
+                    sink.progress(step, self.steps.total);
+                }
+                Err(LearnError::Diverged { .. }) => break,
+                Err(other) => return Err(other),
+            }
+        }
+        let found = search.found().ok_or_else(|| {
+            LearnError::Data("the loss did not fall at any learning rate: check the data and its labels".into())
+        })?;
+        sink.log(format!(
+            "the loss falls fastest at a learning rate of {:.1e} and explodes at {:.1e}: try optimizer.lr={:.1e}",
+            found.steepest, found.end, found.steepest
+        ));
+        Ok(Outcome::Found(found.steepest))
     }
 
-    fn summary(&self, task: &Task<'_>) -> String {
-        let count: usize = self.parameters.iter().map(|(_, var)| var.elem_count()).sum();
-        let size = task.config.data.image_size;
-        let beginning = match self.state.step {
+    fn best_by(&self) -> &'static str {
+        match self.task.config.train.best_by {
+            BestBy::Accuracy => "validation accuracy",
+            BestBy::Loss => "validation loss",
+            BestBy::MacroF1 => "macro F1",
+            BestBy::Top5 => "top-5 accuracy",
+        }
+    }
+
+    fn waits_in_vain(&self) -> bool {
+        let (patience, state) = (self.task.config.train.early_stop_epochs, &self.learner.state);
+        patience > 0 && state.best.is_some_and(|best| state.epoch - best.epoch >= patience)
+    }
+
+    fn summary(&self) -> String {
+        let (task, size) = (self.task, self.task.config.data.image_size);
+        let beginning = match self.learner.state.step {
             0 => String::new(),
             step => format!(", from step {step}"),
         };
+        let (learned, all) = self.learner.parameters.counts();
+        let frozen = if learned < all { format!(" of which {learned} learn,") } else { String::new() };
         format!(
-            "{count} parameters, {} training and {} validation images of {size}x{size}, {} classes, on {}{beginning}",
+            "{all} parameters,{frozen} {} training and {} validation images of {size}x{size}, {} classes, on {}{beginning}",
             task.train.count(),
             task.val.count(),
-            task.classes,
+            task.classes.len(),
             crate::DeviceChoice::name(&task.device),
         )
     }
 }
 
-/// The type in which a model computes on a device.
-fn precision_on(device: &Device, precision: config::Precision) -> Result<DType> {
-    match precision {
-        config::Precision::Fp32 => Ok(DType::F32),
-        config::Precision::Bf16 if device.is_cuda() => Ok(DType::BF16),
-        config::Precision::Bf16 => {
-            Err(LearnError::Data("bf16 is computed on a GPU only; set train.precision=fp32 or device=cuda".into()))
-        }
-    }
-}
-
-fn right(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    Ok(logits.to_dtype(DType::F32)?.argmax(D::Minus1)?.eq(labels)?.to_dtype(DType::F32)?.sum_all()?)
-}
-
-/// What one batch gave, still on the device.
-pub(crate) struct Seen {
-    loss: Tensor,
-    right: Tensor,
-    count: usize,
-}
-
-/// The batches since the last report.
-struct Window {
-    seen: Vec<Seen>,
-    begun: Instant,
-    waited_before: f64,
-}
-
-impl Window {
-    fn new() -> Window {
-        Window { seen: Vec::new(), begun: Instant::now(), waited_before: 0.0 }
-    }
-
-    fn add(&mut self, seen: Seen) {
-        self.seen.push(seen);
-    }
-
-    /// Mean loss and accuracy: the one place where the host waits for the device.
-    fn read(&self) -> Result<(f64, f64)> {
-        let column = |of: fn(&Seen) -> &Tensor| -> Result<Vec<f32>> {
-            let scalars = self.seen.iter().map(of).collect::<Vec<_>>();
-            Ok(Tensor::stack(&scalars, 0)?.to_vec1::<f32>()?)
-        };
-        let total: usize = self.seen.iter().map(|seen| seen.count).sum();
-        let weighted = column(|seen| &seen.loss)?.into_iter().zip(&self.seen);
-        let loss: f64 = weighted.map(|(loss, seen)| f64::from(loss) * seen.count as f64).sum();
-        let right: f64 = column(|seen| &seen.right)?.into_iter().map(f64::from).sum();
-        Ok((loss / total as f64, right / total as f64))
-    }
-
-    fn report(&mut self, sink: &mut dyn Sink, step: u64, learning_rate: f64, loader: &Loader) -> Result<()> {
-        let (loss, accuracy) = self.read()?;
-        let elapsed = self.begun.elapsed().as_secs_f64().max(1e-9);
-        let images: usize = self.seen.iter().map(|seen| seen.count).sum();
-        let waited = loader.waited().as_secs_f64();
-        sink.metrics(
-            step,
-            &[
-                ("train/loss", loss),
-                ("train/accuracy", accuracy),
-                ("lr", learning_rate),
-                ("system/images_per_s", images as f64 / elapsed),
-                ("system/loader_wait", ((waited - self.waited_before) / elapsed).clamp(0.0, 1.0)),
-            ],
-        );
-        *self = Window { waited_before: waited, ..Window::new() };
-        if loss.is_finite() { Ok(()) } else { Err(LearnError::Diverged { step, loss }) }
+fn value_of(metric: BestBy, judged: &Judged) -> f64 {
+    match metric {
+        BestBy::Accuracy => judged.accuracy,
+        BestBy::Loss => judged.loss,
+        BestBy::MacroF1 => judged.confusion.macro_f1().unwrap_or(0.0),
+        BestBy::Top5 => judged.top5,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Var;
-    use std::collections::BTreeMap;
+    use crate::State;
+    use assay_domain::profile::Phase;
 
-    const SIZE: usize = 12;
-    const CLASSES: usize = 4;
+    /// Images of a class of their own brightness, with noise by their number.
+    struct Shades(usize);
 
-    fn batches() -> Vec<Batch> {
-        use crate::random::{Purpose, between, stream};
-        let batch = |epoch: u64| {
-            let mut random = stream(7, Purpose::Order { epoch });
-            let pixels: Vec<f32> = (0..16 * SIZE * SIZE * 3).map(|_| between(&mut random, -1.0, 1.0) as f32).collect();
-            Batch {
-                images: Tensor::from_vec(pixels, (16, SIZE, SIZE, 3), &Device::Cpu).unwrap(),
-                labels: Tensor::from_iter((0..16).map(|index| index % CLASSES as u32), &Device::Cpu).unwrap(),
+    impl Samples for Shades {
+        fn count(&self) -> usize {
+            self.0
+        }
+
+        fn label(&self, index: usize) -> u32 {
+            (index % 3) as u32
+        }
+
+        fn show(&self, index: usize, side: usize, see: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+            let noise = |place: usize| (index * 31 + place * 17) % 50;
+            see(&(0..side * side * 3).map(|place| (index % 3 * 80 + noise(place)) as u8).collect::<Vec<_>>());
+            Ok(())
+        }
+    }
+
+    /// Hears everything, and sets the stop signal after a step.
+    struct Heard<'a> {
+        metrics: Vec<(u64, String, f64)>,
+        lines: Vec<String>,
+        profiles: Vec<Profile>,
+        last: Option<Saved>,
+        best: Option<Saved>,
+        stop_after: u64,
+        stop: &'a AtomicBool,
+    }
+
+    impl Sink for Heard<'_> {
+        fn metrics(&mut self, step: u64, values: &[(&str, f64)]) {
+            self.metrics.extend(values.iter().map(|(key, value)| (step, (*key).to_owned(), *value)));
+        }
+
+        fn progress(&mut self, done: u64, _total: u64) {
+            if done >= self.stop_after {
+                self.stop.store(true, Ordering::Relaxed);
             }
+        }
+
+        fn log(&mut self, line: String) {
+            self.lines.push(line);
+        }
+
+        fn profile(&mut self, profile: Profile) {
+            self.profiles.push(profile);
+        }
+
+        fn checkpoint(&mut self, kind: CheckpointKind, saved: Saved) -> Result<(), String> {
+            match kind {
+                CheckpointKind::Last => self.last = Some(saved),
+                CheckpointKind::Best => self.best = Some(saved),
+            }
+            Ok(())
+        }
+    }
+
+    fn config(overrides: &[&str]) -> Config {
+        let small = [
+            "data.image_size=8",
+            "model.width=4",
+            "train.batch_size=4",
+            "train.log_every_steps=1",
+            "train.epochs=4",
+            "optimizer.lr=0.01",
+        ];
+        let all = [&small, overrides].concat();
+        Config::resolve("", &all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).unwrap()
+    }
+
+    /// What came of a run.
+    struct Told {
+        outcome: Outcome,
+        /// All but what differs from time to time.
+        metrics: Vec<(u64, String, f64)>,
+        lines: Vec<String>,
+        profiles: Vec<Profile>,
+        last: Option<Saved>,
+        best: Option<Saved>,
+    }
+
+    fn run(config: &Config, resume: Option<Saved>, stop_after: u64) -> Told {
+        let stop = AtomicBool::new(false);
+        let mut heard =
+            Heard { metrics: vec![], lines: vec![], profiles: vec![], last: None, best: None, stop_after, stop: &stop };
+        let classes = ["dark", "grey", "light"].map(str::to_owned);
+        let task = Task {
+            config,
+            classes: &classes,
+            train: Arc::new(Shades(18)),
+            val: Arc::new(Shades(9)),
+            device: Device::Cpu,
+            weights: None,
+            resume,
         };
-        (0..4).map(batch).collect()
+        let outcome = train(&task, &mut heard, &stop).unwrap();
+        let Heard { metrics, lines, profiles, last, best, .. } = heard;
+        let metrics = metrics.into_iter().filter(|(_, key, _)| !key.starts_with("system/")).collect();
+        Told { outcome, metrics, lines, profiles, last, best }
     }
 
-    /// The small CNN of candle's own operations, differentiated by candle.
-    fn stock_logits(vars: &BTreeMap<String, Var>, images: &Tensor) -> candle_core::Result<Tensor> {
-        let mut x = images.permute((0, 3, 1, 2))?.contiguous()?;
-        for name in ["conv1", "conv2"] {
-            let bias = vars[&format!("{name}.bias")].reshape((1, (), 1, 1))?;
-            x = x.conv2d(&vars[&format!("{name}.weight")], 0, 1, 1, 1)?.broadcast_add(&bias)?.relu()?;
+    /// Everything that keeps a state: moments, means, gathered batches, plateaus, dropout, unfreezing.
+    const DEMANDING: &[&[&str]] = &[
+        &["augment.flip=true", "augment.color=0.2", "train.loader_threads=1"],
+        &[
+            "train.accumulate_batches=2",
+            "train.ema_decay=0.9",
+            "augment.mixup=0.4",
+            "schedule.name=plateau",
+            "schedule.every_epochs=1",
+        ],
+        &["model.name=mobilenet-v3-large", "optimizer.name=sgd", "train.clip_norm=1", "train.sampler=balanced"],
+        &[
+            "model.name=resnet18",
+            "model.frozen=backbone",
+            "train.unfreeze_epochs=1",
+            "train.unfreeze=gradual",
+            "augment.shift=0",
+        ],
+        &["model.frozen=backbone", "train.unfreeze_epochs=2", "schedule.name=one-cycle", "augment.rand_count=2"],
+    ];
+
+    #[test]
+    fn a_run_that_is_stopped_anywhere_and_resumed_gives_the_numbers_of_one_that_was_not() {
+        for overrides in DEMANDING {
+            let config = config(overrides);
+            let whole = run(&config, None, u64::MAX);
+            assert_eq!(whole.outcome, Outcome::Finished);
+            let weights = |told: &Told| told.last.as_ref().unwrap().weights.clone();
+            for stop_after in 1..whole.last.as_ref().unwrap().state.step - 1 {
+                let begun = run(&config, None, stop_after);
+                assert_eq!(begun.outcome, Outcome::Stopped, "{overrides:?}");
+                let resumed = run(&config, begun.last, u64::MAX);
+                let metrics = [begun.metrics, resumed.metrics.clone()].concat();
+                assert_eq!(metrics, whole.metrics, "{overrides:?}, stopped after step {stop_after}");
+                assert_eq!(weights(&resumed), weights(&whole), "{overrides:?}, stopped after step {stop_after}");
+            }
         }
-        // candle's own pool shares the gradient out among the window.
-        x = assay_kernels::max_pool2d(&x.permute((0, 2, 3, 1))?.contiguous()?, 2, 2, 0)?;
-        x = x.permute((0, 3, 1, 2))?.contiguous()?.flatten_from(1)?;
-        for name in ["fc1", "fc2"] {
-            x = x.matmul(&vars[&format!("{name}.weight")].t()?)?.broadcast_add(&vars[&format!("{name}.bias")])?;
-            x = if name == "fc1" { x.relu()? } else { x };
-        }
-        Ok(x)
     }
 
     #[test]
-    fn bf16_on_the_processor_is_an_error_that_says_what_to_do() {
-        let config =
-            Config::resolve("", &["train.precision=bf16".to_owned(), "data.image_size=12".to_owned()]).unwrap();
-        let message = Learner::begin(&config, CLASSES, &Device::Cpu).err().unwrap().to_string();
-        assert!(message.contains("train.precision=fp32"), "{message}");
-    }
-
-    #[test]
-    fn on_a_gpu_the_loss_falls_as_on_the_processor() {
-        let Ok(device) = crate::DeviceChoice::Cuda.open() else {
-            eprintln!("skipped: no GPU answers here");
-            return;
+    fn the_number_of_loader_threads_changes_nothing() {
+        let losses = |threads: &str| {
+            let config = config(&["augment.cutmix=1", "augment.rand_count=1", "augment.crop=0.5", threads]);
+            run(&config, None, u64::MAX).metrics
         };
-        // A residual network soon goes its own way from the smallest difference.
-        for (name, precision, tolerance) in [
-            ("small-cnn", "fp32", 0.01),
-            ("small-cnn", "bf16", 0.05),
-            ("resnet18", "fp32", 0.2),
-            ("resnet18", "bf16", 0.3),
-        ] {
-            let config = |precision: &str| {
-                let name = format!("model.name={name}");
-                let precision = format!("train.precision={precision}");
-                let overrides = [&name, "optimizer.lr=0.001", "model.width=16", "data.image_size=12", &precision];
-                Config::resolve("", &overrides.map(str::to_owned)).unwrap()
-            };
-            let losses = |config: &Config, device: &Device| -> Vec<f32> {
-                let mut learner = Learner::begin(config, CLASSES, device).unwrap();
-                let batches = batches();
-                let steps = batches.iter().cycle().take(20).map(|batch| {
-                    let batch = Batch {
-                        images: batch.images.to_device(device).unwrap(),
-                        labels: batch.labels.to_device(device).unwrap(),
-                    };
-                    learner.step(&batch, 1.0).unwrap().loss.to_scalar::<f32>().unwrap()
-                });
-                steps.collect()
-            };
-            let (ours, right) = (losses(&config(precision), &device), losses(&config("fp32"), &Device::Cpu));
-            for (step, (ours, right)) in ours.iter().zip(&right).enumerate() {
-                let close = (ours - right).abs() < tolerance * right.max(0.2);
-                assert!(close, "{name} {precision}, step {step}: {ours}, not {right}");
-            }
-            let again = losses(&config(precision), &device);
-            assert_eq!(ours, again, "{name} {precision} repeats to the bit");
+        let one = losses("train.loader_threads=1");
+        assert_eq!(one, losses("train.loader_threads=2"));
+        assert_eq!(one, losses("train.loader_threads=4"));
+    }
+
+    #[test]
+    fn a_head_learns_from_features_that_were_computed_once_and_from_images_that_change() {
+        let overrides = ["model.name=resnet18", "model.frozen=backbone", "augment.shift=0"];
+        let once = run(&config(&overrides), None, u64::MAX);
+        assert!(once.lines.iter().any(|line| line.contains("seen each image once")), "{:?}", once.lines);
+        let changing = run(&config(&[&overrides[..], &["augment.flip=true"]].concat()), None, u64::MAX);
+        assert!(changing.lines.iter().any(|line| line.contains("anew in each epoch")), "{:?}", changing.lines);
+        for told in [once, changing] {
+            let losses: Vec<f64> =
+                told.metrics.iter().filter(|(_, key, _)| key == "val/loss").map(|(_, _, value)| *value).collect();
+            assert!(losses.len() == 4 && losses[3] < losses[0], "{losses:?}");
         }
     }
 
     #[test]
-    fn the_loss_falls_as_with_candles_own_operations() {
-        let overrides = ["optimizer.name=sgd", "optimizer.lr=0.05", "model.width=16", "train.label_smoothing=0.1"];
-        let config = Config::resolve("", &overrides.map(str::to_owned)).unwrap();
-        let config = Config { data: config::Data { image_size: SIZE, ..config.data.clone() }, ..config };
-        let mut ours = Learner::begin(&config, CLASSES, &Device::Cpu).unwrap();
-        let stock = Learner::begin(&config, CLASSES, &Device::Cpu).unwrap();
-        let vars: BTreeMap<String, Var> = stock.parameters.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
-        let mut optimizer = Optimizer::new(&config.optimizer, &stock.parameters).unwrap();
-        let mut first = None;
-        for (step, batch) in batches().iter().cycle().take(40).enumerate() {
-            let seen = ours.step(batch, 1.0).unwrap().loss.to_scalar::<f32>().unwrap();
-            let logits = stock_logits(&vars, &batch.images).unwrap();
-            let loss = cross_entropy(&logits, &batch.labels, 0.1).unwrap().mean(0).unwrap();
-            let grads = loss.backward().unwrap();
-            let mut gradients = Gradients::default();
-            for var in vars.values() {
-                gradients.add_to(var, grads.get(var).unwrap().clone()).unwrap();
-            }
-            optimizer.announce(1.0, step as u64 + 1).unwrap();
-            optimizer.apply(&stock.parameters, &gradients).unwrap();
-            let loss = loss.to_scalar::<f32>().unwrap();
-            assert!((seen - loss).abs() < 1e-3 * loss, "step {step}: {seen}, not {loss}");
-            first.get_or_insert(loss);
-            if step == 39 {
-                assert!(loss < 0.9 * first.unwrap(), "nothing was learned: {loss}");
-            }
+    fn metrics_of_an_epoch_name_the_classes_and_the_best_is_chosen_by_the_metric_asked_for() {
+        let told = run(&config(&["train.best_by=val/loss"]), None, u64::MAX);
+        let of = |key: &str| -> Vec<f64> {
+            told.metrics.iter().filter(|(_, found, _)| found == key).map(|(_, _, value)| *value).collect()
+        };
+        for key in ["val/loss", "val/accuracy", "val/macro_f1", "val/f1/light", "train/loss", "lr"] {
+            assert!(!of(key).is_empty(), "{key}");
         }
+        assert!(of("val/top5").is_empty(), "there are three classes");
+        let least = of("val/loss").into_iter().fold(f64::INFINITY, f64::min);
+        assert_eq!(told.best.unwrap().state.best.unwrap().value, least);
+    }
+
+    #[test]
+    fn a_learning_rate_is_found() {
+        let told = run(&config(&["schedule.name=find"]), None, u64::MAX);
+        let Outcome::Found(learning_rate) = told.outcome else { panic!("{:?}", told.outcome) };
+        assert!((1e-5..3.0).contains(&learning_rate), "{learning_rate}");
+        assert!(told.lines.iter().any(|line| line.contains("try optimizer.lr=")), "{:?}", told.lines);
+        assert!(told.last.is_none(), "nothing is kept of a search");
+    }
+
+    #[test]
+    fn one_step_is_profiled_with_every_layer_forward_and_back() {
+        let told = run(&config(&["model.name=resnet18"]), None, u64::MAX);
+        let [profile] = told.profiles.as_slice() else { panic!("{} profiles", told.profiles.len()) };
+        assert_eq!((profile.step, profile.batch_size), (5, 2));
+        for phase in Phase::ALL {
+            assert!(profile.spans.iter().any(|span| span.phase == phase), "{phase:?}");
+        }
+        let named = |phase: Phase| {
+            profile.spans.iter().filter(|span| span.phase == phase && span.layer == "layer4.1.conv2").count()
+        };
+        assert_eq!((named(Phase::Forward), named(Phase::Backward)), (1, 1));
+        let ends = profile.spans.iter().map(|span| span.begin_us + span.took_us);
+        let begins = profile.spans.iter().skip(1).map(|span| span.begin_us);
+        assert!(ends.zip(begins).all(|(end, begin)| begin >= end - 1.0), "spans follow each other");
+    }
+
+    #[test]
+    fn a_state_of_an_earlier_version_still_loads() {
+        let text = r#"{"step":5,"epoch":1,"batch":0,"best":{"accuracy":0.5,"loss":1.0,"epoch":1},"val_accuracy":0.5}"#;
+        let state: State = serde_json::from_str(text).unwrap();
+        assert_eq!((state.best.unwrap().value, state.plateau), (0.5, crate::Plateau::default()));
     }
 }

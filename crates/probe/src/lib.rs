@@ -9,4 +9,4 @@ mod machine;
 
 pub use code::{CodeFiles, CodeState, Limits, code};
 pub use command::command;
-pub use machine::{Telemetry, machine};
+pub use machine::{Telemetry, free_memory, machine};

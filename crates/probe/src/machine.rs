@@ -23,6 +23,29 @@ pub fn machine(device: &str) -> Machine {
     }
 }
 
+/// How many bytes of memory this process may still take: what the machine has free, within the limits of its container and
+/// its own (`ulimit -v`).
+pub fn free_memory() -> u64 {
+    let kinds = RefreshKind::nothing().with_memory(MemoryRefreshKind::everything());
+    let of_machine = System::new_with_specifics(kinds).map_or(u64::MAX, |system| {
+        let of_container = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
+        system.available_memory().min(of_container)
+    });
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/self/{file}")).ok();
+    let own = || -> Option<u64> {
+        let taken: u64 = read("status")?.lines().find_map(|line| number(line.strip_prefix("VmSize:")?))? << 10;
+        let limits = read("limits")?;
+        let limit = limits.lines().find_map(|line| number(line.strip_prefix("Max address space")?))?;
+        Some(limit.saturating_sub(taken))
+    };
+    own().map_or(of_machine, |own| own.min(of_machine))
+}
+
+/// The first word, where it is a number.
+fn number(text: &str) -> Option<u64> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
 /// Measures how busy the machine is, each time since the last.
 pub struct Telemetry {
     system: System,
@@ -67,6 +90,14 @@ mod tests {
         let machine = machine("cpu");
         assert!(machine.cores > 0 && machine.memory_bytes > 0 && !machine.os.is_empty());
         assert_eq!(machine.device, "cpu");
+    }
+
+    #[test]
+    fn some_memory_is_free_and_no_more_than_there_is() {
+        let free = free_memory();
+        assert!(free > 0 && free <= machine("cpu").memory_bytes);
+        assert_eq!(number("   1234 kB"), Some(1234));
+        assert_eq!(number("   unlimited  unlimited bytes"), None);
     }
 
     #[test]

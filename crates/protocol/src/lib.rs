@@ -12,11 +12,12 @@ mod settings;
 pub use assay_domain as domain;
 pub use query::encode_component;
 pub use reply::{
-    About, Check, Comparison, Difference, ErrorBody, ErrorCode, EventPage, ExplainedField, ModelCard, PathSuggestion,
-    PredictedClass, PredictionPage, PredictionReply, RunDetail, RunsReply, SampleDetail, SamplePage, SeriesReply,
+    About, Check, Choice, Comparison, Difference, ErrorBody, ErrorCode, EventPage, ExplainedField, ModelCard,
+    PathSuggestion, PredictedClass, PredictionPage, PredictionReply, RunDetail, RunsReply, SampleDetail, SamplePage,
+    SeriesReply,
 };
 pub use request::{
-    AddClasses, ClientCommand, EvaluateRequest, EventsQuery, ImportRequest, LabelRequest, PathsQuery, PersonRequest,
-    PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, StartRun,
+    AddClasses, ClientCommand, ConfigQuery, EvaluateRequest, EventsQuery, ImportRequest, LabelRequest, PathsQuery,
+    PersonRequest, PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, StartRun,
 };
 pub use settings::{Settings, SettingsPatch, Theme};

@@ -1,5 +1,6 @@
 //! The paths of the native API.
 
+use crate::encode_component;
 use assay_domain::{DatasetId, EvaluationId, JobId, RunId, SampleId};
 
 /// The beginning of all of them.
@@ -35,6 +36,11 @@ pub const PATHS: &str = "/api/v1/paths";
 pub const SETTINGS: &str = "/api/v1/settings";
 /// The evaluations of all runs.
 pub const EVALUATIONS: &str = "/api/v1/evaluations";
+
+/// The text of a recipe.
+pub fn recipe(name: &str) -> String {
+    format!("{CONFIG}/recipes/{}", encode_component(name))
+}
 
 /// A run, or with `rest` something of it.
 pub fn run(run: RunId, rest: &str) -> String {

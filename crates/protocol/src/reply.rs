@@ -173,6 +173,18 @@ pub struct ExplainedField {
     pub default: String,
     /// What it decides.
     pub help: String,
+    /// The words that it takes; none where it takes other things.
+    #[serde(default)]
+    pub choices: Vec<Choice>,
+}
+
+/// A word that a config key takes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The word.
+    pub word: String,
+    /// What it means.
+    pub meaning: String,
 }
 
 /// A page of samples.

@@ -96,6 +96,21 @@ pub struct RunPatch {
     pub tags: BTreeMap<String, Option<String>>,
 }
 
+/// Asks for the config keys.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConfigQuery {
+    /// The recipe whose values are the defaults.
+    pub recipe: Option<String>,
+}
+
+impl ConfigQuery {
+    /// As a query string.
+    pub fn to_query(&self) -> String {
+        query_string(&[("recipe", self.recipe.clone())])
+    }
+}
+
 /// Asks for series of runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -209,11 +224,13 @@ pub struct PersonRequest {
 }
 
 /// Evaluates a run's model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EvaluateRequest {
     /// The split; test without it.
     pub split: Option<Split>,
+    /// Another dataset than the run's, by name or number, as it is now; the run's snapshot without it.
+    pub dataset: Option<String>,
 }
 
 /// Asks for a page of predictions.

@@ -1,12 +1,12 @@
 //! The native API: each handler reads a request, calls the engine on a thread that may wait, and writes the answer.
 
 use crate::interface;
-use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RunId, SampleId, Split};
+use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RunId, SampleId};
 use assay_engine::{Engine, EngineError};
 use assay_protocol::{
-    AddClasses, ErrorBody, ErrorCode, EvaluateRequest, EventPage, EventsQuery, ImportRequest, LabelRequest, PathsQuery,
-    PersonRequest, PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, SettingsPatch,
-    StartRun, path,
+    AddClasses, ConfigQuery, ErrorBody, ErrorCode, EvaluateRequest, EventPage, EventsQuery, ImportRequest,
+    LabelRequest, PathsQuery, PersonRequest, PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery,
+    SeriesQuery, SettingsPatch, StartRun, path,
 };
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -70,7 +70,14 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(path::ABOUT, get(async |State(e): Shared| on(e, |e| e.about()).await))
         .route(path::DOCTOR, get(async |State(e): Shared| on(e, |e| e.doctor()).await))
         .route(path::EVENTS, get(events))
-        .route(path::CONFIG, get(async |State(e): Shared| on(e, |e| Ok(e.explain_config())).await))
+        .route(
+            "/api/v1/config/recipes/{name}",
+            get(async |State(e): Shared, name: Named<String>| {
+                let name = named(name)?;
+                on(e, move |e| e.recipe(&name)).await
+            }),
+        )
+        .route(path::CONFIG, get(config))
         .route(path::PATHS, get(paths))
         .route(path::SETTINGS, get(async |State(e): Shared| on(e, |e| e.settings()).await).patch(patch_settings))
         .route(path::EXPERIMENTS, get(async |State(e): Shared| on(e, |e| e.experiments()).await))
@@ -84,6 +91,7 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(&of("/predict"), post(predict))
         .route(&of("/artifacts/{*path}"), get(artifact))
         .route(&of("/export"), get(export))
+        .route(&of("/profile"), get(async |State(e): Shared, id: Named<RunId>| act(e, id, Engine::profile).await))
         .route(path::SERIES, get(series))
         .route(path::COMPARE, get(compare))
         .route(path::CHART, get(chart))
@@ -122,6 +130,16 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
             get(async |State(e): Shared, id: Named<EvaluationId>| act(e, id, Engine::evaluation).await),
         )
         .route(&format!("{}/{{id}}/predictions", path::EVALUATIONS), get(predictions))
+        .route(
+            &format!("{}/{{id}}/scores", path::EVALUATIONS),
+            get(async |State(e): Shared, id: Named<EvaluationId>| act(e, id, Engine::scores).await),
+        )
+        .route(
+            &format!("{}/{{id}}/compare/{{other}}", path::EVALUATIONS),
+            get(async |State(e): Shared, ids: Named<(EvaluationId, EvaluationId)>| {
+                act(e, ids, |e, (first, second)| e.compare_evaluations(first, second)).await
+            }),
+        )
         .route("/api/{*rest}", axum::routing::any(nothing))
         .fallback(interface::file)
         .layer(DefaultBodyLimit::max(256 << 20))
@@ -201,6 +219,11 @@ async fn paths(State(engine): Shared, query: Asked<PathsQuery>) -> Answer {
     on(engine, move |engine| Ok(engine.paths(&query.begin))).await
 }
 
+async fn config(State(engine): Shared, query: Asked<ConfigQuery>) -> Answer {
+    let query = asked(query)?;
+    on(engine, move |engine| engine.explain_config(query.recipe.as_deref())).await
+}
+
 async fn patch_settings(State(engine): Shared, body: Bytes) -> Answer {
     let patch: SettingsPatch = read(&body)?;
     on(engine, move |engine| engine.patch_settings(patch)).await
@@ -237,7 +260,7 @@ async fn delete_run(State(engine): Shared, id: Named<RunId>) -> Answer {
 async fn evaluate(State(engine): Shared, id: Named<RunId>, body: Bytes) -> Answer {
     let id = named(id)?;
     let request: EvaluateRequest = if body.is_empty() { EvaluateRequest::default() } else { read(&body)? };
-    on(engine, move |engine| engine.start_evaluation(id, request.split.unwrap_or(Split::Test))).await
+    on(engine, move |engine| engine.start_evaluation(id, &request)).await
 }
 
 async fn predict(State(engine): Shared, id: Named<RunId>, query: Asked<PredictQuery>, body: Bytes) -> Answer {

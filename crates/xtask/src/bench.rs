@@ -3,6 +3,7 @@
 mod agreement;
 mod infer;
 mod loader;
+mod models;
 mod operations;
 mod sign_digits;
 mod train;
@@ -16,7 +17,7 @@ use std::process::Command;
 /// The peer's version; a change of it changes what the figures mean.
 const TORCH: &str = "torch==2.15.0";
 /// What goes with it.
-const BESIDES: [&str; 2] = ["torchvision==0.29.2", "numpy"];
+const BESIDES: [&str; 3] = ["torchvision==0.29.2", "timm==1.0.31", "numpy"];
 /// How often ours and theirs take turns.
 const ROUNDS: usize = 3;
 
@@ -26,6 +27,7 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
         Some("train") => train::train(project, as_json),
         Some("infer") => infer::infer(project, as_json),
         Some("agreement") => agreement::agreement(project),
+        Some("models") => models::models(project),
         Some("loader") => {
             let photos = arguments.get(1).filter(|word| !word.starts_with('-'));
             loader::loader(project, photos.context("name a folder of JPEG photos")?, as_json)
@@ -39,7 +41,7 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
             operations::operations(project, filter)
         }
         _ => bail!(
-            "name the bench: cargo xtask bench train [--json] | infer [--json] | loader PHOTOS [--json] | operations [FILTER] | agreement | sign-digits PHOTOS [EPOCHS]"
+            "name the bench: cargo xtask bench train [--json] | infer [--json] | loader PHOTOS [--json] | operations [FILTER] | agreement | models | sign-digits PHOTOS [EPOCHS]"
         ),
     }
 }
@@ -82,7 +84,7 @@ fn peer(project: &Project) -> Result<PathBuf> {
     let folder = cache_folder()?.join("python");
     let python = folder.join("bin/python");
     let found = Command::new(&python)
-        .args(["-c", "import torch, torchvision, numpy; print('torch==' + torch.__version__)"])
+        .args(["-c", "import torch, torchvision, timm, numpy; print('torch==' + torch.__version__)"])
         .output();
     // A build tag may follow the version: 2.15.0+cu132.
     let has_it = found.is_ok_and(|output| output.stdout.starts_with(TORCH.as_bytes()));

@@ -7,11 +7,22 @@ use crate::transport::Method;
 use crate::widgets::{entered, modal, primary_button};
 use assay_domain::RunId;
 use assay_domain::entity::Dataset;
-use assay_protocol::{ErrorBody, ExplainedField, StartRun, path};
+use assay_protocol::{ConfigQuery, ErrorBody, ExplainedField, StartRun, path};
 use egui::{ComboBox, Context, RichText, ScrollArea, TextEdit, Ui};
 
 /// The fields of the short form.
-const SHORT: [&str; 6] = ["model.name", "train.epochs", "train.batch_size", "optimizer.lr", "augment.shift", "seed"];
+const SHORT: [&str; 8] = [
+    RECIPE,
+    "model.name",
+    "model.weights",
+    "train.epochs",
+    "train.batch_size",
+    "optimizer.lr",
+    "data.image_size",
+    "seed",
+];
+/// The field that decides what the others begin with.
+const RECIPE: &str = "recipe";
 
 #[derive(Default)]
 pub(crate) struct NewRun {
@@ -19,6 +30,8 @@ pub(crate) struct NewRun {
     dataset: String,
     name: String,
     fields: Vec<(String, String)>,
+    /// The recipe whose values the fields began with.
+    shown: Option<String>,
     config: String,
     whole: bool,
     parent: Option<RunId>,
@@ -58,7 +71,9 @@ impl NewRun {
                 None => "New run".into(),
             });
             ui.add_space(2.0 * GRID);
-            let fields = cx.api.get::<Vec<ExplainedField>>(path::CONFIG).value;
+            let chosen = self.fields.iter().find(|(key, _)| key == RECIPE).map(|(_, recipe)| recipe.clone());
+            let query = ConfigQuery { recipe: chosen.clone() };
+            let fields = cx.api.get::<Vec<ExplainedField>>(&format!("{}{}", path::CONFIG, query.to_query())).value;
             let datasets = cx.api.get::<Vec<Dataset>>(path::DATASETS).value;
             let (Some(fields), Some(datasets)) = (fields, datasets) else {
                 ui.label("Loading…");
@@ -71,8 +86,9 @@ impl NewRun {
             if !datasets.iter().any(|dataset| dataset.id.to_string() == self.dataset) {
                 self.dataset = datasets[0].id.to_string();
             }
-            if self.fields.is_empty() {
+            if self.fields.is_empty() || self.shown != chosen {
                 self.fields = SHORT.iter().map(|key| ((*key).to_owned(), default_of(&fields, key))).collect();
+                self.shown = self.fields.first().map(|(_, recipe)| recipe.clone());
             }
             let was_entered = self.fields_ui(ui, cx, &fields, &datasets);
             if let Some(error) = &self.error {
@@ -123,29 +139,9 @@ impl NewRun {
                 return;
             }
             for (key, value) in &mut self.fields {
-                let help =
-                    fields.iter().find(|field| field.key == *key).map(|field| field.help.as_str()).unwrap_or_default();
-                ui.label(key.as_str()).on_hover_text(help);
-                if key == "model.name" {
-                    let shown =
-                        ComboBox::from_id_salt("model").selected_text(value.as_str()).width(260.0).show_ui(ui, |ui| {
-                            for model in [
-                                "small-cnn",
-                                "resnet18",
-                                "resnet34",
-                                "resnet50",
-                                "mobilenet-v3-large",
-                                "vit-ti16",
-                                "vit-s16",
-                            ] {
-                                ui.selectable_value(value, model.to_owned(), model);
-                            }
-                        });
-                    shown.response.accessible_name("Model");
-                } else {
-                    let field = ui.add(TextEdit::singleline(value).desired_width(120.0)).on_hover_text(help);
-                    was_entered |= entered(&field.accessible_name(key.as_str()));
-                }
+                let Some(field) = fields.iter().find(|field| field.key == *key) else { continue };
+                ui.label(key.as_str()).on_hover_text(&field.help);
+                was_entered |= field_ui(ui, field, value);
                 ui.end_row();
             }
         });
@@ -184,6 +180,23 @@ impl NewRun {
         self.starting = true;
         cx.api.act(Method::Post, path::RUNS, &request, Then::OpenRun);
     }
+}
+
+/// A list of words, or a line of text; returns whether Return was pressed in it.
+fn field_ui(ui: &mut Ui, field: &ExplainedField, value: &mut String) -> bool {
+    if field.choices.is_empty() {
+        let text = TextEdit::singleline(value).desired_width(if field.default.is_empty() { 260.0 } else { 120.0 });
+        let text =
+            if field.key == "model.weights" { text.hint_text("random; or a file, folder or run:NAME") } else { text };
+        return entered(&ui.add(text).on_hover_text(&field.help).accessible_name(field.key.as_str()));
+    }
+    let shown = ComboBox::from_id_salt(&field.key).selected_text(value.as_str()).width(260.0).show_ui(ui, |ui| {
+        for choice in &field.choices {
+            ui.selectable_value(value, choice.word.clone(), &choice.word).on_hover_text(&choice.meaning);
+        }
+    });
+    shown.response.accessible_name(field.key.as_str());
+    false
 }
 
 fn default_of(fields: &[ExplainedField], key: &str) -> String {

@@ -1,6 +1,7 @@
 //! Review: from one number to the images behind it.
 
 use super::Cx;
+use super::scores::ScoresView;
 use crate::api::Then;
 use crate::command::Command;
 use crate::route::Route;
@@ -22,6 +23,8 @@ pub(crate) struct Review {
     wrong: bool,
     order: Order,
     opened: Option<usize>,
+    shows_scores: bool,
+    scores: ScoresView,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -48,14 +51,18 @@ impl Review {
                     if self.evaluation != Some(shown.id) {
                         *self = Review { evaluation: Some(shown.id), ..Review::default() };
                     }
-                    self.evaluation_ui(ui, cx, shown);
+                    let same = |other: &&Evaluation| {
+                        other.id != shown.id && other.snapshot == shown.snapshot && other.split == shown.split
+                    };
+                    let others: Vec<&Evaluation> = evaluations.iter().filter(same).collect();
+                    self.evaluation_ui(ui, cx, shown, &others);
                 }
                 None => list_ui(ui, cx, evaluations),
             }
         });
     }
 
-    fn evaluation_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, evaluation: &Evaluation) {
+    fn evaluation_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, evaluation: &Evaluation, others: &[&Evaluation]) {
         if cx.asked_for(Command::Back) && self.opened.take().is_none() && self.cell.take().is_none() {
             *cx.route = Route::Review(None);
         }
@@ -89,7 +96,20 @@ impl Review {
         let left = Rect::from_min_size(whole.min, vec2(matrix_side, whole.height()));
         let right = Rect::from_min_max(pos2(left.right() + 20.0, whole.top()), whole.max);
         ui.scope_builder(egui::UiBuilder::new().max_rect(left), |ui| self.matrix_ui(ui, cx, evaluation, matrix_side));
-        ui.scope_builder(egui::UiBuilder::new().max_rect(right), |ui| self.samples_ui(ui, cx, evaluation));
+        ui.scope_builder(egui::UiBuilder::new().max_rect(right), |ui| {
+            ui.horizontal(|ui| {
+                for (shown, name) in [(false, "Images"), (true, "Scores")] {
+                    if ui.selectable_label(self.shows_scores == shown, name).clicked() {
+                        self.shows_scores = shown;
+                    }
+                }
+            });
+            ui.add_space(GRID);
+            match self.shows_scores {
+                true => self.scores.scores_ui(ui, cx, evaluation, others),
+                false => self.samples_ui(ui, cx, evaluation),
+            }
+        });
     }
 
     /// The confusion matrix; a click on a cell shows its samples.
@@ -344,7 +364,7 @@ pub(super) fn bar_ui(ui: &mut Ui, name: &str, share: f32, color: egui::Color32) 
 fn evaluate_buttons_ui(ui: &mut Ui, cx: &Cx<'_>, run: RunId) {
     for split in [Split::Val, Split::Test] {
         if ui.button(format!("Evaluate on {split}")).clicked() {
-            let request = EvaluateRequest { split: Some(split) };
+            let request = EvaluateRequest { split: Some(split), dataset: None };
             cx.api.act(
                 Method::Post,
                 &path::run(run, "/evaluate"),

@@ -2,6 +2,7 @@
 
 use super::Cx;
 use super::new_run::NewRun;
+use super::profile::ProfileView;
 use super::runs::by_key;
 use crate::api::Then;
 use crate::command::Command;
@@ -22,6 +23,7 @@ enum Tab {
     Overview,
     Config,
     Log,
+    Profile,
     Files,
 }
 
@@ -31,6 +33,7 @@ pub(crate) struct RunPage {
     look: Look,
     zoom: Zoom,
     all_metrics: bool,
+    profile: ProfileView,
     note: Option<(RunId, String)>,
 }
 
@@ -51,6 +54,7 @@ impl RunPage {
                     (Tab::Overview, "Overview"),
                     (Tab::Config, "Config"),
                     (Tab::Log, "Log"),
+                    (Tab::Profile, "Profile"),
                     (Tab::Files, "Files"),
                 ] {
                     if ui.selectable_label(self.tab == tab, name).clicked() {
@@ -64,6 +68,7 @@ impl RunPage {
                 Tab::Overview => self.overview_ui(ui, cx, detail),
                 Tab::Config => config_ui(ui, detail),
                 Tab::Log => log_ui(ui, cx, detail),
+                Tab::Profile => self.profile.profile_ui(ui, cx, run),
                 Tab::Files => files_ui(ui, cx, detail),
             }
         });
@@ -153,7 +158,8 @@ impl RunPage {
                     if !all {
                         return;
                     }
-                    let rest = by_key.keys().filter(|key| !key.starts_with("train/") && !key.starts_with("val/"));
+                    let shown = ["train/loss", "val/loss", "train/accuracy", "val/accuracy"];
+                    let rest = by_key.keys().filter(|key| !shown.contains(&&***key));
                     for (index, key) in rest.enumerate() {
                         let line = [Series { name: key, color: cx.tokens.series(2), buckets: buckets(key) }];
                         chart_ui(&mut columns[index % across], key, "run", height, look, &line);

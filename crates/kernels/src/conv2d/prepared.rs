@@ -3,7 +3,7 @@
 use super::correlate::Panels;
 use super::winograd::{self, Kernel};
 use super::{Conv2dOptions, Geometry, correlation, depthwise, panels_of, taps, winograd as as_winograd};
-use crate::activation::{Activation, at_least, hard_swish};
+use crate::activation::{Activation, at_least, hard_swish, silu};
 use crate::buffer::{with_values, written};
 use crate::channels::Lines;
 use crate::lines::{change_line, vectorized};
@@ -91,6 +91,7 @@ impl PreparedConv2d {
     fn finish(&self, output: &mut [f32], added: Option<&[f32]>, activation: Activation) {
         match activation {
             Activation::HardSwish => self.finish_through(hard_swish, output, added),
+            Activation::Silu => self.finish_through(silu, output, added),
             Activation::None | Activation::Relu => {
                 let least = activation.least();
                 self.finish_through(move |value| at_least(value, least), output, added);
@@ -152,6 +153,7 @@ mod tests {
                     (Some(&added), (&plain + &added)?.relu()?, Activation::Relu),
                     (None, plain.relu()?, Activation::Relu),
                     (None, Activation::HardSwish.elsewhere(plain.clone())?, Activation::HardSwish),
+                    (None, Activation::Silu.elsewhere(plain.clone())?, Activation::Silu),
                 ] {
                     let ours = prepared.forward(&input, added, activation)?;
                     let (ours, right) = (wide(&ours), wide(&right));

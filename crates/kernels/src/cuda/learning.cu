@@ -67,17 +67,19 @@ struct Stretch {
     float *parameter, *gradient, *first, *second;
     uint32_t count;
     float decay;
+    // The parameter's own share of the learning rate.
+    float share;
 };
 
 struct Stretches {
-    Stretch at[96];
+    Stretch at[80];
 };
 
 // Numbers: rate, beta1, beta2, one over the root of the second correction, epsilon, learning rate.
 extern "C" __global__ void adamw(const __grid_constant__ Stretches stretches, const float* numbers) {
     const Stretch& s = stretches.at[blockIdx.x];
-    float rate = numbers[0], beta1 = numbers[1], beta2 = numbers[2], root = numbers[3], epsilon = numbers[4];
-    float keep = 1.0f - numbers[5] * s.decay;
+    float rate = numbers[0] * s.share, beta1 = numbers[1], beta2 = numbers[2], root = numbers[3], epsilon = numbers[4];
+    float keep = 1.0f - numbers[5] * s.share * s.decay;
     for (uint32_t i = blockIdx.y * blockDim.x + threadIdx.x; i < s.count; i += gridDim.y * blockDim.x) {
         float gradient = s.gradient[i];
         float first = beta1 * s.first[i] + (1.0f - beta1) * gradient;
@@ -92,7 +94,7 @@ extern "C" __global__ void adamw(const __grid_constant__ Stretches stretches, co
 // ahead along the velocity.
 extern "C" __global__ void sgd(const __grid_constant__ Stretches stretches, const float* numbers) {
     const Stretch& s = stretches.at[blockIdx.x];
-    float learning_rate = numbers[0], kept = numbers[1], ahead = numbers[2];
+    float learning_rate = numbers[0] * s.share, kept = numbers[1], ahead = numbers[2];
     for (uint32_t i = blockIdx.y * blockDim.x + threadIdx.x; i < s.count; i += gridDim.y * blockDim.x) {
         float gradient = s.gradient[i] + s.decay * s.parameter[i];
         float velocity = kept * s.first[i] + gradient;

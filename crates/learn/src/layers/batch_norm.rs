@@ -9,6 +9,7 @@ use candle_core::{Tensor, Var};
 
 /// Batch normalisation (Ioffe and Szegedy 2015).
 pub(crate) struct BatchNorm {
+    name: String,
     weight: Var,
     bias: Var,
     mean: Var,
@@ -32,6 +33,7 @@ impl BatchNorm {
 
     fn with(p: &mut Parameters, name: &str, channels: usize, momentum: f64, epsilon: f64) -> Result<BatchNorm> {
         Ok(BatchNorm {
+            name: name.to_owned(),
             weight: p.learned(&format!("{name}.weight"), &[channels], Begin::Constant(1.0))?,
             bias: p.learned(&format!("{name}.bias"), &[channels], Begin::Constant(0.0))?,
             mean: p.buffer(&format!("{name}.running_mean"), channels, 0.0)?,
@@ -58,6 +60,7 @@ impl BatchNorm {
         residual: Option<&Value>,
         activation: Activation,
     ) -> Result<Value> {
+        tape.enter(&self.name, "batch norm");
         let of = BatchNormInputs {
             input: input.tensor.clone(),
             moments: self.moments(&input.tensor, mode)?,
@@ -70,7 +73,7 @@ impl BatchNorm {
         let output = batch_norm(&of)?;
         let (weight, bias, kept) = (self.weight.clone(), self.bias.clone(), output.clone());
         let (place, added) = (input.place, residual.map(|residual| residual.place));
-        Ok(tape.push(output, move |grad, gradients| {
+        tape.push(output, move |grad, gradients| {
             let found = batch_norm_gradients(&of, &kept, &grad)?;
             gradients.add_to(&weight, found.weight)?;
             gradients.add_to(&bias, found.bias)?;
@@ -79,7 +82,7 @@ impl BatchNorm {
                 (Some(added), Some(grad)) => gradients.add(added, grad),
                 _ => Ok(()),
             }
-        }))
+        })
     }
 
     /// The moments to normalise with; in training those of the batch, which the running ones follow.

@@ -10,6 +10,7 @@ use candle_core::{Tensor, Var};
 
 /// A square convolution. Input (batch, height, width, in), output (batch, height', width', out).
 pub(crate) struct Conv {
+    name: String,
     weight: Var,
     stride: usize,
     padding: usize,
@@ -27,7 +28,7 @@ impl Conv {
         let bound = 1.0 / ((from * kernel * kernel) as f64).sqrt();
         let weight = p.learned(&format!("{name}.weight"), &[to, from, kernel, kernel], Begin::Uniform(bound))?;
         let bias = p.learned(&format!("{name}.bias"), &[to], Begin::Uniform(bound))?;
-        Ok((Conv { weight, stride: 1, padding: 0, groups: 1 }, Bias(bias)))
+        Ok((Conv { name: name.to_owned(), weight, stride: 1, padding: 0, groups: 1 }, Bias::of(name, bias)))
     }
 
     /// Patches that do not overlap, with bias and timm's first values.
@@ -38,9 +39,7 @@ impl Conv {
         side: usize,
     ) -> Result<(Conv, Bias)> {
         let deviation = (1.0 / (from * side * side) as f64).sqrt();
-        let weight = p.learned(&format!("{name}.weight"), &[to, from, side, side], Begin::Normal(deviation))?;
-        let bias = p.learned(&format!("{name}.bias"), &[to], Begin::Constant(0.0))?;
-        Ok((Conv { weight, stride: side, padding: 0, groups: 1 }, Bias(bias)))
+        Conv::normal(p, name, (from, to), (side, side, 0, 1), deviation)
     }
 
     /// Without bias and with He's normal first values over the fan out (He et al. 2015), as torchvision's ResNets.
@@ -62,13 +61,39 @@ impl Conv {
     ) -> Result<Conv> {
         let begin = Begin::Normal((2.0 / (to * kernel * kernel) as f64).sqrt());
         let weight = p.learned(&format!("{name}.weight"), &[to, from / groups, kernel, kernel], begin)?;
-        Ok(Conv { weight, stride, padding: kernel / 2, groups })
+        Ok(Conv { name: name.to_owned(), weight, stride, padding: kernel / 2, groups })
+    }
+
+    /// Without bias and with the normal first values of timm's EfficientNets: He's over the fan out of a part alone.
+    pub(crate) fn he_of_part(
+        p: &mut Parameters,
+        name: &str,
+        (from, to): (usize, usize),
+        (kernel, stride, groups): (usize, usize, usize),
+    ) -> Result<Conv> {
+        let begin = Begin::Normal((2.0 * groups as f64 / (to * kernel * kernel) as f64).sqrt());
+        let weight = p.learned(&format!("{name}.weight"), &[to, from / groups, kernel, kernel], begin)?;
+        Ok(Conv { name: name.to_owned(), weight, stride, padding: kernel / 2, groups })
+    }
+
+    /// With bias and normal first values of this deviation: `sizes` are kernel, stride, padding and groups.
+    pub(crate) fn normal(
+        p: &mut Parameters,
+        name: &str,
+        (from, to): (usize, usize),
+        (kernel, stride, padding, groups): (usize, usize, usize, usize),
+        deviation: f64,
+    ) -> Result<(Conv, Bias)> {
+        let shape = [to, from / groups, kernel, kernel];
+        let weight = p.learned(&format!("{name}.weight"), &shape, Begin::Normal(deviation))?;
+        let bias = p.learned(&format!("{name}.bias"), &[to], Begin::Constant(0.0))?;
+        Ok((Conv { name: name.to_owned(), weight, stride, padding, groups }, Bias::of(name, bias)))
     }
 
     /// One of each pixel alone, with He's first values and a bias of zeros.
     pub(crate) fn he_biased(p: &mut Parameters, name: &str, (from, to): (usize, usize)) -> Result<(Conv, Bias)> {
         let conv = Conv::he(p, name, (from, to), (1, 1))?;
-        Ok((conv, Bias(p.learned(&format!("{name}.bias"), &[to], Begin::Constant(0.0))?)))
+        Ok((conv, Bias::of(name, p.learned(&format!("{name}.bias"), &[to], Begin::Constant(0.0))?)))
     }
 
     /// (to, from, kernel height, kernel width)
@@ -81,10 +106,11 @@ impl Conv {
     }
 
     pub(crate) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
+        tape.enter(&self.name, "convolution");
         let options = self.options();
         let output = conv2d(&input.tensor, &self.weight.as_tensor().detach(), options)?;
         let (weight, seen) = (self.weight.clone(), input.clone());
-        Ok(tape.push(output, move |grad, gradients| {
+        tape.push(output, move |grad, gradients| {
             let kernel = weight.as_tensor().detach();
             let (of_input, of_weight) = conv2d_gradients(&seen.tensor, &kernel, options, &grad, wanted(&seen))?;
             gradients.add_to(&weight, of_weight)?;
@@ -92,6 +118,6 @@ impl Conv {
                 Some(of_input) => gradients.add(seen.place, of_input),
                 None => Ok(()),
             }
-        }))
+        })
     }
 }

@@ -10,6 +10,7 @@ use candle_core::Tensor;
 /// al. 2014). A model has at most one, since its random numbers are those of the step.
 pub(crate) fn dropout(tape: &mut Tape, input: &Value, mode: Mode, share: f64) -> Result<Value> {
     let Mode::Train { seed, step } = mode else { return Ok(input.clone()) };
+    tape.enter("dropout", "dropout");
     let mut random = random::stream(seed, Purpose::Dropout { step });
     let kept = (1.0 / (1.0 - share)) as f32;
     let factors: Vec<f32> =
@@ -17,7 +18,7 @@ pub(crate) fn dropout(tape: &mut Tape, input: &Value, mode: Mode, share: f64) ->
     let factors = Tensor::from_vec(factors, input.tensor.shape(), input.tensor.device())?;
     let factors = factors.to_dtype(input.tensor.dtype())?;
     let place = input.place;
-    Ok(tape.push((&input.tensor * &factors)?, move |grad, gradients| gradients.add(place, (grad * &factors)?)))
+    tape.push((&input.tensor * &factors)?, move |grad, gradients| gradients.add(place, (grad * &factors)?))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub(crate) const DEVIATION: f64 = 0.02;
 
 /// Layer normalisation over the last dimension.
 pub(crate) struct LayerNorm {
+    name: String,
     weight: Var,
     bias: Var,
 }
@@ -26,57 +27,84 @@ pub(crate) struct LayerNorm {
 impl LayerNorm {
     pub(crate) fn new(p: &mut Parameters, name: &str, channels: usize) -> Result<LayerNorm> {
         Ok(LayerNorm {
+            name: name.to_owned(),
             weight: p.learned(&format!("{name}.weight"), &[channels], Begin::Constant(1.0))?,
             bias: p.learned(&format!("{name}.bias"), &[channels], Begin::Constant(0.0))?,
         })
     }
 
     pub(crate) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
+        tape.enter(&self.name, "layer norm");
         let output =
             layer_norm(&input.tensor, &self.weight.as_tensor().detach(), &self.bias.as_tensor().detach(), EPSILON)?;
         let (weight, bias, seen) = (self.weight.clone(), self.bias.clone(), input.clone());
-        Ok(tape.push(output, move |grad, gradients| {
+        tape.push(output, move |grad, gradients| {
             let (of_input, of_weight, of_bias) =
                 layer_norm_gradients(&seen.tensor, &weight.as_tensor().detach(), EPSILON, &grad)?;
             gradients.add_to(&weight, of_weight)?;
             gradients.add_to(&bias, of_bias)?;
             gradients.add(seen.place, of_input)
-        }))
+        })
     }
 }
 
 /// The sum of two values of one shape.
-pub(crate) fn sum(tape: &mut Tape, a: &Value, b: &Value) -> Result<Value> {
+pub(crate) fn sum(tape: &mut Tape, layer: &str, a: &Value, b: &Value) -> Result<Value> {
+    tape.enter(layer, "sum");
     let (of_a, of_b) = (a.place, b.place);
-    Ok(tape.push(add(&a.tensor, &b.tensor)?, move |grad, gradients| {
+    tape.push(add(&a.tensor, &b.tensor)?, move |grad, gradients| {
         gradients.add(of_a, grad.clone())?;
         gradients.add(of_b, grad)
-    }))
+    })
+}
+
+/// Two linear layers with a GELU between them, four times as wide inside.
+pub(crate) struct FeedForward {
+    name: String,
+    fc1: (Product, Var),
+    fc2: Linear,
+}
+
+impl FeedForward {
+    pub(crate) fn new(p: &mut Parameters, name: &str, width: usize) -> Result<FeedForward> {
+        let hidden = 4 * width;
+        Ok(FeedForward {
+            name: name.to_owned(),
+            fc1: Linear::normal(p, &format!("{name}.fc1"), (width, hidden), DEVIATION)?.into_parts(),
+            fc2: Linear::normal(p, &format!("{name}.fc2"), (hidden, width), DEVIATION)?,
+        })
+    }
+
+    /// (..., width) to the same.
+    pub(crate) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
+        let x = self.fc1.0.forward(tape, input)?;
+        let x = gelu(tape, &self.name, &x, &self.fc1.1)?;
+        self.fc2.forward(tape, &x, Activation::None)
+    }
 }
 
 /// A transformer block: tokens see each other, then each is thought over, both around a shortcut.
 pub(crate) struct TransformerBlock {
+    name: String,
     norm1: LayerNorm,
     qkv: Linear,
     proj: Linear,
     norm2: LayerNorm,
-    fc1: (Product, Var),
-    fc2: Linear,
+    mlp: FeedForward,
     heads: usize,
 }
 
 impl TransformerBlock {
     pub(crate) fn new(p: &mut Parameters, name: &str, width: usize, heads: usize) -> Result<TransformerBlock> {
-        let hidden = 4 * width;
         let linear =
             |p: &mut Parameters, part: &str, sizes| Linear::normal(p, &format!("{name}.{part}"), sizes, DEVIATION);
         Ok(TransformerBlock {
+            name: name.to_owned(),
             norm1: LayerNorm::new(p, &format!("{name}.norm1"), width)?,
             qkv: linear(p, "attn.qkv", (width, 3 * width))?,
             proj: linear(p, "attn.proj", (width, width))?,
             norm2: LayerNorm::new(p, &format!("{name}.norm2"), width)?,
-            fc1: linear(p, "mlp.fc1", (width, hidden))?.into_parts(),
-            fc2: linear(p, "mlp.fc2", (hidden, width))?,
+            mlp: FeedForward::new(p, &format!("{name}.mlp"), width)?,
             heads,
         })
     }
@@ -85,30 +113,30 @@ impl TransformerBlock {
     pub(crate) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
         let x = self.norm1.forward(tape, input)?;
         let x = self.qkv.forward(tape, &x, Activation::None)?;
-        let x = attend(tape, &x, self.heads)?;
+        let x = attend(tape, &self.name, &x, self.heads)?;
         let x = self.proj.forward(tape, &x, Activation::None)?;
-        let input = sum(tape, input, &x)?;
+        let input = sum(tape, &self.name, input, &x)?;
         let x = self.norm2.forward(tape, &input)?;
-        let x = self.fc1.0.forward(tape, &x)?;
-        let x = gelu(tape, &x, &self.fc1.1)?;
-        let x = self.fc2.forward(tape, &x, Activation::None)?;
-        sum(tape, &input, &x)
+        let x = self.mlp.forward(tape, &x)?;
+        sum(tape, &self.name, &input, &x)
     }
 }
 
-fn attend(tape: &mut Tape, qkv: &Value, heads: usize) -> Result<Value> {
+fn attend(tape: &mut Tape, layer: &str, qkv: &Value, heads: usize) -> Result<Value> {
+    tape.enter(layer, "attention");
     let seen = qkv.clone();
-    Ok(tape.push(attention(&qkv.tensor, heads)?, move |grad, gradients| {
+    tape.push(attention(&qkv.tensor, heads)?, move |grad, gradients| {
         gradients.add(seen.place, attention_gradient(&seen.tensor, heads, &grad)?)
-    }))
+    })
 }
 
-fn gelu(tape: &mut Tape, input: &Value, bias: &Var) -> Result<Value> {
+fn gelu(tape: &mut Tape, layer: &str, input: &Value, bias: &Var) -> Result<Value> {
+    tape.enter(layer, "GELU");
     let output = add_bias_gelu(&input.tensor, &bias.as_tensor().detach())?;
     let (seen, bias) = (input.clone(), bias.clone());
-    Ok(tape.push(output, move |grad, gradients| {
+    tape.push(output, move |grad, gradients| {
         let (of_input, of_bias) = add_bias_gelu_gradients(&seen.tensor, &bias.as_tensor().detach(), &grad)?;
         gradients.add_to(&bias, of_bias)?;
         gradients.add(seen.place, of_input)
-    }))
+    })
 }

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::inference::{Inference, Slot};
 use crate::layers::{BatchNorm, Conv, Linear, Mode, mean_of_pixels, pool};
+use crate::model::Network;
 use crate::parameters::Parameters;
 use crate::tape::{Tape, Value};
 use assay_kernels::Activation;
@@ -59,45 +60,46 @@ impl ResNet {
         let mut from = width;
         for (layer, count) in depth.blocks().into_iter().enumerate() {
             for index in 0..count {
+                p.begin_group(blocks.len() + 1);
                 let stride = if layer > 0 && index == 0 { 2 } else { 1 };
                 let name = format!("layer{}.{index}", layer + 1);
                 blocks.push(Block::new(p, &name, depth, (from, width << layer), stride)?);
                 from = (width << layer) * depth.expansion();
             }
         }
+        p.begin_group(blocks.len() + 1);
         Ok(ResNet { conv1, bn1, pools, blocks, fc: Linear::new(p, "fc", (from, classes))? })
     }
+}
 
-    /// From images to (batch, features).
-    pub(super) fn features(&self, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {
-        let x = self.conv1.forward(tape, input)?;
-        let mut x = self.bn1.forward(tape, &x, mode, None, Activation::Relu)?;
-        if self.pools {
-            x = pool(tape, &x, (3, 2, 1))?;
-        }
-        for block in &self.blocks {
-            x = block.forward(tape, &x, mode)?;
-        }
-        mean_of_pixels(tape, &x)
+impl Network for ResNet {
+    fn groups(&self) -> usize {
+        1 + self.blocks.len()
     }
 
-    pub(super) fn inference(&self) -> Result<Inference> {
-        let mut plan = Inference::default();
+    fn group(&self, number: usize, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {
+        if number == 0 {
+            let x = self.conv1.forward(tape, input)?;
+            let x = self.bn1.forward(tape, &x, mode, None, Activation::Relu)?;
+            return if self.pools { pool(tape, &x, (3, 2, 1)) } else { Ok(x) };
+        }
+        let x = self.blocks[number - 1].forward(tape, input, mode)?;
+        if number == self.blocks.len() { mean_of_pixels(tape, &x) } else { Ok(x) }
+    }
+
+    fn inference(&self, plan: &mut Inference) -> Result<Option<Slot>> {
         let mut x = plan.conv_norm((&self.conv1, &self.bn1), Inference::INPUT, None, Activation::Relu)?;
         if self.pools {
             x = plan.max_pool(x, (3, 2, 1));
         }
         for block in &self.blocks {
-            x = block.inference(&mut plan, x)?;
+            x = block.inference(plan, x)?;
         }
-        let x = plan.mean_of_pixels(x);
-        plan.linear(&self.fc, x, Activation::None)?;
-        Ok(plan)
+        Ok(Some(plan.mean_of_pixels(x)))
     }
 
-    /// From features to logits.
-    pub(super) fn head(&self, tape: &mut Tape, features: &Value) -> Result<Value> {
-        self.fc.forward(tape, features, Activation::None)
+    fn head(&self) -> &Linear {
+        &self.fc
     }
 }
 

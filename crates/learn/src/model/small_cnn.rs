@@ -1,7 +1,8 @@
 //! The small CNN.
 
-use crate::inference::Inference;
-use crate::layers::{Bias, Conv, Linear, flatten, pool};
+use crate::inference::{Inference, Slot};
+use crate::layers::{Bias, Conv, Linear, Mode, flatten, pool};
+use crate::model::Network;
 use crate::parameters::Parameters;
 use crate::tape::{Tape, Value};
 use crate::{LearnError, Result};
@@ -21,41 +22,48 @@ impl SmallCnn {
         if pooled == 0 {
             return Err(LearnError::Data(format!("small-cnn needs images of at least 8x8 pixels, not {size}x{size}")));
         }
-        Ok(SmallCnn {
-            conv1: Conv::biased(p, "conv1", (3, width), 3)?,
-            conv2: Conv::biased(p, "conv2", (width, 2 * width), 3)?,
-            fc1: Linear::new(p, "fc1", (2 * width * pooled * pooled, 128))?,
-            fc2: Linear::new(p, "fc2", (128, classes))?,
-        })
+        let conv1 = Conv::biased(p, "conv1", (3, width), 3)?;
+        p.begin_group(1);
+        let conv2 = Conv::biased(p, "conv2", (width, 2 * width), 3)?;
+        p.begin_group(2);
+        let fc1 = Linear::new(p, "fc1", (2 * width * pooled * pooled, 128))?;
+        p.begin_group(3);
+        Ok(SmallCnn { conv1, conv2, fc1, fc2: Linear::new(p, "fc2", (128, classes))? })
+    }
+}
+
+impl Network for SmallCnn {
+    fn groups(&self) -> usize {
+        3
     }
 
-    /// From images to (batch, features).
-    pub(super) fn features(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
-        let mut x = input.clone();
-        for (conv, bias) in [&self.conv1, &self.conv2] {
-            x = conv.forward(tape, &x)?;
-            x = bias.forward(tape, &x, Activation::Relu)?;
+    fn group(&self, number: usize, tape: &mut Tape, input: &Value, _mode: Mode) -> Result<Value> {
+        let convolve = |(conv, bias): &(Conv, Bias), tape: &mut Tape| {
+            let x = conv.forward(tape, input)?;
+            bias.forward(tape, &x, Activation::Relu)
+        };
+        match number {
+            0 => convolve(&self.conv1, tape),
+            1 => {
+                let x = convolve(&self.conv2, tape)?;
+                let x = pool(tape, &x, (2, 2, 0))?;
+                flatten(tape, &x)
+            }
+            _ => self.fc1.forward(tape, input, Activation::Relu),
         }
-        let x = pool(tape, &x, (2, 2, 0))?;
-        let x = flatten(tape, &x)?;
-        self.fc1.forward(tape, &x, Activation::Relu)
     }
 
-    pub(super) fn inference(&self) -> Result<Inference> {
-        let mut plan = Inference::default();
+    fn inference(&self, plan: &mut Inference) -> Result<Option<Slot>> {
         let mut x = Inference::INPUT;
         for (conv, bias) in [&self.conv1, &self.conv2] {
             x = plan.conv_bias((conv, bias), x, Activation::Relu)?;
         }
         let x = plan.max_pool(x, (2, 2, 0));
         let x = plan.flatten(x);
-        let x = plan.linear(&self.fc1, x, Activation::Relu)?;
-        plan.linear(&self.fc2, x, Activation::None)?;
-        Ok(plan)
+        plan.linear(&self.fc1, x, Activation::Relu).map(Some)
     }
 
-    /// From features to logits.
-    pub(super) fn head(&self, tape: &mut Tape, features: &Value) -> Result<Value> {
-        self.fc2.forward(tape, features, Activation::None)
+    fn head(&self) -> &Linear {
+        &self.fc2
     }
 }

@@ -1,6 +1,7 @@
 //! The vision transformer (Dosovitskiy et al. 2021) with timm's names.
 
-use crate::layers::{Bias, Conv, DEVIATION, LayerNorm, Linear, TransformerBlock};
+use crate::layers::{Bias, Conv, DEVIATION, LayerNorm, Linear, Mode, TransformerBlock};
+use crate::model::Network;
 use crate::parameters::{Begin, Parameters};
 use crate::tape::{Tape, Value};
 use crate::{LearnError, Result};
@@ -36,35 +37,18 @@ impl Vit {
             )));
         }
         let tokens = (size / PATCH).pow(2) + 1;
-        let blocks =
-            (0..BLOCKS).map(|number| TransformerBlock::new(p, &format!("blocks.{number}"), width, width / HEAD));
-        let blocks = blocks.collect::<Result<Vec<_>>>()?;
-        Ok(Vit {
-            patch_embed: Conv::patches(p, "patch_embed.proj", (3, width), PATCH)?,
-            cls_token: p.learned("cls_token", &[1, 1, width], Begin::Normal(1e-6))?,
-            pos_embed: p.learned("pos_embed", &[1, tokens, width], Begin::Normal(0.02))?,
-            blocks,
-            norm: LayerNorm::new(p, "norm", width)?,
-            head: Linear::normal(p, "head", (width, classes), DEVIATION)?,
-        })
-    }
-
-    /// From images to (batch, features): what the class token has become.
-    pub(super) fn features(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
-        let (conv, bias) = &self.patch_embed;
-        let x = conv.forward(tape, input)?;
-        let x = bias.forward(tape, &x, Activation::None)?;
-        let mut x = self.tokens(tape, &x)?;
-        for block in &self.blocks {
-            x = block.forward(tape, &x)?;
+        let patch_embed = Conv::patches(p, "patch_embed.proj", (3, width), PATCH)?;
+        let cls_token = p.learned("cls_token", &[1, 1, width], Begin::Normal(1e-6))?;
+        let pos_embed = p.learned("pos_embed", &[1, tokens, width], Begin::Normal(0.02))?;
+        let mut blocks = Vec::new();
+        for number in 0..BLOCKS {
+            p.begin_group(number + 1);
+            blocks.push(TransformerBlock::new(p, &format!("blocks.{number}"), width, width / HEAD)?);
         }
-        let x = class_token(tape, &x)?;
-        self.norm.forward(tape, &x)
-    }
-
-    /// From features to logits.
-    pub(super) fn head(&self, tape: &mut Tape, features: &Value) -> Result<Value> {
-        self.head.forward(tape, features, Activation::None)
+        let norm = LayerNorm::new(p, "norm", width)?;
+        p.begin_group(BLOCKS + 1);
+        let head = Linear::normal(p, "head", (width, classes), DEVIATION)?;
+        Ok(Vit { patch_embed, cls_token, pos_embed, blocks, norm, head })
     }
 
     /// Patches (batch, rows, columns, width) as tokens (batch, 1 + patches, width): the class token first, and to each
@@ -74,23 +58,50 @@ impl Vit {
         let dtype = patches.tensor.dtype();
         let class = self.cls_token.as_tensor().detach().to_dtype(dtype)?.broadcast_as((batch, 1, width))?;
         let tokens = Tensor::cat(&[&class.contiguous()?, &patches.tensor.reshape((batch, rows * columns, width))?], 1)?;
+        tape.enter("pos_embed", "tokens");
         let tokens = tokens.broadcast_add(&self.pos_embed.as_tensor().detach().to_dtype(dtype)?)?;
         let (class, place, of) = (self.cls_token.clone(), self.pos_embed.clone(), patches.place);
-        Ok(tape.push(tokens, move |grad, gradients| {
+        tape.push(tokens, move |grad, gradients| {
             let of_places = grad.sum_keepdim(0)?.to_dtype(place.dtype())?;
             gradients.add_to(&class, of_places.narrow(1, 0, 1)?.contiguous()?)?;
             gradients.add_to(&place, of_places)?;
             let of_patches = grad.narrow(1, 1, rows * columns)?.contiguous()?;
             gradients.add(of, of_patches.reshape((batch, rows, columns, width))?)
-        }))
+        })
+    }
+}
+
+impl Network for Vit {
+    fn groups(&self) -> usize {
+        1 + BLOCKS
+    }
+
+    fn group(&self, number: usize, tape: &mut Tape, input: &Value, _mode: Mode) -> Result<Value> {
+        if number == 0 {
+            let (conv, bias) = &self.patch_embed;
+            let x = conv.forward(tape, input)?;
+            let x = bias.forward(tape, &x, Activation::None)?;
+            return self.tokens(tape, &x);
+        }
+        let x = self.blocks[number - 1].forward(tape, input)?;
+        if number < BLOCKS {
+            return Ok(x);
+        }
+        let x = class_token(tape, &x)?;
+        self.norm.forward(tape, &x)
+    }
+
+    fn head(&self) -> &Linear {
+        &self.head
     }
 }
 
 /// The first token of each image; the last normalisation needs no others.
 fn class_token(tape: &mut Tape, tokens: &Value) -> Result<Value> {
+    tape.enter("cls_token", "select");
     let (_, count, _) = tokens.tensor.dims3()?;
     let of = tokens.place;
-    Ok(tape.push(tokens.tensor.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?, move |grad, gradients| {
+    tape.push(tokens.tensor.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?, move |grad, gradients| {
         gradients.add(of, grad.unsqueeze(1)?.pad_with_zeros(1, 0, count - 1)?)
-    }))
+    })
 }

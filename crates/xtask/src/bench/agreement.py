@@ -30,7 +30,7 @@ def batch_norm(o, x, weight, bias, added, mean, variance):
     train = o["moments"] == "batch"
     x = last(F.batch_norm(first(x), mean.detach().clone(), variance.detach().clone(), weight, bias, train, 0.1, 1e-5))
     x = x + added if o["adds"] else x
-    return {"none": lambda x: x, "relu": F.relu, "hardswish": F.hardswish}[o["activation"]](x)
+    return {"none": lambda x: x, "relu": F.relu, "hardswish": F.hardswish, "silu": F.silu}[o["activation"]](x)
 
 
 def attention(o, qkv):
@@ -64,11 +64,11 @@ OPERATIONS = {
     "layer_norm": lambda o, x, weight, bias: F.layer_norm(x, x.shape[-1:], weight, bias, 1e-6),
     "max_pool2d": lambda o, x: last(F.max_pool2d(first(x), o["kernel"], o["stride"], o["padding"])),
     "mean_of_pixels": lambda o, x: x.mean((1, 2)),
-    "gate": lambda o, x, logits: x * F.hardsigmoid(logits)[:, None, None],
+    "gate": lambda o, x, logits: x * getattr(F, o["kind"])(logits)[:, None, None],
     "linear": lambda o, x, weight: F.linear(x, weight),
     "add_bias": lambda o, x, bias: F.relu(x + bias) if o["activation"] == "relu" else x + bias,
     "add_bias_gelu": lambda o, x, bias: F.gelu(x + bias),
-    "hard_swish": lambda o, x: F.hardswish(x),
+    "activate": lambda o, x: getattr(F, o["activation"])(x),
     "attention": attention,
     "cross_entropy": lambda o, x, labels: F.cross_entropy(
         x, labels.long(), reduction="none", label_smoothing=o["smoothing"]),

@@ -79,10 +79,11 @@ pub(super) struct Stretch {
     pub(super) second: u64,
     pub(super) count: u32,
     pub(super) decay: f32,
+    pub(super) share: f32,
 }
 
 /// As many as a launch carries along: 4 KB.
-pub(super) const STRETCHES: usize = 96;
+pub(super) const STRETCHES: usize = 80;
 
 /// What a launch of an optimizer works on.
 #[derive(Clone, Copy)]

@@ -76,8 +76,9 @@ fn on_all(name: &str, parts: &[Part<'_>], numbers: &Tensor) -> Result<Option<()>
         for begin in (0..count).step_by(STRETCH) {
             let offset = 4 * begin as u64;
             let [parameter, gradient, first, second] = [parameter, gradient, first, second].map(|at| at + offset);
-            let (count, decay) = ((count - begin).min(STRETCH) as u32, part.weight_decay as f32);
-            stretches.push(Stretch { parameter, gradient, first, second, count, decay });
+            let count = (count - begin).min(STRETCH) as u32;
+            let (decay, share) = (part.weight_decay as f32, part.rate as f32);
+            stretches.push(Stretch { parameter, gradient, first, second, count, decay, share });
         }
     }
     let numbers = gpu.address(numbers)?;

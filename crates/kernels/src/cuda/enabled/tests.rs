@@ -251,12 +251,13 @@ fn optimizers_step_as_on_the_processor() -> Result<()> {
                     .iter()
                     .zip(&gradients)
                     .zip(&mut states)
-                    .zip([0.0, 0.1, 0.01])
-                    .map(|(((parameter, gradient), state), weight_decay)| Part {
+                    .zip([(0.0, 1.0), (0.1, 0.5), (0.01, 0.1)])
+                    .map(|(((parameter, gradient), state), (weight_decay, rate))| Part {
                         parameter,
                         gradient,
                         state,
                         weight_decay,
+                        rate,
                     })
                     .collect();
                 rule(&mut parts, step, &numbers)?;
