@@ -4,6 +4,7 @@
 //! tests; `cargo xtask test` builds them first.
 #![cfg(test)]
 
+mod acceptance;
 mod bad_input;
 mod browser;
 mod harness;

@@ -71,11 +71,12 @@ fn two_runs_are_trained_compared_evaluated_exported_and_used() {
     assert!(unpack.arg("xzf").arg(digits()).arg("-C").arg(workspace.folder()).status().expect("tar").success());
     let image = workspace.folder().join("0/0000.png");
     let image = image.to_str().expect("a path");
-    assert!(text(&workspace.assay(&["predict", "one", image])).contains("0000.png: "));
-    let line: serde_json::Value = workspace.json(&["predict", "one", image]);
+    assert!(text(&workspace.assay(&["predict", image, "--model", "one"])).contains("0000.png: "));
+    let line: serde_json::Value = workspace.json(&["predict", image, "--model", "one"]);
     let sum: f64 = line["classes"].as_array().expect("classes").iter().filter_map(|c| c["probability"].as_f64()).sum();
     assert!((sum - 1.0).abs() < 1e-4);
-    let nothing = workspace.assay(&["predict", "one", model.join("classes.txt").to_str().expect("a path")]);
+    let text_file = model.join("classes.txt");
+    let nothing = workspace.assay(&["predict", "--model", "one", text_file.to_str().expect("a path")]);
     assert!(!nothing.status.success() && String::from_utf8_lossy(&nothing.stderr).contains("not an image"));
 }
 

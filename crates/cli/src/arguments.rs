@@ -139,14 +139,36 @@ pub(crate) enum Command {
         #[arg(long, value_name = "RUN")]
         against: Option<String>,
     },
-    /// Predict images with a run's model.
+    /// Predict images, and those in folders and below, with a run's model: assay predict photos --model digits-3
     Predict {
-        run: String,
         #[arg(required = true)]
         images: Vec<PathBuf>,
+        /// The run (its number, name or uid).
+        #[arg(long, short)]
+        model: String,
         /// best or last.
         #[arg(long)]
         checkpoint: Option<String>,
+        /// text, csv, or jsonl: a JSON object a line.
+        #[arg(long, value_enum, default_value_t)]
+        format: PredictionFormat,
+        /// Where to write it instead of to the terminal.
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+        /// one, mirrored or ten-crop: the views of an image whose probabilities are averaged.
+        #[arg(long, default_value = "one")]
+        views: String,
+    },
+    /// Check a model against a file of demands; exit code 1 names what failed.
+    Check {
+        /// A folder that assay export wrote, or a run.
+        model: String,
+        /// The demands.
+        #[arg(long, value_name = "acceptance.toml")]
+        spec: PathBuf,
+        /// Write a JUnit report.
+        #[arg(long, value_name = "FILE.xml")]
+        junit: Option<PathBuf>,
     },
     /// Write a run's model, config and class names into a folder.
     Export {
@@ -172,6 +194,18 @@ pub(crate) enum Command {
     Ui,
     /// Say what works here and what does not.
     Doctor,
+}
+
+/// How predictions are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PredictionFormat {
+    /// The three most probable classes of each image.
+    #[default]
+    Text,
+    /// A row for each image, a column for each class.
+    Csv,
+    /// A JSON object for each image.
+    Jsonl,
 }
 
 fn split(word: &str) -> Result<Split, String> {

@@ -52,10 +52,6 @@ impl Client {
         read(&self.send(Method::POST, path, serde_json::to_vec(body)?).await?)
     }
 
-    pub(crate) async fn post_bytes<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T> {
-        read(&self.send(Method::POST, path, body).await?)
-    }
-
     /// The run that a person means.
     pub(crate) async fn find_run(&self, text: &str) -> Result<RunId> {
         self.get(&format!("{}/find/{}", path::RUNS, encode_component(text))).await

@@ -2,19 +2,22 @@
 //! and prints.
 
 mod arguments;
+mod check;
 mod client;
 mod model;
+mod predict;
 mod serve;
 mod tables;
 mod train;
 
 use anyhow::Result;
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, PredictionFormat};
 use assay_protocol::domain::DatasetId;
 use assay_protocol::domain::entity::{Dataset, Job};
-use assay_protocol::{About, Check, EvaluateRequest, ImportRequest, StartRun, path};
+use assay_protocol::{About, Check, CheckRequest, EvaluateRequest, ImportRequest, PredictFiles, StartRun, path};
 use assay_server::Work;
 use client::Client;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Keeps the memory of one training step for the next.
@@ -43,6 +46,11 @@ fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<ExitCode> {
     let root = arguments.workspace_folder()?;
+    if let Command::Check { model, spec, junit } = &arguments.command
+        && Path::new(model).is_dir()
+    {
+        return check::folder(Path::new(model), spec, junit.as_deref(), arguments.json);
+    }
     if let Command::Ui = &arguments.command {
         return serve::ui(&root).await;
     }
@@ -152,8 +160,16 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             let request = EvaluateRequest { split: Some(*split), dataset: dataset.clone() };
             return model::evaluate(client, run, &request, against.as_deref(), json).await;
         }
-        Command::Predict { run, images, checkpoint } => {
-            return model::predict(client, run, images, checkpoint.as_deref(), json).await;
+        Command::Predict { images, model, checkpoint, format, output, views } => {
+            let request =
+                PredictFiles { checkpoint: checkpoint.clone(), views: Some(views.clone()), ..Default::default() };
+            let format = if json { PredictionFormat::Jsonl } else { *format };
+            return predict::predict(client, model, images, request, (format, output.as_deref())).await;
+        }
+        Command::Check { model, spec, junit } => {
+            let request = CheckRequest { spec: std::path::absolute(spec)?.display().to_string() };
+            let verdicts = client.post(&path::run(client.find_run(model).await?, "/check"), &request).await?;
+            return check::tell(verdicts, junit.as_deref(), json);
         }
         Command::Export { run, folder, checkpoint } => {
             model::export(client, run, folder, checkpoint.as_deref()).await?

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use assay_protocol::domain::RunId;
 use assay_protocol::domain::entity::{Evaluation, Job};
 use assay_protocol::domain::scores::{McNemar, Scores};
-use assay_protocol::{EvaluateRequest, PredictionReply, encode_component, path};
-use std::path::{Path, PathBuf};
+use assay_protocol::{EvaluateRequest, encode_component, path};
+use std::path::Path;
 use std::process::ExitCode;
 
 fn with_checkpoint(path: String, checkpoint: Option<&str>) -> String {
@@ -15,60 +15,6 @@ fn with_checkpoint(path: String, checkpoint: Option<&str>) -> String {
         Some(kind) => format!("{path}?checkpoint={}", encode_component(kind)),
         None => path,
     }
-}
-
-/// Predicts images and the images in folders; what cannot be predicted is reported and the rest goes on.
-pub(crate) async fn predict(
-    client: &Client,
-    run: &str,
-    images: &[PathBuf],
-    checkpoint: Option<&str>,
-    json: bool,
-) -> Result<ExitCode> {
-    let address = with_checkpoint(path::run(client.find_run(run).await?, "/predict"), checkpoint);
-    let mut failed = false;
-    for image in images_in(images)? {
-        let answer = match std::fs::read(&image) {
-            Ok(bytes) => client.post_bytes::<PredictionReply>(&address, bytes).await,
-            Err(error) => Err(error.into()),
-        };
-        match answer {
-            Ok(reply) if json => {
-                println!("{}", serde_json::json!({ "image": image.display().to_string(), "classes": reply.classes }));
-            }
-            Ok(reply) => {
-                let best: Vec<String> = reply
-                    .classes
-                    .iter()
-                    .take(3)
-                    .map(|c| format!("{} {:.1} %", c.class, c.probability * 100.0))
-                    .collect();
-                println!("{}: {}", image.display(), best.join(", "));
-            }
-            Err(error) => {
-                failed = true;
-                eprintln!("{}: {error:#}", image.display());
-            }
-        }
-    }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn images_in(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut images = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let entries =
-                std::fs::read_dir(path).with_context(|| format!("the folder cannot be read: {}", path.display()))?;
-            let mut files: Vec<PathBuf> =
-                entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
-            files.sort();
-            images.extend(files);
-        } else {
-            images.push(path.clone());
-        }
-    }
-    Ok(images)
 }
 
 /// Evaluates a run's model and prints its figures, beside another's where one is named.

@@ -5,6 +5,7 @@ use assay_domain::RunId;
 use assay_domain::scores::{Scored, Scores};
 use assay_learn::{Classifier, Config, DeviceChoice};
 use assay_media::{RgbImage, blurred, brightened, coarsened, square, turned};
+use assay_protocol::Verdict;
 use rayon::prelude::*;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -94,19 +95,6 @@ struct Bound {
     minimum: f64,
 }
 
-/// How one demand was met.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
-    /// What was demanded of what.
-    pub name: String,
-    /// Whether it was met.
-    pub passed: bool,
-    /// What was found, and what was wanted.
-    pub text: String,
-    /// How long it took to find out.
-    pub secs: f64,
-}
-
 /// A model to check: its weights, config and class names.
 struct Checked {
     classifier: Classifier,
@@ -121,7 +109,10 @@ pub fn check_model(folder: &Path, demands: &Path) -> Result<Vec<Verdict>> {
     let read = |name: &str| {
         let path = folder.join(name);
         std::fs::read(&path).map_err(|why| {
-            EngineError::Invalid(format!("the model cannot be read ({why}); is it a folder that assay export wrote? {}", path.display()))
+            EngineError::Invalid(format!(
+                "the model cannot be read ({why}); is it a folder that assay export wrote? {}",
+                path.display()
+            ))
         })
     };
     let files = ["model.safetensors", "config.toml", "classes.txt"].map(read);
@@ -159,7 +150,10 @@ impl Checked {
 
     fn class(&self, name: &str) -> Result<usize> {
         self.classes.iter().position(|class| class == name).ok_or_else(|| {
-            EngineError::Invalid(format!("the model knows no class {name:?}: its classes are {}", self.classes.join(", ")))
+            EngineError::Invalid(format!(
+                "the model knows no class {name:?}: its classes are {}",
+                self.classes.join(", ")
+            ))
         })
     }
 }
@@ -251,7 +245,8 @@ fn check_golden(model: &Checked, golden: &Golden, folder: &Path) -> Result<Verdi
     let wanted = model.class(&golden.class)?;
     timed(format!("golden {}", golden.image.display()), || {
         let probabilities = model.predict(&[open(&folder.join(&golden.image))?])?.remove(0);
-        let best = (0..probabilities.len()).fold(0, |best, class| if probabilities[class] > probabilities[best] { class } else { best });
+        let best = (0..probabilities.len())
+            .fold(0, |best, class| if probabilities[class] > probabilities[best] { class } else { best });
         let sure = f64::from(probabilities[wanted]);
         let found = format!("{:.1} % {}", 100.0 * f64::from(probabilities[best]), model.classes[best]);
         let passed = best == wanted && sure >= golden.probability;
@@ -302,11 +297,7 @@ fn check_figures(model: &Checked, demands: &Demands, labelled: &[(PathBuf, usize
     Ok(verdicts)
 }
 
-fn check_invariance(
-    model: &Checked,
-    demands: &Invariance,
-    labelled: &[(PathBuf, usize)],
-) -> Result<Vec<Verdict>> {
+fn check_invariance(model: &Checked, demands: &Invariance, labelled: &[(PathBuf, usize)]) -> Result<Vec<Verdict>> {
     if demands.bounds().next().is_none() {
         return Ok(Vec::new());
     }
@@ -359,9 +350,8 @@ fn check_latency(model: &Checked, labelled: &[(PathBuf, usize)], most: f64) -> R
 
 /// Verdicts in the form that CI systems show: a JUnit test suite.
 pub fn junit(verdicts: &[Verdict]) -> String {
-    let escaped = |text: &str| {
-        text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-    };
+    let escaped =
+        |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
     let failures = verdicts.iter().filter(|verdict| !verdict.passed).count();
     let mut xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"assay check\" tests=\"{}\" failures=\"{failures}\">\n",
@@ -384,7 +374,8 @@ mod tests {
 
     #[test]
     fn a_junit_report_counts_failures_and_escapes_text() {
-        let verdict = |name: &str, passed| Verdict { name: name.into(), passed, text: "1 < 2 & \"3\"".into(), secs: 0.5 };
+        let verdict =
+            |name: &str, passed| Verdict { name: name.into(), passed, text: "1 < 2 & \"3\"".into(), secs: 0.5 };
         let xml = junit(&[verdict("accuracy", true), verdict("recall of <b>", false)]);
         assert!(xml.contains("tests=\"2\" failures=\"1\""), "{xml}");
         assert!(xml.contains("name=\"recall of &lt;b&gt;\""), "{xml}");

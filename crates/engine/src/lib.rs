@@ -3,6 +3,7 @@
 //! It knows no HTTP and draws nothing. Start with [`Engine`]: its methods are the use cases, each in the file of its
 //! subject.
 
+mod acceptance;
 mod chart;
 mod compare;
 mod config_file;
@@ -25,6 +26,8 @@ mod training;
 mod watch;
 mod weights;
 
+pub use acceptance::{check_model, junit};
+pub use assay_formats::named_as_image;
 pub use assay_store::{Clock, StoreError};
 pub use config_file::read_config;
 pub use engine::{Engine, Options, Work};

@@ -3,9 +3,10 @@
 use crate::{Engine, EngineError, Result};
 use assay_domain::RunId;
 use assay_domain::entity::CheckpointKind;
-use assay_learn::Classifier;
-use assay_protocol::{ModelCard, PredictedClass, PredictionReply};
+use assay_learn::{Classifier, Views};
+use assay_protocol::{FilePrediction, ModelCard, PredictFiles, PredictedClass, PredictionReply};
 use assay_store::Hash;
+use rayon::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -54,13 +55,38 @@ impl Engine {
         let (classifier, classes) = self.loaded(run, kind)?;
         let image = assay_media::decode(image)?;
         let probabilities = classifier.predict(&assay_media::square(&image, classifier.image_size() as u32))?;
-        let mut classes: Vec<PredictedClass> = classes
-            .into_iter()
-            .zip(probabilities)
-            .map(|(class, probability)| PredictedClass { class, probability })
-            .collect();
-        classes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        let classes = sorted(&classes, probabilities);
         Ok(PredictionReply { classes, elapsed_ms: begun.elapsed().as_secs_f64() * 1000.0 })
+    }
+
+    /// What a run's model says of image files, in their order; a file that cannot be predicted has its reason.
+    pub fn predict_files(&self, run: RunId, request: &PredictFiles) -> Result<Vec<FilePrediction>> {
+        let kind = self.kind(run, request.checkpoint.as_deref())?;
+        let views = match request.views.as_deref() {
+            None | Some("") => Views::One,
+            Some(name) => Views::parse(name)
+                .ok_or_else(|| EngineError::Invalid(format!("views are one, mirrored or ten-crop, not {name:?}")))?,
+        };
+        let (classifier, classes) = self.loaded(run, kind)?;
+        let side = views.side(classifier.image_size()) as u32;
+        let read = |path: &String| -> Result<Vec<u8>> {
+            let bytes =
+                std::fs::read(path).map_err(|why| EngineError::NotFound(format!("it cannot be read: {why}")))?;
+            Ok(assay_media::square(&assay_media::decode(&bytes)?, side))
+        };
+        let squares: Vec<Result<Vec<u8>>> = request.paths.par_iter().map(read).collect();
+        let pixels: Vec<u8> = squares.iter().flatten().flatten().copied().collect();
+        let mut found =
+            if pixels.is_empty() { Vec::new() } else { classifier.predict_views(&pixels, views)? }.into_iter();
+        let prediction = |(path, square): (&String, Result<Vec<u8>>)| match square {
+            Ok(_) => FilePrediction {
+                path: path.clone(),
+                classes: sorted(&classes, found.next().unwrap_or_default()),
+                error: None,
+            },
+            Err(why) => FilePrediction { path: path.clone(), classes: Vec::new(), error: Some(why.to_string()) },
+        };
+        Ok(request.paths.iter().zip(squares).map(prediction).collect())
     }
 
     /// A model as files: the weights, the config that they need, and the names of the classes.
@@ -100,4 +126,13 @@ impl Engine {
         *last = Some(Loaded { run, weights, classifier: classifier.clone(), classes: classes.clone() });
         Ok((classifier, classes))
     }
+}
+
+/// Classes with their probabilities, the most probable first.
+fn sorted(classes: &[String], probabilities: Vec<f32>) -> Vec<PredictedClass> {
+    let named = classes.iter().cloned().zip(probabilities);
+    let mut sorted: Vec<PredictedClass> =
+        named.map(|(class, probability)| PredictedClass { class, probability }).collect();
+    sorted.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    sorted
 }

@@ -88,6 +88,6 @@ fn extension(path: &Path) -> String {
 }
 
 /// Whether a file's name says that it is an image.
-fn named_as_image(path: &Path) -> bool {
+pub fn named_as_image(path: &Path) -> bool {
     matches!(extension(path).as_str(), "jpg" | "jpeg" | "png" | "webp" | "gif" | "bmp" | "tif" | "tiff")
 }

@@ -28,6 +28,7 @@ mod schedule;
 mod search;
 mod tape;
 mod train;
+mod views;
 mod watch;
 mod weights;
 mod window;
@@ -42,6 +43,7 @@ pub use memory::{check_memory, choose_batch_size};
 pub use predict::{Classifier, softmax};
 pub use schedule::Plateau;
 pub use train::{Outcome, Sink, Task, train};
+pub use views::Views;
 pub use weights::Weights;
 
 /// What the functions of this crate return.

@@ -4,7 +4,7 @@ use crate::inference::Inference;
 use crate::loader::{Loader, Plan, Samples};
 use crate::model::Model;
 use crate::parameters::Parameters;
-use crate::{Config, Device, LearnError, Result};
+use crate::{Config, Device, LearnError, Result, Views};
 use assay_kernels::KeptMemory;
 use candle_core::Tensor;
 use std::sync::Arc;
@@ -69,6 +69,20 @@ impl Classifier {
         self.plan.normalise(&mut values);
         let logits = self.logits(Tensor::from_vec(values, (count, size, size, 3), &self.device)?)?;
         Ok(logits.chunks_exact(self.classes).map(softmax).collect())
+    }
+
+    /// The probabilities of each image of a batch, each of [`Views::side`] RGB bytes a side: the mean over its views.
+    pub fn predict_views(&self, pixels: &[u8], views: Views) -> Result<Vec<Vec<f32>>> {
+        let (size, side) = (self.plan.size, views.side(self.plan.size));
+        let of_image = |image: &[u8]| -> Result<Vec<f32>> {
+            let found = self.predict_all(&views.of(image, size).concat())?;
+            let mean = |class: usize| found.iter().map(|view| view[class]).sum::<f32>() / found.len() as f32;
+            Ok((0..self.classes).map(mean).collect())
+        };
+        match views {
+            Views::One => self.predict_all(pixels),
+            _ => pixels.chunks_exact(side * side * 3).map(of_image).collect(),
+        }
     }
 
     fn logits(&self, images: Tensor) -> Result<Vec<f32>> {

@@ -62,7 +62,8 @@ mod tests {
         let side = Views::TenCrop.side(size);
         assert_eq!(side, 16);
         // The red of a pixel says its column, its green its row.
-        let pixels: Vec<u8> = (0..side * side).flat_map(|place| [(place % side) as u8, (place / side) as u8, 0]).collect();
+        let pixels: Vec<u8> =
+            (0..side * side).flat_map(|place| [(place % side) as u8, (place / side) as u8, 0]).collect();
         let views = Views::TenCrop.of(&pixels, size);
         let firsts: Vec<[u8; 2]> = views.iter().map(|view| [view[0], view[1]]).collect();
         assert_eq!(firsts, [[0, 0], [13, 0], [2, 0], [15, 0], [0, 2], [13, 2], [2, 2], [15, 2], [1, 1], [14, 1]]);

@@ -1,7 +1,7 @@
 //! Changes of an image that should not change what it shows: for testing a model.
 
 use crate::RgbImage;
-use image::imageops::{FilterType, brighten, fast_blur, resize};
+use image::imageops::{FilterType, blur, brighten, resize};
 
 /// Brighter (or darker) by a share of the whole range, -1 to 1.
 pub fn brightened(image: &RgbImage, share: f64) -> RgbImage {
@@ -11,7 +11,7 @@ pub fn brightened(image: &RgbImage, share: f64) -> RgbImage {
 /// Blurred by a Gaussian with this deviation, in shares of the image's shorter side.
 pub fn blurred(image: &RgbImage, share: f64) -> RgbImage {
     let deviation = share * f64::from(image.width().min(image.height()));
-    if deviation < 0.1 { image.clone() } else { fast_blur(image, deviation as f32) }
+    if deviation < 0.1 { image.clone() } else { blur(image, deviation as f32) }
 }
 
 /// As if it had been taken with fewer pixels: each side times `share`, and enlarged again.
@@ -54,7 +54,9 @@ mod tests {
 
     #[test]
     fn nothing_changes_by_nothing() {
-        for changed in [brightened(&image(), 0.0), blurred(&image(), 0.0), coarsened(&image(), 1.0), turned(&image(), 0.0)] {
+        for changed in
+            [brightened(&image(), 0.0), blurred(&image(), 0.0), coarsened(&image(), 1.0), turned(&image(), 0.0)]
+        {
             assert_eq!(changed, image());
         }
     }

@@ -2,9 +2,11 @@
 //!
 //! It opens no files and keeps no cache. Start with [`inspect`] (what is this, without decoding it) and [`decode`].
 
+mod change;
 mod decode;
 mod scale;
 
+pub use change::{blurred, brightened, coarsened, turned};
 pub use decode::{Facts, MAX_PIXELS, MediaError, decode, encode_jpeg, encode_png, inspect};
 pub use image::RgbImage;
 pub use scale::{square, thumbnail};

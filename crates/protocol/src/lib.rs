@@ -12,12 +12,13 @@ mod settings;
 pub use assay_domain as domain;
 pub use query::encode_component;
 pub use reply::{
-    About, Check, Choice, Comparison, Difference, ErrorBody, ErrorCode, EventPage, ExplainedField, ModelCard,
-    PathSuggestion, PredictedClass, PredictionPage, PredictionReply, RunDetail, RunsReply, SampleDetail, SamplePage,
-    SeriesReply,
+    About, Check, Choice, Comparison, Difference, ErrorBody, ErrorCode, EventPage, ExplainedField, FilePrediction,
+    ModelCard, PathSuggestion, PredictedClass, PredictionPage, PredictionReply, RunDetail, RunsReply, SampleDetail,
+    SamplePage, SeriesReply, Verdict,
 };
 pub use request::{
-    AddClasses, ClientCommand, ConfigQuery, EvaluateRequest, EventsQuery, ImportRequest, LabelRequest, PathsQuery,
-    PersonRequest, PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, StartRun,
+    AddClasses, CheckRequest, ClientCommand, ConfigQuery, EvaluateRequest, EventsQuery, ImportRequest, LabelRequest,
+    PathsQuery, PersonRequest, PredictFiles, PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery,
+    SeriesQuery, StartRun,
 };
 pub use settings::{Settings, SettingsPatch, Theme};

@@ -187,6 +187,30 @@ pub struct Choice {
     pub meaning: String,
 }
 
+/// How a model met one demand.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What was demanded of what.
+    pub name: String,
+    /// Whether it was met.
+    pub passed: bool,
+    /// What was found, and what was wanted.
+    pub text: String,
+    /// How long it took to find out.
+    pub secs: f64,
+}
+
+/// What a model says of an image file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FilePrediction {
+    /// The file.
+    pub path: String,
+    /// The classes, the most probable first; none where it failed.
+    pub classes: Vec<PredictedClass>,
+    /// Why it could not be predicted.
+    pub error: Option<String>,
+}
+
 /// A page of samples.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SamplePage {

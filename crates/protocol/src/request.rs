@@ -272,3 +272,22 @@ pub struct PredictQuery {
     /// `best` (the default where there is one) or `last`.
     pub checkpoint: Option<String>,
 }
+
+/// Predicts image files of the machine that serves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PredictFiles {
+    /// Their absolute paths.
+    pub paths: Vec<String>,
+    /// `best` (the default where there is one) or `last`.
+    pub checkpoint: Option<String>,
+    /// `one` (the default), `mirrored` or `ten-crop`: the views of an image whose probabilities are averaged.
+    pub views: Option<String>,
+}
+
+/// Checks a run's model against a file of demands on the machine that serves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CheckRequest {
+    /// Its absolute path.
+    pub spec: String,
+}

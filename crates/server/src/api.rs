@@ -4,9 +4,9 @@ use crate::interface;
 use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RunId, SampleId};
 use assay_engine::{Engine, EngineError};
 use assay_protocol::{
-    AddClasses, ConfigQuery, ErrorBody, ErrorCode, EvaluateRequest, EventPage, EventsQuery, ImportRequest,
-    LabelRequest, PathsQuery, PersonRequest, PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery,
-    SeriesQuery, SettingsPatch, StartRun, path,
+    AddClasses, CheckRequest, ConfigQuery, ErrorBody, ErrorCode, EvaluateRequest, EventPage, EventsQuery,
+    ImportRequest, LabelRequest, PathsQuery, PersonRequest, PredictFiles, PredictQuery, PredictionsQuery, RunPatch,
+    RunsQuery, SamplesQuery, SeriesQuery, SettingsPatch, StartRun, path,
 };
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -91,6 +91,8 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(&of("/predict"), post(predict))
         .route(&of("/artifacts/{*path}"), get(artifact))
         .route(&of("/export"), get(export))
+        .route(&of("/predict-files"), post(predict_files))
+        .route(&of("/check"), post(check))
         .route(&of("/profile"), get(async |State(e): Shared, id: Named<RunId>| act(e, id, Engine::profile).await))
         .route(path::SERIES, get(series))
         .route(path::COMPARE, get(compare))
@@ -222,6 +224,16 @@ async fn paths(State(engine): Shared, query: Asked<PathsQuery>) -> Answer {
 async fn config(State(engine): Shared, query: Asked<ConfigQuery>) -> Answer {
     let query = asked(query)?;
     on(engine, move |engine| engine.explain_config(query.recipe.as_deref())).await
+}
+
+async fn check(State(engine): Shared, id: Named<RunId>, body: Bytes) -> Answer {
+    let (id, request): (RunId, CheckRequest) = (named(id)?, read(&body)?);
+    on(engine, move |engine| engine.check_run(id, request.spec.as_ref())).await
+}
+
+async fn predict_files(State(engine): Shared, id: Named<RunId>, body: Bytes) -> Answer {
+    let (id, request): (RunId, PredictFiles) = (named(id)?, read(&body)?);
+    on(engine, move |engine| engine.predict_files(id, &request)).await
 }
 
 async fn patch_settings(State(engine): Shared, body: Bytes) -> Answer {

@@ -1,0 +1,133 @@
+//! A model is predicted with in bulk, and checked as a tester does who knows nothing of learning.
+
+use crate::harness::{Workspace, digits};
+use std::path::Path;
+use std::process::Output;
+
+/// A workspace with a model of the digits, their images, and the model exported.
+fn trained() -> Workspace {
+    let workspace = Workspace::new();
+    let done = |output: Output| assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    done(workspace.assay(&["import", digits().to_str().expect("a path")]));
+    done(workspace.assay(&["train", "--name", "digits", "train.epochs=4"]));
+    done(workspace.assay(&["export", "digits", "model"]));
+    let images = workspace.folder().join("images");
+    std::fs::create_dir_all(&images).expect("a folder");
+    let mut unpack = std::process::Command::new("tar");
+    assert!(unpack.arg("xzf").arg(digits()).arg("-C").arg(&images).status().expect("tar").success());
+    workspace
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn write(workspace: &Workspace, name: &str, contents: &str) {
+    std::fs::write(workspace.folder().join(name), contents).expect("a file");
+}
+
+#[test]
+fn a_model_is_accepted_or_refused_by_a_file_of_demands() {
+    let workspace = trained();
+    write(
+        &workspace,
+        "good.toml",
+        r#"images = "images"
+[minimum]
+accuracy = 0.9
+macro_f1 = 0.9
+recall = { "3" = 0.7 }
+[maximum]
+latency_ms = 1000
+calibration_error = 0.5
+[[golden]]
+image = "images/0/0000.png"
+class = "0"
+probability = 0.5
+[invariance]
+samples = 100
+brightness = { by = 0.05, minimum = 0.9 }
+blur = { by = 0.02, minimum = 0.8 }
+rotation = { by = 3, minimum = 0.8 }
+resolution = { by = 0.9, minimum = 0.8 }
+"#,
+    );
+    // Nothing but the exported folder is there in CI: no workspace, no run.
+    let elsewhere = Workspace::new();
+    let model = workspace.folder().join("model");
+    let check = |model: &Path, spec: &str, more: &[&str]| {
+        let spec = workspace.folder().join(spec);
+        let arguments = ["check", model.to_str().expect("a path"), "--spec", spec.to_str().expect("a path")];
+        elsewhere.assay(&[&arguments[..], more].concat())
+    };
+    let accepted = check(&model, "good.toml", &["--junit", "report.xml"]);
+    assert!(accepted.status.success(), "{}{}", text(&accepted.stdout), text(&accepted.stderr));
+    assert_eq!(text(&accepted.stdout).lines().filter(|line| line.starts_with("ok")).count(), 10);
+    let report = std::fs::read_to_string(elsewhere.folder().join("report.xml")).expect("a report");
+    assert!(report.contains("tests=\"10\" failures=\"0\""), "{report}");
+    assert!(!elsewhere.folder().join(".assay").exists(), "no workspace was made");
+
+    write(
+        &workspace,
+        "strict.toml",
+        "images = \"images\"\n[minimum]\naccuracy = 0.5\nrecall = { \"8\" = 1.01 }\n[[golden]]\nimage = \"images/0/0000.png\"\nclass = \"1\"\n",
+    );
+    let refused = check(&model, "strict.toml", &[]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = text(&refused.stderr);
+    assert!(told.contains("2 of 3 demands") && told.contains("recall of 8") && told.contains("0000.png"), "{told}");
+    let of_run = workspace.assay(&["--json", "check", "digits", "--spec", "strict.toml"]);
+    let verdicts: Vec<assay_protocol::Verdict> = serde_json::from_slice(&of_run.stdout).expect("verdicts");
+    assert_eq!(verdicts.iter().filter(|verdict| !verdict.passed).count(), 2);
+
+    for (demands, why) in [
+        ("[minimum]\naccuracy = 0.9", "name no images"),
+        ("images = \"nowhere\"\n[minimum]\naccuracy = 0.9", "no file or folder"),
+        ("images = \"images\"\n[minimum]\nacuracy = 0.9", "acuracy"),
+        ("", "demand nothing"),
+        ("[[golden]]\nimage = \"images/0/0000.png\"\nclass = \"cat\"", "knows no class \"cat\""),
+    ] {
+        write(&workspace, "wrong.toml", demands);
+        let output = check(&model, "wrong.toml", &[]);
+        assert!(!output.status.success() && text(&output.stderr).contains(why), "{demands}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_folder_is_predicted_to_csv_or_json_with_one_view_or_several() {
+    let workspace = trained();
+    write(&workspace, "images/3/notes.txt", "no image");
+    write(&workspace, "images/3/broken.png", "no image either");
+    let output = workspace.assay(&["predict", "images/3", "--model", "digits", "--format", "csv", "-o", "out.csv"]);
+    assert!(!output.status.success(), "one image is broken");
+    assert!(text(&output.stderr).contains("broken.png") && !text(&output.stderr).contains("notes.txt"));
+    let table = std::fs::read_to_string(workspace.folder().join("out.csv")).expect("a table");
+    let mut lines = table.lines();
+    assert_eq!(lines.next(), Some("image,class,probability,0,1,2,3,4,5,6,7,8,9"));
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    let images = std::fs::read_dir(workspace.folder().join("images/3")).expect("a folder").count() - 2;
+    assert_eq!(rows.len(), images);
+    let right = rows.iter().filter(|row| row[1] == "3").count();
+    assert!(right as f64 > 0.9 * rows.len() as f64, "{right} of {}", rows.len());
+    let sum: f64 = rows[0][3..].iter().map(|p| p.parse::<f64>().expect("a number")).sum();
+    assert!((sum - 1.0).abs() < 1e-4);
+
+    std::fs::remove_file(workspace.folder().join("images/3/broken.png")).expect("removed");
+    // How many are taken for a three, and how sure of it the model is in all.
+    let views = |views: &str| {
+        let output = workspace.assay(&["predict", "images/3", "-m", "digits", "--format", "jsonl", "--views", views]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let lines = text(&output.stdout);
+        let rows: Vec<serde_json::Value> =
+            lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(rows.len(), images);
+        let threes = rows.iter().filter(|row| row["classes"][0]["class"] == "3").count();
+        (threes, rows.iter().filter_map(|row| row["classes"][0]["probability"].as_f64()).sum::<f64>())
+    };
+    let (one, sure) = views("one");
+    assert_eq!(one, right);
+    // A digit is not its mirror image: the model is less sure of both together.
+    assert!(views("mirrored").1 < sure && views("ten-crop").1 < sure);
+    let wrong = workspace.assay(&["predict", "images/3", "-m", "digits", "--views", "many"]);
+    assert!(text(&wrong.stderr).contains("one, mirrored or ten-crop"));
+}
