@@ -67,6 +67,13 @@ fn two_runs_are_trained_compared_evaluated_exported_and_used() {
     assert!(weights.names().iter().any(|name| name.ends_with("weight")));
     assert_eq!(std::fs::read_to_string(model.join("classes.txt")).expect("classes").lines().count(), 10);
 
+    let card = std::fs::read_to_string(model.join("README.md")).expect("a card");
+    assert!(card.starts_with("# one\n") && card.contains("| network | small-cnn |"), "{card}");
+    assert!(card.contains("of the test split") && card.contains("with 95 % confidence"), "{card}");
+    let onnx = std::fs::read(model.join("model.onnx")).expect("an ONNX file");
+    let weights = std::fs::metadata(model.join("model.safetensors")).expect("weights").len();
+    assert!(onnx.len() as u64 > weights * 9 / 10 && onnx.windows(6).any(|bytes| bytes == b"logits"));
+
     let mut unpack = std::process::Command::new("tar");
     assert!(unpack.arg("xzf").arg(digits()).arg("-C").arg(workspace.folder()).status().expect("tar").success());
     let image = workspace.folder().join("0/0000.png");

@@ -170,7 +170,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE.xml")]
         junit: Option<PathBuf>,
     },
-    /// Write a run's model, config and class names into a folder.
+    /// Write a run's model (safetensors and ONNX), config, class names and model card into a folder.
     Export {
         run: String,
         folder: PathBuf,

@@ -4,6 +4,7 @@
 //! subject.
 
 mod acceptance;
+mod card;
 mod chart;
 mod compare;
 mod config_file;

@@ -3,7 +3,7 @@
 use crate::{Engine, EngineError, Result};
 use assay_domain::RunId;
 use assay_domain::entity::CheckpointKind;
-use assay_learn::{Classifier, Views};
+use assay_learn::{Classifier, DeviceChoice, Views};
 use assay_protocol::{FilePrediction, ModelCard, PredictFiles, PredictedClass, PredictionReply};
 use assay_store::Hash;
 use rayon::prelude::*;
@@ -89,7 +89,8 @@ impl Engine {
         Ok(request.paths.iter().zip(squares).map(prediction).collect())
     }
 
-    /// A model as files: the weights, the config that they need, and the names of the classes.
+    /// A model as files: the weights, the config that they need, the names of the classes, the same as ONNX, and the card
+    /// that says what it is.
     pub fn export(&self, run: RunId, checkpoint: Option<&str>) -> Result<Vec<(String, Vec<u8>)>> {
         let kind = self.kind(run, checkpoint)?;
         let checkpoint = self.store.read(|reader| reader.checkpoint(run, kind))?;
@@ -98,11 +99,17 @@ impl Engine {
         let record = record.ok_or_else(|| EngineError::NotFound(format!("run {run} has no record yet")))?;
         let classes = record.data.as_ref().map(|data| data.classes.join("\n") + "\n").unwrap_or_default();
         let json = serde_json::to_vec_pretty(&record).map_err(|why| EngineError::Internal(why.to_string()))?;
+        let names = record.data.as_ref().map(|data| data.classes.clone()).unwrap_or_default();
+        let config = self.resolved_config(run)?;
+        let classifier = Classifier::load(&config, names.len(), &weights, &DeviceChoice::Cpu.open()?)?;
+        let card = self.model_card(&self.run(run)?, kind, &record, &classifier)?;
         Ok(vec![
             ("model.safetensors".into(), weights),
             ("config.toml".into(), record.config.into_bytes()),
             ("classes.txt".into(), classes.into_bytes()),
             ("record.json".into(), json),
+            ("model.onnx".into(), classifier.to_onnx(&names)?),
+            ("README.md".into(), card.into_bytes()),
         ])
     }
 

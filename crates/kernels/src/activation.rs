@@ -1,10 +1,11 @@
 //! Activations, value by value, without branches, so that loops of them become vectors.
 
 use crate::buffer::{slice, with_values, written};
-use crate::exponential::sigmoid;
+use crate::exponential::{erf, exp, sigmoid};
 use crate::lines::{map_line, vectorized};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
+use std::f32::consts::{FRAC_1_SQRT_2, TAU};
 use std::mem::MaybeUninit;
 
 /// What becomes of a value.
@@ -18,6 +19,8 @@ pub enum Activation {
     HardSwish,
     /// `x / (1 + exp(-x))` (Elfwing et al. 2018), also called swish.
     Silu,
+    /// `x (1 + erf(x / sqrt 2)) / 2` (Hendrycks and Gimpel 2016).
+    Gelu,
 }
 
 impl Activation {
@@ -39,6 +42,7 @@ impl Activation {
             Activation::Relu => input.relu(),
             Activation::HardSwish => (&input * (&input + 3.0)?.clamp(0.0, 6.0)?)? / 6.0,
             Activation::Silu => input.silu(),
+            Activation::Gelu => input.gelu_erf(),
         }
     }
 }
@@ -46,6 +50,22 @@ impl Activation {
 #[inline(always)]
 pub(crate) fn silu(x: f32) -> f32 {
     x * sigmoid(x)
+}
+
+#[inline(always)]
+pub(crate) fn gelu(x: f32) -> f32 {
+    x * normal_share(x)
+}
+
+#[inline(always)]
+pub(crate) fn gelu_slope(x: f32) -> f32 {
+    normal_share(x) + x * exp(-0.5 * x * x) * (1.0 / TAU.sqrt())
+}
+
+/// How much of a standard normal distribution lies below x.
+#[inline(always)]
+fn normal_share(x: f32) -> f32 {
+    0.5 * (1.0 + erf(x * FRAC_1_SQRT_2))
 }
 
 #[inline(always)]
@@ -90,7 +110,7 @@ pub(crate) fn hard_swish_slope(x: f32) -> f32 {
     if x > 3.0 { 1.0 } else { below }
 }
 
-/// An activation that does not cut, alone: [`Activation::HardSwish`] or [`Activation::Silu`].
+/// An activation alone.
 ///
 /// # Errors
 /// When the tensor is not f32.
@@ -120,6 +140,7 @@ pub fn activate_gradient(input: &Tensor, activation: Activation, grad: &Tensor) 
             Activation::Relu => each([input, grad], out, |[x, grad]| through(grad, x, 0.0)),
             Activation::HardSwish => each([input, grad], out, |[x, grad]| grad * hard_swish_slope(x)),
             Activation::Silu => each([input, grad], out, |[x, grad]| grad * silu_slope(x)),
+            Activation::Gelu => each([input, grad], out, |[x, grad]| grad * gelu_slope(x)),
         };
         // Safety: all of it is written.
         Ok(unsafe { written(input.len(), write) })
@@ -157,6 +178,7 @@ impl CustomOp1 for Smooth {
             Activation::Relu => each([input], out, |[x]| at_least(x, 0.0)),
             Activation::HardSwish => each([input], out, |[x]| hard_swish(x)),
             Activation::Silu => each([input], out, |[x]| silu(x)),
+            Activation::Gelu => each([input], out, |[x]| gelu(x)),
         };
         // Safety: all of it is written.
         let output = unsafe { written(input.len(), write) };
@@ -177,7 +199,8 @@ mod tests {
     fn activations_agree_with_their_definitions() -> Result<()> {
         let (input, grad) = (noise(&[3, 50], 1).affine(5.0, 0.0)?, noise(&[3, 50], 2));
         let defined = |activation: Activation, x: f64| match activation {
-            Activation::None => x,
+            // GELU is compared with its definition in gelu.rs.
+            Activation::None | Activation::Gelu => x,
             Activation::Relu => x.max(0.0),
             Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
             Activation::Silu => x / (1.0 + (-x).exp()),
@@ -199,6 +222,7 @@ mod tests {
             assert!((difference(hard_swish, x) - hard_swish_slope(x)).abs() < 1e-3, "{x}");
             assert!((difference(hard_sigmoid, x) - hard_sigmoid_slope(x)).abs() < 1e-3, "{x}");
             assert!((difference(silu, x) - silu_slope(x)).abs() < 1e-3, "{x}");
+            assert!((difference(gelu, x) - gelu_slope(x)).abs() < 1e-3, "{x}");
         }
         assert_eq!([hard_swish(-4.0), hard_swish(4.0), hard_sigmoid(-4.0), hard_sigmoid(4.0)], [0.0, 4.0, 0.0, 1.0]);
         assert!(hard_swish(f32::NAN).is_nan() && hard_swish_slope(f32::NAN).is_nan() && silu(f32::NAN).is_nan());

@@ -1,6 +1,8 @@
 //! Batch normalisation with what usually follows it, an addition and an activation, in one pass over the data.
 
-use crate::activation::{Activation, at_least, hard_swish, hard_swish_slope, silu, silu_slope, through};
+use crate::activation::{
+    Activation, at_least, gelu, gelu_slope, hard_swish, hard_swish_slope, silu, silu_slope, through,
+};
 use crate::buffer::{slice, with_values, written};
 use crate::channels::{Lines, sums_of_channels};
 use crate::cuda;
@@ -245,6 +247,7 @@ impl BatchNorm {
         match self.0.activation {
             Activation::HardSwish => self.forward_through(hard_swish, input, parameters, residual),
             Activation::Silu => self.forward_through(silu, input, parameters, residual),
+            Activation::Gelu => self.forward_through(gelu, input, parameters, residual),
             Activation::None | Activation::Relu => {
                 let least = self.0.activation.least();
                 self.forward_through(move |value| at_least(value, least), input, parameters, residual)
@@ -295,6 +298,7 @@ impl BatchNorm {
         match self.0.activation {
             Activation::HardSwish => self.backward_through(|grad, _, z| grad * hard_swish_slope(z), all, with_residual),
             Activation::Silu => self.backward_through(|grad, _, z| grad * silu_slope(z), all, with_residual),
+            Activation::Gelu => self.backward_through(|grad, _, z| grad * gelu_slope(z), all, with_residual),
             Activation::None | Activation::Relu => {
                 let least = self.0.activation.least();
                 self.backward_through(move |grad, output, _| through(grad, output, least), all, with_residual)

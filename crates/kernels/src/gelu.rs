@@ -1,12 +1,11 @@
 //! A bias for each channel and the Gaussian error linear unit, in one pass.
 
+use crate::activation::{gelu, gelu_slope};
 use crate::buffer::{with_values, written};
 use crate::channels::{Lines, sums_of_channels};
-use crate::exponential::{erf, exp};
 use crate::lines::{add_line, map_line, vectorized};
 use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
-use std::f32::consts::{FRAC_1_SQRT_2, TAU};
 
 /// `gelu(input + bias)` with `gelu(x) = x (1 + erf(x / sqrt 2)) / 2` (Hendrycks and Gimpel 2016, the default of
 /// `torch.nn.GELU`): `input` is (..., channels) f32, `bias` (channels).
@@ -27,10 +26,7 @@ pub fn add_bias_gelu(input: &Tensor, bias: &Tensor) -> Result<Tensor> {
                     #[inline(always)]
                     || {
                         for (out, input) in out.chunks_mut(lines.width()).zip(input.chunks(lines.width())) {
-                            map_line(out, [input, &bias], |[value, bias]| {
-                                let x = value + bias;
-                                x * normal_share(x)
-                            });
+                            map_line(out, [input, &bias], |[value, bias]| gelu(value + bias));
                         }
                     },
                 );
@@ -67,11 +63,7 @@ pub fn add_bias_gelu_gradients(input: &Tensor, bias: &Tensor, grad: &Tensor) -> 
                     || {
                         let values = input.chunks(lines.width()).zip(grad.chunks(lines.width()));
                         for (out, (input, grad)) in out.chunks_mut(lines.width()).zip(values) {
-                            map_line(out, [input, grad, &bias], |[value, grad, bias]| {
-                                let x = value + bias;
-                                let density = exp(-0.5 * x * x) * (1.0 / TAU.sqrt());
-                                grad * (normal_share(x) + x * density)
-                            });
+                            map_line(out, [input, grad, &bias], |[value, grad, bias]| grad * gelu_slope(value + bias));
                         }
                     },
                 );
@@ -90,12 +82,6 @@ pub fn add_bias_gelu_gradients(input: &Tensor, bias: &Tensor, grad: &Tensor) -> 
     let of_bias: Vec<f32> = sums.iter().map(|sum| *sum as f32).collect();
     let device = input.device();
     Ok((Tensor::from_vec(of_input, input.shape(), device)?, Tensor::from_vec(of_bias, channels, device)?))
-}
-
-/// How much of a standard normal distribution lies below x.
-#[inline(always)]
-fn normal_share(x: f32) -> f32 {
-    0.5 * (1.0 + erf(x * FRAC_1_SQRT_2))
 }
 
 fn check(input: &Tensor, bias: &Tensor) -> Result<usize> {

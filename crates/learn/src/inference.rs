@@ -4,7 +4,8 @@
 use crate::Result;
 use crate::layers::{BatchNorm, Bias, Conv, Linear};
 use assay_kernels::{
-    Activation, Conv2dOptions, GateKind, PreparedConv2d, channels_first, gate, max_pool2d, mean_of_pixels,
+    Activation, Conv2dOptions, GateKind, PreparedConv2d, attention, channels_first, gate, layer_norm, max_pool2d,
+    mean_of_pixels,
 };
 use candle_core::Tensor;
 
@@ -12,8 +13,15 @@ use candle_core::Tensor;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot(usize);
 
+impl Slot {
+    /// How many came before it.
+    pub(crate) fn number(self) -> usize {
+        self.0
+    }
+}
+
 /// A layer; it reads slots and writes the next one.
-enum Step {
+pub(crate) enum Step {
     /// Of images, or of rows as images of one pixel.
     Conv { convolution: Box<PreparedConv2d>, from: Slot, added: Option<Slot>, activation: Activation },
     /// The maximum of each window of (kernel, stride, padding).
@@ -24,6 +32,15 @@ enum Step {
     Flatten { from: Slot },
     /// Each channel of each image times the share that its logit, (batch, 1, 1, channels), becomes.
     Gate { from: Slot, logits: Slot, kind: GateKind },
+    /// Each pixel by its own mean and variance, (channels) weights and biases.
+    LayerNorm { from: Slot, weight: Tensor, bias: Tensor, epsilon: f64 },
+    /// (batch, height, width, channels) to (batch, 1 + pixels, 1, channels): the class token first, and to each where it
+    /// lies; (1, 1, channels) and (1, 1 + pixels, channels).
+    Tokens { from: Slot, class: Tensor, places: Tensor },
+    /// Of queries, keys and values, (batch, tokens, 1, 3 heads dim), to (batch, tokens, 1, heads dim).
+    Attention { from: Slot, heads: usize, dim: usize },
+    /// (batch, tokens, 1, channels) to the first token, (batch, 1, 1, channels).
+    FirstToken { from: Slot },
 }
 
 impl Step {
@@ -31,7 +48,13 @@ impl Step {
         match self {
             Step::Conv { from, added, .. } => [Some(*from), *added],
             Step::Gate { from, logits, .. } => [Some(*from), Some(*logits)],
-            Step::MaxPool { from, .. } | Step::MeanOfPixels { from } | Step::Flatten { from } => [Some(*from), None],
+            Step::MaxPool { from, .. }
+            | Step::MeanOfPixels { from }
+            | Step::Flatten { from }
+            | Step::LayerNorm { from, .. }
+            | Step::Tokens { from, .. }
+            | Step::Attention { from, .. }
+            | Step::FirstToken { from } => [Some(*from), None],
         }
     }
 }
@@ -53,6 +76,11 @@ pub(crate) struct Output {
 impl Inference {
     /// Where the images are.
     pub(crate) const INPUT: Slot = Slot(0);
+
+    /// All layers, in order.
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
 
     fn push(&mut self, step: Step) -> Slot {
         self.steps.push(step);
@@ -84,13 +112,43 @@ impl Inference {
         Ok(self.push(Step::Conv { convolution, from, added: None, activation }))
     }
 
-    /// A linear layer on rows.
+    /// A linear layer on the channels of each pixel.
     pub(crate) fn linear(&mut self, linear: &Linear, from: Slot, activation: Activation) -> Result<Slot> {
-        let (weight, bias) = linear.values();
+        self.linear_of_pixels(linear.values(), from, None, activation)
+    }
+
+    /// A linear layer of a weight, (out, in), and a bias, (out), on the channels of each pixel, and something added.
+    pub(crate) fn linear_of_pixels(
+        &mut self,
+        (weight, bias): (Tensor, Tensor),
+        from: Slot,
+        added: Option<Slot>,
+        activation: Activation,
+    ) -> Result<Slot> {
         let (to, count) = weight.dims2()?;
         let kernel = weight.reshape((to, count, 1, 1))?;
         let convolution = Box::new(PreparedConv2d::new(&kernel, &bias, Conv2dOptions::default())?);
-        Ok(self.push(Step::Conv { convolution, from, added: None, activation }))
+        Ok(self.push(Step::Conv { convolution, from, added, activation }))
+    }
+
+    /// Each pixel by its own mean and variance.
+    pub(crate) fn layer_norm(&mut self, weight: Tensor, bias: Tensor, epsilon: f64, from: Slot) -> Slot {
+        self.push(Step::LayerNorm { from, weight, bias, epsilon })
+    }
+
+    /// Pixels as tokens behind a class token, each with where it lies.
+    pub(crate) fn tokens(&mut self, from: Slot, class: Tensor, places: Tensor) -> Slot {
+        self.push(Step::Tokens { from, class, places })
+    }
+
+    /// Attention of queries, keys and values.
+    pub(crate) fn attention(&mut self, from: Slot, heads: usize, dim: usize) -> Slot {
+        self.push(Step::Attention { from, heads, dim })
+    }
+
+    /// The first token.
+    pub(crate) fn first_token(&mut self, from: Slot) -> Slot {
+        self.push(Step::FirstToken { from })
     }
 
     /// The maximum of each window of (kernel, stride, padding).
@@ -126,6 +184,15 @@ impl Inference {
                 Step::Gate { from, logits, kind } => gate(read(*from), &read(*logits).squeeze(1)?.squeeze(1)?, *kind)?,
                 Step::MaxPool { from, sizes } => max_pool2d(read(*from), sizes.0, sizes.1, sizes.2)?,
                 Step::MeanOfPixels { from } => mean_of_pixels(read(*from))?.unsqueeze(1)?.unsqueeze(1)?,
+                Step::LayerNorm { from, weight, bias, epsilon } => layer_norm(read(*from), weight, bias, *epsilon)?,
+                Step::Tokens { from, class, places } => {
+                    let (batch, height, width, channels) = read(*from).dims4()?;
+                    let pixels = read(*from).reshape((batch, height * width, channels))?;
+                    let class = class.broadcast_as((batch, 1, channels))?.contiguous()?;
+                    Tensor::cat(&[&class, &pixels], 1)?.broadcast_add(places)?.unsqueeze(2)?
+                }
+                Step::Attention { from, heads, .. } => attention(&read(*from).squeeze(2)?, *heads)?.unsqueeze(2)?,
+                Step::FirstToken { from } => read(*from).narrow(1, 0, 1)?.contiguous()?,
                 Step::Flatten { from } => channels_first(read(*from))?.flatten_from(1)?.unsqueeze(1)?.unsqueeze(1)?,
             };
             if number + 1 == self.steps.len() {

@@ -18,6 +18,7 @@ mod measure;
 mod memory;
 mod mix;
 mod model;
+mod onnx;
 mod optimizer;
 mod parameters;
 mod predict;

@@ -103,6 +103,16 @@ impl Plan {
         }
     }
 
+    /// What is subtracted from each channel of values in 0..=1.
+    pub(crate) fn mean(&self) -> [f32; 3] {
+        self.mean
+    }
+
+    /// What each channel is then divided by.
+    pub(crate) fn std(&self) -> [f32; 3] {
+        self.std
+    }
+
     /// The samples of the pass, in order.
     fn samples(&self, samples: &dyn Samples) -> Vec<usize> {
         let count = samples.count();

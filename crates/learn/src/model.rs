@@ -34,10 +34,8 @@ pub(crate) trait Network: Send + Sync {
     fn dropout(&self) -> f64 {
         0.0
     }
-    /// The way from images to features in a plan of inference; none where forward passes are as quick.
-    fn inference(&self, _plan: &mut Inference) -> Result<Option<Slot>> {
-        Ok(None)
-    }
+    /// The way from images to features in a plan of inference.
+    fn inference(&self, plan: &mut Inference) -> Result<Slot>;
 }
 
 /// An image classifier: (batch, size, size, 3) to logits (batch, classes).
@@ -135,14 +133,13 @@ impl Model {
         self.network.dropout() > 0.0
     }
 
-    /// The plan by which the model infers on the processor with the weights of now; none elsewhere, and where it has no
-    /// quicker one than forward.
+    /// The plan by which the model infers on the processor with the weights of now; none elsewhere.
     pub(crate) fn inference(&self) -> Result<Option<Inference>> {
         if !self.network.head().is_on_cpu() {
             return Ok(None);
         }
         let mut plan = Inference::default();
-        let Some(features) = self.network.inference(&mut plan)? else { return Ok(None) };
+        let features = self.network.inference(&mut plan)?;
         plan.linear(self.network.head(), features, Activation::None)?;
         Ok(Some(plan))
     }
@@ -201,9 +198,12 @@ mod tests {
             (ModelName::Resnet50, 80),
             (ModelName::MobilenetV3Large, 64),
             (ModelName::EfficientnetB0, 64),
+            (ModelName::ConvnextTiny, 64),
+            (ModelName::VitTi16, 48),
         ] {
             let mut p = Parameters::new(0, &Device::Cpu);
-            let config = config::Model { name, width: 16, ..config::Model::default() };
+            let width = if name == ModelName::VitTi16 { 64 } else { 16 };
+            let config = config::Model { name, width, ..config::Model::default() };
             let model = Model::new(&mut p, &config, size, 7).unwrap();
             let pixels = Tensor::randn(0.0f32, 1.0, (3, size, size, 3), &Device::Cpu).unwrap();
             let input = Value::input(pixels.clone());

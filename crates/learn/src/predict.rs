@@ -3,6 +3,7 @@
 use crate::inference::Inference;
 use crate::loader::{Loader, Plan, Samples};
 use crate::model::Model;
+use crate::onnx;
 use crate::parameters::Parameters;
 use crate::{Config, Device, LearnError, Result, Views};
 use assay_kernels::KeptMemory;
@@ -17,6 +18,8 @@ pub struct Classifier {
     inference: Option<Inference>,
     plan: Plan,
     classes: usize,
+    /// How many values its parameters have.
+    parameters: usize,
     device: Device,
 }
 
@@ -42,7 +45,26 @@ impl Classifier {
         fill(&parameters)?;
         let inference = model.inference()?;
         let plan = Plan::infer(config, config.data.image_size);
-        Ok(Classifier { model, inference, plan, classes, device: device.clone() })
+        let parameters = parameters.counts().1;
+        Ok(Classifier { model, inference, plan, classes, parameters, device: device.clone() })
+    }
+
+    /// The model as an ONNX file: it takes RGB values from 0 to 1, (batch, 3, size, size), normalises them, and gives logits,
+    /// (batch, classes); `classes` are their names.
+    ///
+    /// # Errors
+    /// When its tensors cannot be read.
+    pub fn to_onnx(&self, classes: &[String]) -> Result<Vec<u8>> {
+        let inference = self.inference.as_ref().ok_or_else(|| {
+            LearnError::Data("a model is exported from the processor; load it with device = \"cpu\"".into())
+        })?;
+        let (mean, std) = (self.plan.mean(), self.plan.std());
+        onnx::file(inference, &onnx::Besides { size: self.plan.size, mean, std, classes })
+    }
+
+    /// How many values its parameters have.
+    pub fn parameters(&self) -> usize {
+        self.parameters
     }
 
     /// The side of the square input, in pixels.

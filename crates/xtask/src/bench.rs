@@ -17,7 +17,7 @@ use std::process::Command;
 /// The peer's version; a change of it changes what the figures mean.
 const TORCH: &str = "torch==2.15.0";
 /// What goes with it.
-const BESIDES: [&str; 3] = ["torchvision==0.29.2", "timm==1.0.31", "numpy"];
+const BESIDES: [&str; 5] = ["torchvision==0.29.2", "timm==1.0.31", "onnx==1.23.2", "onnxruntime==1.32.0", "numpy"];
 /// How often ours and theirs take turns.
 const ROUNDS: usize = 3;
 
@@ -84,7 +84,7 @@ fn peer(project: &Project) -> Result<PathBuf> {
     let folder = cache_folder()?.join("python");
     let python = folder.join("bin/python");
     let found = Command::new(&python)
-        .args(["-c", "import torch, torchvision, timm, numpy; print('torch==' + torch.__version__)"])
+        .args(["-c", "import torch, torchvision, timm, onnxruntime, numpy; print('torch==' + torch.__version__)"])
         .output();
     // A build tag may follow the version: 2.15.0+cu132.
     let has_it = found.is_ok_and(|output| output.stdout.starts_with(TORCH.as_bytes()));

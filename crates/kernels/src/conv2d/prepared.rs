@@ -3,7 +3,7 @@
 use super::correlate::Panels;
 use super::winograd::{self, Kernel};
 use super::{Conv2dOptions, Geometry, correlation, depthwise, panels_of, taps, winograd as as_winograd};
-use crate::activation::{Activation, at_least, hard_swish, silu};
+use crate::activation::{Activation, at_least, gelu, hard_swish, silu};
 use crate::buffer::{with_values, written};
 use crate::channels::Lines;
 use crate::lines::{change_line, vectorized};
@@ -40,6 +40,21 @@ impl PreparedConv2d {
         let (kernel, bias) = with_values([kernel, bias], |[kernel, bias]| Ok((kernel.to_vec(), bias.to_vec())))?;
         let shape = [to, from, height, width];
         Ok(PreparedConv2d { kernel, shape, bias, options, panels: OnceLock::new(), transformed: OnceLock::new() })
+    }
+
+    /// The kernel, (to, from / groups, kernel height, kernel width), with its shape.
+    pub fn kernel(&self) -> (&[f32], [usize; 4]) {
+        (&self.kernel, self.shape)
+    }
+
+    /// The bias, (to).
+    pub fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
+    /// Stride, padding, dilation and groups.
+    pub fn options(&self) -> Conv2dOptions {
+        self.options
     }
 
     /// The convolution of `input`, (batch, height, width, from), plus the bias and what is to be added, through the
@@ -92,6 +107,7 @@ impl PreparedConv2d {
         match activation {
             Activation::HardSwish => self.finish_through(hard_swish, output, added),
             Activation::Silu => self.finish_through(silu, output, added),
+            Activation::Gelu => self.finish_through(gelu, output, added),
             Activation::None | Activation::Relu => {
                 let least = activation.least();
                 self.finish_through(move |value| at_least(value, least), output, added);
@@ -154,6 +170,7 @@ mod tests {
                     (None, plain.relu()?, Activation::Relu),
                     (None, Activation::HardSwish.elsewhere(plain.clone())?, Activation::HardSwish),
                     (None, Activation::Silu.elsewhere(plain.clone())?, Activation::Silu),
+                    (None, Activation::Gelu.elsewhere(plain.clone())?, Activation::Gelu),
                 ] {
                     let ours = prepared.forward(&input, added, activation)?;
                     let (ours, right) = (wide(&ours), wide(&right));

@@ -48,6 +48,11 @@ pub(crate) struct Product {
 }
 
 impl Product {
+    /// (out, in)
+    pub(crate) fn weight(&self) -> Tensor {
+        self.weight.as_tensor().detach()
+    }
+
     pub(crate) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
         tape.enter(&self.name, "product");
         let mut shape = input.tensor.dims().to_vec();
@@ -109,7 +114,7 @@ impl Linear {
 
     /// The weight, (out, in), and the bias, (out).
     pub(crate) fn values(&self) -> (Tensor, Tensor) {
-        (self.weight.weight.as_tensor().detach(), self.bias.values())
+        (self.weight.weight(), self.bias.values())
     }
 
     /// Whether its values are on the processor.

@@ -3,13 +3,14 @@
 use super::Linear;
 use super::linear::Product;
 use crate::Result;
+use crate::inference::{Inference, Slot};
 use crate::parameters::{Begin, Parameters};
 use crate::tape::{Tape, Value};
 use assay_kernels::{
     Activation, add, add_bias_gelu, add_bias_gelu_gradients, attention, attention_gradient, layer_norm,
     layer_norm_gradients,
 };
-use candle_core::Var;
+use candle_core::{Tensor, Var};
 
 /// What keeps the root from zero, as in timm.
 const EPSILON: f64 = 1e-6;
@@ -31,6 +32,10 @@ impl LayerNorm {
             weight: p.learned(&format!("{name}.weight"), &[channels], Begin::Constant(1.0))?,
             bias: p.learned(&format!("{name}.bias"), &[channels], Begin::Constant(0.0))?,
         })
+    }
+
+    pub(crate) fn inference(&self, plan: &mut Inference, from: Slot) -> Slot {
+        plan.layer_norm(self.weight.as_tensor().detach(), self.bias.as_tensor().detach(), EPSILON, from)
     }
 
     pub(crate) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
@@ -75,6 +80,25 @@ impl FeedForward {
         })
     }
 
+    /// Times a factor for each channel where there are some, and added to `added`.
+    pub(crate) fn inference(
+        &self,
+        plan: &mut Inference,
+        from: Slot,
+        factors: Option<&Tensor>,
+        added: Slot,
+    ) -> Result<Slot> {
+        let (product, bias) = &self.fc1;
+        let hidden = (product.weight(), bias.as_tensor().detach());
+        let x = plan.linear_of_pixels(hidden, from, None, Activation::Gelu)?;
+        let (mut weight, mut bias) = self.fc2.values();
+        if let Some(factors) = factors {
+            weight = weight.broadcast_mul(&factors.unsqueeze(1)?)?;
+            bias = (bias * factors)?;
+        }
+        plan.linear_of_pixels((weight, bias), x, Some(added), Activation::None)
+    }
+
     /// (..., width) to the same.
     pub(crate) fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
         let x = self.fc1.0.forward(tape, input)?;
@@ -107,6 +131,16 @@ impl TransformerBlock {
             mlp: FeedForward::new(p, &format!("{name}.mlp"), width)?,
             heads,
         })
+    }
+
+    pub(crate) fn inference(&self, plan: &mut Inference, input: Slot) -> Result<Slot> {
+        let x = self.norm1.inference(plan, input);
+        let x = plan.linear(&self.qkv, x, Activation::None)?;
+        let width = self.proj.values().0.dims()[0];
+        let x = plan.attention(x, self.heads, width / self.heads);
+        let input = plan.linear_of_pixels(self.proj.values(), x, Some(input), Activation::None)?;
+        let x = self.norm2.inference(plan, input);
+        self.mlp.inference(plan, x, None, input)
     }
 
     /// (batch, tokens, width) to the same.

@@ -1,6 +1,7 @@
 //! ConvNeXt-Tiny (Liu et al. 2022) with timm's names.
 
 use crate::Result;
+use crate::inference::{Inference, Slot};
 use crate::layers::{Bias, Conv, DEVIATION, FeedForward, LayerNorm, Linear, Mode, mean_of_pixels, scale_and_add};
 use crate::model::Network;
 use crate::parameters::{Begin, Parameters};
@@ -82,6 +83,20 @@ impl Block {
         })
     }
 
+    fn inference(&self, plan: &mut Inference, input: Slot) -> Result<Slot> {
+        let input = match &self.downsample {
+            Some((norm, (conv, bias))) => {
+                let x = norm.inference(plan, input);
+                plan.conv_bias((conv, bias), x, Activation::None)?
+            }
+            None => input,
+        };
+        let (conv, bias) = &self.conv_dw;
+        let x = plan.conv_bias((conv, bias), input, Activation::None)?;
+        let x = self.norm.inference(plan, x);
+        self.mlp.inference(plan, x, Some(self.gamma.as_tensor()), input)
+    }
+
     fn forward(&self, tape: &mut Tape, input: &Value) -> Result<Value> {
         let input = match &self.downsample {
             Some((norm, (conv, bias))) => {
@@ -118,6 +133,17 @@ impl Network for ConvNext {
         }
         let x = mean_of_pixels(tape, &x)?;
         self.norm.forward(tape, &x)
+    }
+
+    fn inference(&self, plan: &mut Inference) -> Result<Slot> {
+        let ((conv, bias), norm) = &self.stem;
+        let x = plan.conv_bias((conv, bias), Inference::INPUT, Activation::None)?;
+        let mut x = norm.inference(plan, x);
+        for block in &self.blocks {
+            x = block.inference(plan, x)?;
+        }
+        let x = plan.mean_of_pixels(x);
+        Ok(self.norm.inference(plan, x))
     }
 
     fn head(&self) -> &Linear {

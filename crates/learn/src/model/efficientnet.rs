@@ -114,12 +114,12 @@ impl Network for EfficientNet {
         &self.classifier
     }
 
-    fn inference(&self, plan: &mut Inference) -> Result<Option<Slot>> {
+    fn inference(&self, plan: &mut Inference) -> Result<Slot> {
         let mut x = self.stem.inference(plan, Inference::INPUT, None)?;
         for block in &self.blocks {
             x = block.inference(plan, x)?;
         }
         let x = self.last.inference(plan, x, None)?;
-        Ok(Some(plan.mean_of_pixels(x)))
+        Ok(plan.mean_of_pixels(x))
     }
 }

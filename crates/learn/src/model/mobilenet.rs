@@ -100,14 +100,14 @@ impl Network for MobileNet {
         DROPOUT
     }
 
-    fn inference(&self, plan: &mut Inference) -> Result<Option<Slot>> {
+    fn inference(&self, plan: &mut Inference) -> Result<Slot> {
         let mut x = self.stem.inference(plan, Inference::INPUT, None)?;
         for block in &self.blocks {
             x = block.inference(plan, x)?;
         }
         let x = self.last.inference(plan, x, None)?;
         let x = plan.mean_of_pixels(x);
-        plan.linear(&self.hidden, x, Activation::HardSwish).map(Some)
+        plan.linear(&self.hidden, x, Activation::HardSwish)
     }
 }
 

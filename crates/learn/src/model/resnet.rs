@@ -87,7 +87,7 @@ impl Network for ResNet {
         if number == self.blocks.len() { mean_of_pixels(tape, &x) } else { Ok(x) }
     }
 
-    fn inference(&self, plan: &mut Inference) -> Result<Option<Slot>> {
+    fn inference(&self, plan: &mut Inference) -> Result<Slot> {
         let mut x = plan.conv_norm((&self.conv1, &self.bn1), Inference::INPUT, None, Activation::Relu)?;
         if self.pools {
             x = plan.max_pool(x, (3, 2, 1));
@@ -95,7 +95,7 @@ impl Network for ResNet {
         for block in &self.blocks {
             x = block.inference(plan, x)?;
         }
-        Ok(Some(plan.mean_of_pixels(x)))
+        Ok(plan.mean_of_pixels(x))
     }
 
     fn head(&self) -> &Linear {

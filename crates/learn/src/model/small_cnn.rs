@@ -53,14 +53,14 @@ impl Network for SmallCnn {
         }
     }
 
-    fn inference(&self, plan: &mut Inference) -> Result<Option<Slot>> {
+    fn inference(&self, plan: &mut Inference) -> Result<Slot> {
         let mut x = Inference::INPUT;
         for (conv, bias) in [&self.conv1, &self.conv2] {
             x = plan.conv_bias((conv, bias), x, Activation::Relu)?;
         }
         let x = plan.max_pool(x, (2, 2, 0));
         let x = plan.flatten(x);
-        plan.linear(&self.fc1, x, Activation::Relu).map(Some)
+        plan.linear(&self.fc1, x, Activation::Relu)
     }
 
     fn head(&self) -> &Linear {

@@ -1,5 +1,6 @@
 //! The vision transformer (Dosovitskiy et al. 2021) with timm's names.
 
+use crate::inference::{Inference, Slot};
 use crate::layers::{Bias, Conv, DEVIATION, LayerNorm, Linear, Mode, TransformerBlock};
 use crate::model::Network;
 use crate::parameters::{Begin, Parameters};
@@ -89,6 +90,17 @@ impl Network for Vit {
         }
         let x = class_token(tape, &x)?;
         self.norm.forward(tape, &x)
+    }
+
+    fn inference(&self, plan: &mut Inference) -> Result<Slot> {
+        let (conv, bias) = &self.patch_embed;
+        let x = plan.conv_bias((conv, bias), Inference::INPUT, Activation::None)?;
+        let mut x = plan.tokens(x, self.cls_token.as_tensor().detach(), self.pos_embed.as_tensor().detach());
+        for block in &self.blocks {
+            x = block.inference(plan, x)?;
+        }
+        let x = plan.first_token(x);
+        Ok(self.norm.inference(plan, x))
     }
 
     fn head(&self) -> &Linear {

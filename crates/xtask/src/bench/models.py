@@ -4,6 +4,8 @@ import json
 import sys
 from pathlib import Path
 
+import onnx
+import onnxruntime
 import timm
 import torch
 import torchvision
@@ -73,7 +75,8 @@ def made(name):
 def make(folder):
     for name in MODELS:
         model, images, labels = made(name)
-        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / f"{name}.safetensors")
+        tensors = {k: v.contiguous() for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+        save_file(tensors, folder / f"{name}.safetensors")
         last = images.permute(0, 2, 3, 1).contiguous()
         save_file({"images": last, "labels": labels.int()}, folder / f"{name}.input.safetensors")
     print(json.dumps({"classes": CLASSES, "models": [[name, size(name)] for name in MODELS]}))
@@ -98,10 +101,14 @@ def compare(folder):
             for key, p in model.named_parameters())
         row = {"model": name, "logits": far(ours["logits"], logits), "inferred": far(ours["inferred_logits"], logits),
                "gradients": gradients}
+        onnx.checker.check_model(folder / f"{name}.onnx", full_check=True)
+        session = onnxruntime.InferenceSession(folder / f"{name}.onnx")
+        exported = torch.from_numpy(session.run(["logits"], {"images": images.float().numpy()})[0])
+        row["onnx"] = far(exported, ours["inferred_logits"].double())
         if "batch_logits" in ours:
             row["batch"] = far(ours["batch_logits"], model.train()(images).detach())
         rows.append(row)
-    versions = f"PyTorch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}"
+    versions = f"onnxruntime {onnxruntime.__version__}, PyTorch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}"
     print(json.dumps({"rows": rows, "versions": versions}))
 
 

@@ -8,7 +8,8 @@ use std::process::Command;
 /// How far logits, and gradients as a share of the greatest of a parameter, may be apart.
 const TOLERANCE: f64 = 1e-4;
 
-/// Compares logits and gradients of every model with torchvision's and timm's in f64.
+/// Compares logits and gradients of every model with torchvision's and timm's in f64, and what onnxruntime makes of its
+/// export with what we make of it.
 pub(super) fn models(project: &Project) -> Result<()> {
     let python = peer(project)?;
     let folder = project.target.join("models");
@@ -22,13 +23,13 @@ pub(super) fn models(project: &Project) -> Result<()> {
         project.run(Command::new(&ours).arg(name).args(sizes).arg(&folder))?;
     }
     let found = figures(Command::new(&python).arg(&script).arg("compare").arg(&folder))?;
-    println!("{:20} {:>9} {:>9} {:>9} {:>9}", "model", "logits", "inferred", "gradients", "training");
+    println!("{:20} {:>9} {:>9} {:>9} {:>9} {:>9}", "model", "logits", "inferred", "gradients", "training", "ONNX");
     let mut far = Vec::new();
     for row in found["rows"].as_array().context("the script printed no rows")? {
         let name = row["model"].as_str().unwrap_or_default();
-        let values = ["logits", "inferred", "gradients", "batch"].map(|key| row[key].as_f64());
+        let values = ["logits", "inferred", "gradients", "batch", "onnx"].map(|key| row[key].as_f64());
         let cells = values.map(|value| value.map_or("-".into(), |value| format!("{value:.1e}")));
-        println!("{name:20} {:>9} {:>9} {:>9} {:>9}", cells[0], cells[1], cells[2], cells[3]);
+        println!("{name:20} {:>9} {:>9} {:>9} {:>9} {:>9}", cells[0], cells[1], cells[2], cells[3], cells[4]);
         if values.iter().flatten().any(|value| value.is_nan() || *value > TOLERANCE) {
             far.push(name);
         }
