@@ -17,8 +17,8 @@ const HELP: &str = "cargo xtask COMMAND
 
   demo [--no-open]   build everything, train on the shipped digits, open the window
   test [--quick]     formatting, clippy, the layer lint and all tests; --quick leaves out browser and desktop
-  bench NAME         speed beside a peer: train [--json], infer [--json], operations [FILTER],
-                     sign-digits PHOTOS [EPOCHS]
+  bench NAME         speed beside a peer: train [--json], infer [--json], loader PHOTOS [--json],
+                     operations [FILTER], sign-digits PHOTOS [EPOCHS]; agreement with one: agreement, models
   build [--cuda]     build the programs; --cuda: with the GPU, into cuda/ of the target folder
   setup-cuda         get the compiler and libraries that build --cuda needs, into the cache folder
   build-ui           build the interface as WebAssembly into ui/dist
