@@ -6,7 +6,7 @@ use assay_protocol::domain::entity::{Evaluation, Run};
 use assay_protocol::domain::profile::{Phase, Profile};
 use assay_protocol::domain::scores::{McNemar, Scores};
 use assay_protocol::domain::{RunStatus, Split};
-use assay_protocol::{RunDetail, StartRun, path};
+use assay_protocol::{PrecisionFigures, RunDetail, StartRun, path};
 use std::process::Stdio;
 
 /// A small residual network that learns the digits in seconds.
@@ -97,6 +97,29 @@ async fn a_run_has_a_profile_and_an_evaluation_has_scores_that_compare() -> Resu
     assert!(found.second_alone > found.first_alone && found.p_value < 0.05, "{found:?}");
     client.door.close().await;
     Ok(())
+}
+
+#[test]
+fn weights_of_eight_bits_are_compared_and_predict_nearly_the_same() {
+    let workspace = with_digits();
+    let train = ["train", "--name", "digits", "train.epochs=4"];
+    assert!(workspace.assay(&train).status.success());
+    let figures: Vec<PrecisionFigures> = workspace.json(&["quantize", "digits"]);
+    let [full, quantized] = figures.as_slice() else { panic!("{figures:?}") };
+    assert_eq!([full.precision.as_str(), quantized.precision.as_str()], ["fp32", "int8"]);
+    assert!((full.accuracy - quantized.accuracy).abs() < 0.02, "{figures:?}");
+    assert!(quantized.weight_bytes * 3 < full.weight_bytes, "{figures:?}");
+    let image = workspace.folder().join("image.png");
+    std::fs::copy(crate::harness::project().join("icons/32x32.png"), &image).expect("an image");
+    let predict = |precision: &str| -> serde_json::Value {
+        workspace.json(&["predict", "image.png", "-m", "digits", "--precision", precision])
+    };
+    let first = |found: &serde_json::Value| found["classes"][0]["probability"].as_f64().expect("a number");
+    let (full, quantized) = (predict("fp32"), predict("int8"));
+    assert_ne!(first(&full), first(&quantized));
+    assert!((first(&full) - first(&quantized)).abs() < 0.2);
+    let refused = workspace.assay(&["predict", "image.png", "-m", "digits", "--precision", "int4"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("fp32 or int8"));
 }
 
 #[test]

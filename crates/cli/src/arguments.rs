@@ -158,6 +158,16 @@ pub(crate) enum Command {
         /// one, mirrored or ten-crop: the views of an image whose probabilities are averaged.
         #[arg(long, default_value = "one")]
         views: String,
+        /// fp32, or int8: weights of eight bits.
+        #[arg(long, default_value = "fp32")]
+        precision: String,
+    },
+    /// Show what weights of eight bits cost in accuracy and bring in speed: assay quantize digits-3
+    Quantize {
+        run: String,
+        /// The images to compare on: train, val or test.
+        #[arg(long, default_value = "test", value_parser = split)]
+        split: Split,
     },
     /// Check a model against a file of demands; exit code 1 names what failed.
     Check {

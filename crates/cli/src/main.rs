@@ -14,7 +14,9 @@ use anyhow::Result;
 use arguments::{Arguments, Command, PredictionFormat};
 use assay_protocol::domain::DatasetId;
 use assay_protocol::domain::entity::{Dataset, Job};
-use assay_protocol::{About, Check, CheckRequest, EvaluateRequest, ImportRequest, PredictFiles, StartRun, path};
+use assay_protocol::{
+    About, Check, CheckRequest, EvaluateRequest, ImportRequest, PrecisionFigures, PredictFiles, StartRun, path,
+};
 use assay_server::Work;
 use client::Client;
 use std::path::Path;
@@ -160,11 +162,18 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             let request = EvaluateRequest { split: Some(*split), dataset: dataset.clone() };
             return model::evaluate(client, run, &request, against.as_deref(), json).await;
         }
-        Command::Predict { images, model, checkpoint, format, output, views } => {
+        Command::Predict { images, model, checkpoint, format, output, views, precision } => {
             let request =
                 PredictFiles { checkpoint: checkpoint.clone(), views: Some(views.clone()), ..Default::default() };
+            let request = PredictFiles { precision: Some(precision.clone()), ..request };
             let format = if json { PredictionFormat::Jsonl } else { *format };
             return predict::predict(client, model, images, request, (format, output.as_deref())).await;
+        }
+        Command::Quantize { run, split } => {
+            let request = EvaluateRequest { split: Some(*split), dataset: None };
+            let address = path::run(client.find_run(run).await?, "/precisions");
+            let figures: Vec<PrecisionFigures> = client.post(&address, &request).await?;
+            tables::precisions(&figures, json)?;
         }
         Command::Check { model, spec, junit } => {
             let request = CheckRequest { spec: std::path::absolute(spec)?.display().to_string() };

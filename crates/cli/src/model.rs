@@ -68,11 +68,12 @@ async fn evaluated(client: &Client, run: RunId, request: &EvaluateRequest) -> Re
 
 /// Writes a model's files into a folder.
 pub(crate) async fn export(client: &Client, run: &str, folder: &Path, checkpoint: Option<&str>) -> Result<()> {
-    let address = with_checkpoint(path::run(client.find_run(run).await?, "/export"), checkpoint);
-    let files: Vec<(String, Vec<u8>)> = client.get(&address).await?;
+    let run = client.find_run(run).await?;
+    let names: Vec<String> = client.get(&path::run(run, "/export")).await?;
     std::fs::create_dir_all(folder).with_context(|| format!("the folder cannot be made: {}", folder.display()))?;
-    for (name, contents) in files {
-        write_whole(&folder.join(&name), &contents)?;
+    for name in names {
+        let address = with_checkpoint(path::run(run, &format!("/export/{name}")), checkpoint);
+        write_whole(&folder.join(&name), &client.bytes(&address).await?)?;
         println!("{}", folder.join(name).display());
     }
     Ok(())

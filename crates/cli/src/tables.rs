@@ -5,7 +5,7 @@ use assay_protocol::domain::Timestamp;
 use assay_protocol::domain::entity::{Dataset, Run};
 use assay_protocol::domain::profile::{Cost, Phase, Profile};
 use assay_protocol::domain::scores::{Estimate, Scores};
-use assay_protocol::{Check, Comparison, ExplainedField, RunDetail, RunsReply};
+use assay_protocol::{Check, Comparison, ExplainedField, PrecisionFigures, RunDetail, RunsReply};
 use std::process::ExitCode;
 
 /// Prints columns as wide as their widest cell.
@@ -287,6 +287,26 @@ pub(crate) fn scores(scores: &Scores) {
         })
         .collect();
     table(&["class", "images", "precision", "recall", "F1"], &rows);
+}
+
+pub(crate) fn precisions(figures: &[PrecisionFigures], as_json: bool) -> Result<()> {
+    if as_json {
+        return json(&figures);
+    }
+    let row = |of: &PrecisionFigures| {
+        vec![
+            of.precision.clone(),
+            format!("{:.2} %", of.accuracy * 100.0),
+            format!("{:.2} %", of.macro_f1 * 100.0),
+            format!("{:.4}", of.loss),
+            format!("{:.2}", of.latency_ms),
+            format!("{:.0}", of.images_per_s),
+            format!("{:.2}", of.weight_bytes as f64 / 1e6),
+        ]
+    };
+    let rows: Vec<Vec<String>> = figures.iter().map(row).collect();
+    table(&["weights", "accuracy", "macro F1", "loss", "ms for an image", "images/s by 16", "weights MB"], &rows);
+    Ok(())
 }
 
 pub(crate) fn doctor(mut checks: Vec<Check>, as_json: bool) -> Result<ExitCode> {

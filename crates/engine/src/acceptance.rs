@@ -1,5 +1,6 @@
 //! Acceptance: whether a model does what a file of demands says, without a workspace, a GPU or knowledge of learning.
 
+use crate::models::{CLASSES, CONFIG, WEIGHTS};
 use crate::{Engine, EngineError, Result};
 use assay_domain::RunId;
 use assay_domain::scores::{Scored, Scores};
@@ -115,7 +116,7 @@ pub fn check_model(folder: &Path, demands: &Path) -> Result<Vec<Verdict>> {
             ))
         })
     };
-    let files = ["model.safetensors", "config.toml", "classes.txt"].map(read);
+    let files = [WEIGHTS, CONFIG, CLASSES].map(read);
     let [weights, config, classes] = files;
     check(&Checked::new(&weights?, &config?, &classes?)?, demands)
 }
@@ -123,9 +124,8 @@ pub fn check_model(folder: &Path, demands: &Path) -> Result<Vec<Verdict>> {
 impl Engine {
     /// Checks a run's model against a file of demands.
     pub fn check_run(&self, run: RunId, demands: &Path) -> Result<Vec<Verdict>> {
-        let files: BTreeMap<String, Vec<u8>> = self.export(run, None)?.into_iter().collect();
-        let file = |name: &str| files.get(name).map(Vec::as_slice).unwrap_or_default();
-        check(&Checked::new(file("model.safetensors"), file("config.toml"), file("classes.txt"))?, demands)
+        let [weights, config, classes] = [WEIGHTS, CONFIG, CLASSES].map(|name| self.exported(run, None, name));
+        check(&Checked::new(&weights?, &config?, &classes?)?, demands)
     }
 }
 

@@ -20,6 +20,7 @@ mod jobs;
 mod models;
 mod paths;
 mod profile;
+mod quantize;
 mod record;
 mod runs;
 mod settings;

@@ -10,6 +10,19 @@ use rayon::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+/// The exported files that a model is made of again.
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+pub(crate) const CONFIG: &str = "config.toml";
+pub(crate) const CLASSES: &str = "classes.txt";
+
+/// With how many bits a model's weights are multiplied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum ModelPrecision {
+    #[default]
+    Fp32,
+    Int8,
+}
+
 /// The classifier that predicted last, for the next image.
 #[derive(Default)]
 pub(crate) struct Models {
@@ -19,6 +32,7 @@ pub(crate) struct Models {
 struct Loaded {
     run: RunId,
     weights: String,
+    precision: ModelPrecision,
     classifier: Arc<Classifier>,
     classes: Vec<String>,
 }
@@ -52,7 +66,7 @@ impl Engine {
     pub fn predict(&self, run: RunId, checkpoint: Option<&str>, image: &[u8]) -> Result<PredictionReply> {
         let begun = Instant::now();
         let kind = self.kind(run, checkpoint)?;
-        let (classifier, classes) = self.loaded(run, kind)?;
+        let (classifier, classes) = self.loaded(run, kind, ModelPrecision::Fp32)?;
         let image = assay_media::decode(image)?;
         let probabilities = classifier.predict(&assay_media::square(&image, classifier.image_size() as u32))?;
         let classes = sorted(&classes, probabilities);
@@ -67,7 +81,12 @@ impl Engine {
             Some(name) => Views::parse(name)
                 .ok_or_else(|| EngineError::Invalid(format!("views are one, mirrored or ten-crop, not {name:?}")))?,
         };
-        let (classifier, classes) = self.loaded(run, kind)?;
+        let precision = match request.precision.as_deref() {
+            None | Some("" | "fp32") => ModelPrecision::Fp32,
+            Some("int8") => ModelPrecision::Int8,
+            Some(other) => return Err(EngineError::Invalid(format!("precision is fp32 or int8, not {other:?}"))),
+        };
+        let (classifier, classes) = self.loaded(run, kind, precision)?;
         let side = views.side(classifier.image_size()) as u32;
         let read = |path: &String| -> Result<Vec<u8>> {
             let bytes =
@@ -89,28 +108,31 @@ impl Engine {
         Ok(request.paths.iter().zip(squares).map(prediction).collect())
     }
 
-    /// A model as files: the weights, the config that they need, the names of the classes, the same as ONNX, and the card
-    /// that says what it is.
-    pub fn export(&self, run: RunId, checkpoint: Option<&str>) -> Result<Vec<(String, Vec<u8>)>> {
+    /// A model as files: the names of the weights, the config that they need, the names of the classes, the record, the
+    /// same model as ONNX, and the card that says what it is.
+    pub fn export(&self) -> [&'static str; 6] {
+        [WEIGHTS, CONFIG, CLASSES, "record.json", "model.onnx", "README.md"]
+    }
+
+    /// One of the files of [`Engine::export`].
+    pub fn exported(&self, run: RunId, checkpoint: Option<&str>, name: &str) -> Result<Vec<u8>> {
         let kind = self.kind(run, checkpoint)?;
-        let checkpoint = self.store.read(|reader| reader.checkpoint(run, kind))?;
-        let weights = self.store.blobs().get(&Hash::parse(&checkpoint.weights.hash)?)?;
         let record = self.store.read(|reader| reader.record(run))?;
         let record = record.ok_or_else(|| EngineError::NotFound(format!("run {run} has no record yet")))?;
-        let classes = record.data.as_ref().map(|data| data.classes.join("\n") + "\n").unwrap_or_default();
-        let json = serde_json::to_vec_pretty(&record).map_err(|why| EngineError::Internal(why.to_string()))?;
-        let names = record.data.as_ref().map(|data| data.classes.clone()).unwrap_or_default();
-        let config = self.resolved_config(run)?;
-        let classifier = Classifier::load(&config, names.len(), &weights, &DeviceChoice::Cpu.open()?)?;
-        let card = self.model_card(&self.run(run)?, kind, &record, &classifier)?;
-        Ok(vec![
-            ("model.safetensors".into(), weights),
-            ("config.toml".into(), record.config.into_bytes()),
-            ("classes.txt".into(), classes.into_bytes()),
-            ("record.json".into(), json),
-            ("model.onnx".into(), classifier.to_onnx(&names)?),
-            ("README.md".into(), card.into_bytes()),
-        ])
+        let classes = record.data.as_ref().map(|data| data.classes.clone()).unwrap_or_default();
+        let classifier = || Ok::<_, EngineError>(self.classifier_on(run, kind, &DeviceChoice::Cpu.open()?)?.0);
+        match name {
+            WEIGHTS => {
+                let checkpoint = self.store.read(|reader| reader.checkpoint(run, kind))?;
+                Ok(self.store.blobs().get(&Hash::parse(&checkpoint.weights.hash)?)?)
+            }
+            CONFIG => Ok(record.config.into_bytes()),
+            CLASSES => Ok((classes.join("\n") + "\n").into_bytes()),
+            "record.json" => serde_json::to_vec_pretty(&record).map_err(|why| EngineError::Internal(why.to_string())),
+            "model.onnx" => Ok(classifier()?.to_onnx(&classes)?),
+            "README.md" => Ok(self.model_card(&self.run(run)?, kind, &record, &classifier()?)?.into_bytes()),
+            other => Err(EngineError::NotFound(format!("a model is not exported as {other:?}"))),
+        }
     }
 
     fn kind(&self, run: RunId, asked: Option<&str>) -> Result<CheckpointKind> {
@@ -122,15 +144,27 @@ impl Engine {
         }
     }
 
-    fn loaded(&self, run: RunId, kind: CheckpointKind) -> Result<(Arc<Classifier>, Vec<String>)> {
+    fn loaded(
+        &self,
+        run: RunId,
+        kind: CheckpointKind,
+        precision: ModelPrecision,
+    ) -> Result<(Arc<Classifier>, Vec<String>)> {
         let weights = self.store.read(|reader| reader.checkpoint(run, kind))?.weights.hash;
         let mut last = self.models.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(loaded) = last.as_ref().filter(|loaded| loaded.run == run && loaded.weights == weights) {
+        let is_it = |loaded: &&Loaded| loaded.run == run && loaded.weights == weights && loaded.precision == precision;
+        if let Some(loaded) = last.as_ref().filter(is_it) {
             return Ok((loaded.classifier.clone(), loaded.classes.clone()));
         }
-        let (classifier, classes) = self.classifier(run, kind)?;
+        let (classifier, classes) = match precision {
+            ModelPrecision::Fp32 => self.classifier(run, kind)?,
+            ModelPrecision::Int8 => {
+                let (classifier, classes) = self.classifier_on(run, kind, &DeviceChoice::Cpu.open()?)?;
+                (classifier.quantized()?, classes)
+            }
+        };
         let classifier = Arc::new(classifier);
-        *last = Some(Loaded { run, weights, classifier: classifier.clone(), classes: classes.clone() });
+        *last = Some(Loaded { run, weights, precision, classifier: classifier.clone(), classes: classes.clone() });
         Ok((classifier, classes))
     }
 }

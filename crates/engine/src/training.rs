@@ -188,13 +188,23 @@ impl Engine {
 
     /// The model of a run's checkpoint, with its classes.
     pub(crate) fn classifier(&self, run: RunId, kind: CheckpointKind) -> Result<(Classifier, Vec<String>)> {
+        self.classifier_on(run, kind, &self.device())
+    }
+
+    /// The same on a device.
+    pub(crate) fn classifier_on(
+        &self,
+        run: RunId,
+        kind: CheckpointKind,
+        device: &Device,
+    ) -> Result<(Classifier, Vec<String>)> {
         let config = self.resolved_config(run)?;
         let found = self.run(run)?;
         let snapshot = found.snapshot.ok_or_else(|| EngineError::NotFound(format!("run {run} has not started yet")))?;
         let snapshot = self.store.read(|reader| reader.snapshot(snapshot))?;
         let checkpoint = self.store.read(|reader| reader.checkpoint(run, kind))?;
         let weights = self.store.blobs().get(&Hash::parse(&checkpoint.weights.hash)?)?;
-        let classifier = Classifier::load(&config, snapshot.classes.len(), &weights, &self.device())?;
+        let classifier = Classifier::load(&config, snapshot.classes.len(), &weights, device)?;
         Ok((classifier, snapshot.classes))
     }
 

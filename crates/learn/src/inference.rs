@@ -4,10 +4,11 @@
 use crate::Result;
 use crate::layers::{BatchNorm, Bias, Conv, Linear};
 use assay_kernels::{
-    Activation, Conv2dOptions, GateKind, PreparedConv2d, attention, channels_first, gate, layer_norm, max_pool2d,
-    mean_of_pixels,
+    Activation, Conv2dOptions, GateKind, PreparedConv2d, QuantizedConv2d, attention, channels_first, gate, layer_norm,
+    max_pool2d, mean_of_pixels,
 };
 use candle_core::Tensor;
+use std::sync::Arc;
 
 /// A value on the way, by the step that made it; the first is the input.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,10 +21,34 @@ impl Slot {
     }
 }
 
+/// A convolution with weights of 32 or of 8 bits.
+pub(crate) enum Convolution {
+    Full(PreparedConv2d),
+    Quantized(QuantizedConv2d),
+}
+
+impl Convolution {
+    fn forward(&self, input: &Tensor, added: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+        Ok(match self {
+            Convolution::Full(convolution) => convolution.forward(input, added, activation)?,
+            Convolution::Quantized(convolution) => convolution.forward(input, added, activation)?,
+        })
+    }
+
+    /// Bytes of its weights.
+    fn bytes(&self) -> usize {
+        match self {
+            Convolution::Full(convolution) => size_of_val(convolution.kernel().0),
+            Convolution::Quantized(convolution) => convolution.bytes(),
+        }
+    }
+}
+
 /// A layer; it reads slots and writes the next one.
+#[derive(Clone)]
 pub(crate) enum Step {
     /// Of images, or of rows as images of one pixel.
-    Conv { convolution: Box<PreparedConv2d>, from: Slot, added: Option<Slot>, activation: Activation },
+    Conv { convolution: Arc<Convolution>, from: Slot, added: Option<Slot>, activation: Activation },
     /// The maximum of each window of (kernel, stride, padding).
     MaxPool { from: Slot, sizes: (usize, usize, usize) },
     /// (batch, height, width, channels) to (batch, 1, 1, channels).
@@ -65,6 +90,10 @@ pub(crate) struct Inference {
     steps: Vec<Step>,
 }
 
+fn full(convolution: PreparedConv2d) -> Arc<Convolution> {
+    Arc::new(Convolution::Full(convolution))
+}
+
 /// What a model gives.
 pub(crate) struct Output {
     /// What the last layer sees, (batch, features).
@@ -82,6 +111,32 @@ impl Inference {
         &self.steps
     }
 
+    /// The same with weights of eight bits, but for those that see the images themselves, the head, and channels by
+    /// themselves: the first two decide most, and the last have few weights.
+    pub(crate) fn quantized(&self) -> Result<Inference> {
+        let last = self.steps.len().saturating_sub(1);
+        let quantized = |(number, step): (usize, &Step)| {
+            let Step::Conv { convolution, from, added, activation } = step else { return Ok(step.clone()) };
+            let Convolution::Full(of) = convolution.as_ref() else { return Ok(step.clone()) };
+            if number == last || *from == Inference::INPUT || of.options().groups > 1 {
+                return Ok(step.clone());
+            }
+            let convolution = QuantizedConv2d::new(of.kernel(), of.bias(), of.options())?;
+            let convolution = Arc::new(Convolution::Quantized(convolution));
+            Ok(Step::Conv { convolution, from: *from, added: *added, activation: *activation })
+        };
+        Ok(Inference { steps: self.steps.iter().enumerate().map(quantized).collect::<Result<_>>()? })
+    }
+
+    /// Bytes of all weights of convolutions and linear layers.
+    pub(crate) fn bytes(&self) -> usize {
+        let of_step = |step: &Step| match step {
+            Step::Conv { convolution, .. } => convolution.bytes(),
+            _ => 0,
+        };
+        self.steps.iter().map(of_step).sum()
+    }
+
     fn push(&mut self, step: Step) -> Slot {
         self.steps.push(step);
         Slot(self.steps.len())
@@ -97,7 +152,7 @@ impl Inference {
     ) -> Result<Slot> {
         let (scale, shift) = norm.scale_and_shift()?;
         let kernel = conv.weight().broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
-        let convolution = Box::new(PreparedConv2d::new(&kernel, &shift, conv.options())?);
+        let convolution = full(PreparedConv2d::new(&kernel, &shift, conv.options())?);
         Ok(self.push(Step::Conv { convolution, from, added, activation }))
     }
 
@@ -108,7 +163,7 @@ impl Inference {
         from: Slot,
         activation: Activation,
     ) -> Result<Slot> {
-        let convolution = Box::new(PreparedConv2d::new(&conv.weight(), &bias.values(), conv.options())?);
+        let convolution = full(PreparedConv2d::new(&conv.weight(), &bias.values(), conv.options())?);
         Ok(self.push(Step::Conv { convolution, from, added: None, activation }))
     }
 
@@ -127,7 +182,7 @@ impl Inference {
     ) -> Result<Slot> {
         let (to, count) = weight.dims2()?;
         let kernel = weight.reshape((to, count, 1, 1))?;
-        let convolution = Box::new(PreparedConv2d::new(&kernel, &bias, Conv2dOptions::default())?);
+        let convolution = full(PreparedConv2d::new(&kernel, &bias, Conv2dOptions::default())?);
         Ok(self.push(Step::Conv { convolution, from, added, activation }))
     }
 

@@ -2,8 +2,8 @@
 
 mod proto;
 
-use crate::Result;
-use crate::inference::{Inference, Slot, Step};
+use crate::inference::{Convolution, Inference, Slot, Step};
+use crate::{LearnError, Result};
 use assay_kernels::{Activation, GateKind, PreparedConv2d};
 use candle_core::Tensor;
 use prost::Message;
@@ -142,6 +142,9 @@ impl Graph {
         let of = |slot: &Slot| names[slot.number()].as_str();
         match step {
             Step::Conv { convolution, from, added, activation } => {
+                let Convolution::Full(convolution) = convolution.as_ref() else {
+                    return Err(LearnError::Data("a model with weights of eight bits is not written as ONNX".into()));
+                };
                 let output = self.convolution(convolution, of(from));
                 let output = match added {
                     Some(added) => self.node("Add", &[&output, of(added)], []),

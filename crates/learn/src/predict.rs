@@ -62,6 +62,22 @@ impl Classifier {
         onnx::file(inference, &onnx::Besides { size: self.plan.size, mean, std, classes })
     }
 
+    /// The same with weights of eight bits (see [`assay_kernels::QuantizedConv2d`]).
+    ///
+    /// # Errors
+    /// When it is not on the processor.
+    pub fn quantized(self) -> Result<Classifier> {
+        let inference = self.inference.as_ref().ok_or_else(|| {
+            LearnError::Data("weights of eight bits compute on the processor; load it with device = \"cpu\"".into())
+        })?;
+        Ok(Classifier { inference: Some(inference.quantized()?), ..self })
+    }
+
+    /// Bytes of the weights of its convolutions and linear layers.
+    pub fn weight_bytes(&self) -> usize {
+        self.inference.as_ref().map_or(self.parameters * size_of::<f32>(), Inference::bytes)
+    }
+
     /// How many values its parameters have.
     pub fn parameters(&self) -> usize {
         self.parameters

@@ -187,6 +187,25 @@ pub struct Choice {
     pub meaning: String,
 }
 
+/// How good and how quick a model is with weights of some precision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrecisionFigures {
+    /// `fp32` or `int8`.
+    pub precision: String,
+    /// The share of right answers.
+    pub accuracy: f64,
+    /// The mean F1 of all classes.
+    pub macro_f1: f64,
+    /// The mean cross-entropy, in nats.
+    pub loss: f64,
+    /// The median time of predicting one image, in milliseconds.
+    pub latency_ms: f64,
+    /// Images in a second, in batches of 16.
+    pub images_per_s: f64,
+    /// Bytes of the weights of convolutions and linear layers.
+    pub weight_bytes: u64,
+}
+
 /// How a model met one demand.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {

@@ -283,6 +283,8 @@ pub struct PredictFiles {
     pub checkpoint: Option<String>,
     /// `one` (the default), `mirrored` or `ten-crop`: the views of an image whose probabilities are averaged.
     pub views: Option<String>,
+    /// `fp32` (the default) or `int8`: the bits of the weights.
+    pub precision: Option<String>,
 }
 
 /// Checks a run's model against a file of demands on the machine that serves.

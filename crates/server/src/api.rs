@@ -1,7 +1,7 @@
 //! The native API: each handler reads a request, calls the engine on a thread that may wait, and writes the answer.
 
 use crate::interface;
-use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RunId, SampleId};
+use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RunId, SampleId, Split};
 use assay_engine::{Engine, EngineError};
 use assay_protocol::{
     AddClasses, CheckRequest, ConfigQuery, ErrorBody, ErrorCode, EvaluateRequest, EventPage, EventsQuery,
@@ -90,9 +90,11 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(&of("/evaluate"), post(evaluate))
         .route(&of("/predict"), post(predict))
         .route(&of("/artifacts/{*path}"), get(artifact))
-        .route(&of("/export"), get(export))
+        .route(&of("/export"), get(async |State(e): Shared| on(e, |e| Ok(e.export())).await))
+        .route(&of("/export/{name}"), get(exported))
         .route(&of("/predict-files"), post(predict_files))
         .route(&of("/check"), post(check))
+        .route(&of("/precisions"), post(precisions))
         .route(&of("/profile"), get(async |State(e): Shared, id: Named<RunId>| act(e, id, Engine::profile).await))
         .route(path::SERIES, get(series))
         .route(path::COMPARE, get(compare))
@@ -231,6 +233,11 @@ async fn check(State(engine): Shared, id: Named<RunId>, body: Bytes) -> Answer {
     on(engine, move |engine| engine.check_run(id, request.spec.as_ref())).await
 }
 
+async fn precisions(State(engine): Shared, id: Named<RunId>, body: Bytes) -> Answer {
+    let (id, request): (RunId, EvaluateRequest) = (named(id)?, read(&body)?);
+    on(engine, move |engine| engine.compare_precisions(id, request.split.unwrap_or(Split::Test))).await
+}
+
 async fn predict_files(State(engine): Shared, id: Named<RunId>, body: Bytes) -> Answer {
     let (id, request): (RunId, PredictFiles) = (named(id)?, read(&body)?);
     on(engine, move |engine| engine.predict_files(id, &request)).await
@@ -292,9 +299,10 @@ async fn artifact(State(engine): Shared, id: Named<(RunId, String)>) -> Answer {
     Ok(response)
 }
 
-async fn export(State(engine): Shared, id: Named<RunId>, query: Asked<PredictQuery>) -> Answer {
-    let (id, query) = (named(id)?, asked(query)?);
-    on(engine, move |engine| engine.export(id, query.checkpoint.as_deref())).await
+async fn exported(State(engine): Shared, id: Named<(RunId, String)>, query: Asked<PredictQuery>) -> Answer {
+    let ((id, name), query) = (named(id)?, asked(query)?);
+    let body = work(engine, move |engine| engine.exported(id, query.checkpoint.as_deref(), &name)).await?;
+    Ok(bytes(body, "application/octet-stream", "no-store"))
 }
 
 async fn series(State(engine): Shared, query: Asked<SeriesQuery>) -> Answer {
