@@ -10,6 +10,8 @@ use crate::lines::vectorized;
 use candle_core::{Result, Tensor, bail};
 use product::{COLUMNS, Panels, ROWS, Tile};
 use rayon::prelude::*;
+use std::borrow::Cow;
+use std::ops::Range;
 
 /// Output pixels whose inputs are gathered at once.
 const PIXELS: usize = 8 * ROWS;
@@ -79,54 +81,90 @@ impl QuantizedConv2d {
         if added.is_some_and(|added| added.dims() != [batch, height, width, to]) {
             bail!("quantized conv2d: what is added has another shape than {:?}", (batch, height, width, to));
         }
-        let mut output = vec![0.0f32; geometry.output_len()];
-        with_values([input], |[input]| {
-            let image_in = geometry.input_len() / batch;
-            let images = input.chunks_exact(image_in).zip(output.chunks_exact_mut(height * width * to));
-            images.for_each(|(input, output)| self.image(&geometry, &Bytes::of(input), output));
-            Ok(())
-        })?;
-        let finish = |output: &mut [f32], added: Option<&[f32]>| match activation {
-            Activation::None => finish(output, added, |x| x),
-            Activation::Relu => finish(output, added, |x| at_least(x, 0.0)),
-            Activation::HardSwish => finish(output, added, hard_swish),
-            Activation::Silu => finish(output, added, silu),
-            Activation::Gelu => finish(output, added, gelu),
-        };
-        match added {
-            Some(added) => with_values([added], |[added]| {
-                finish(&mut output, Some(added));
-                Ok(())
-            })?,
-            None => finish(&mut output, None),
-        }
+        let output = match activation {
+            Activation::None => self.forward_through(&geometry, input, added, |x| x),
+            Activation::Relu => self.forward_through(&geometry, input, added, |x| at_least(x, 0.0)),
+            Activation::HardSwish => self.forward_through(&geometry, input, added, hard_swish),
+            Activation::Silu => self.forward_through(&geometry, input, added, silu),
+            Activation::Gelu => self.forward_through(&geometry, input, added, gelu),
+        }?;
         Tensor::from_vec(output, (batch, height, width, to), input.device())
     }
 
+    fn forward_through(
+        &self,
+        geometry: &Geometry,
+        input: &Tensor,
+        added: Option<&Tensor>,
+        activate: impl Fn(f32) -> f32 + Copy + Sync,
+    ) -> Result<Vec<f32>> {
+        let (image_in, image_out) = (geometry.input_len() / geometry.batch, geometry.output_len() / geometry.batch);
+        let act = |input: &[f32], added: Option<&[f32]>| {
+            let mut output = vec![0.0f32; geometry.output_len()];
+            let images = output.par_chunks_exact_mut(image_out).zip(input.par_chunks_exact(image_in)).enumerate();
+            images.for_each(|(number, (output, input))| {
+                let added = added.map(|added| &added[number * image_out..][..image_out]);
+                self.image(geometry, &Bytes::of(input), added, activate, output);
+            });
+            output
+        };
+        match added {
+            Some(added) => with_values([input, added], |[input, added]| Ok(act(input, Some(added)))),
+            None => with_values([input], |[input]| Ok(act(input, None))),
+        }
+    }
+
     /// One image: (height, width, to) values.
-    fn image(&self, geometry: &Geometry, input: &Bytes, output: &mut [f32]) {
+    fn image(
+        &self,
+        geometry: &Geometry,
+        input: &Bytes,
+        added: Option<&[f32]>,
+        activate: impl Fn(f32) -> f32 + Copy + Sync,
+        output: &mut [f32],
+    ) {
         let to = geometry.to;
-        let pieces = output.len().div_ceil(PIXELS * to);
-        if pieces >= FEW {
+        // A value is a sum times a factor, plus a shift.
+        let factors: Vec<f32> = self.scales.iter().map(|scale| input.scale * scale).collect();
+        let shift = |((sum, factor), bias): ((&i32, &f32), &f32)| bias - (i32::from(input.zero) * sum) as f32 * factor;
+        let shifts: Vec<f32> = self.sums.iter().zip(&factors).zip(&self.bias).map(shift).collect();
+        let (pixels, count) = (output.len() / to, self.panels.count());
+        if pixels >= FEW * PIXELS {
             output.par_chunks_mut(PIXELS * to).enumerate().for_each(|(piece, output)| {
-                let rows = self.gathered(geometry, input, piece * PIXELS, output.len() / to);
-                for panel in 0..self.panels.count() {
-                    self.panel(&rows, panel, input, |row, column, value| output[row * to + column] = value);
+                let first = piece * PIXELS;
+                let rows = self.gathered(geometry, input, first, output.len() / to);
+                for panel in 0..count {
+                    self.panel(
+                        &rows,
+                        panel,
+                        #[inline(always)]
+                        |row, columns, sums| {
+                            let added = added.map(|added| &added[(first + row) * to..][columns.clone()]);
+                            let line = [&factors[columns.clone()], &shifts[columns.clone()]];
+                            write_line(&mut output[row * to..][columns], sums, line, added, activate);
+                        },
+                    );
                 }
             });
             return;
         }
         // Few pixels: each thread takes some of the outputs of all of them.
-        let count = output.len() / to;
-        let rows = self.gathered(geometry, input, 0, count);
-        let columns: Vec<Vec<f32>> = (0..self.panels.count())
-            .into_par_iter()
-            .map(|panel| {
-                let mut values = vec![0.0; count * COLUMNS];
-                self.panel(&rows, panel, input, |row, column, value| values[row * COLUMNS + column % COLUMNS] = value);
-                values
-            })
-            .collect();
+        let rows = self.gathered(geometry, input, 0, pixels);
+        let of_panel = |panel: usize| {
+            let mut values = vec![0.0; pixels * COLUMNS];
+            self.panel(
+                &rows,
+                panel,
+                #[inline(always)]
+                |row, columns, sums| {
+                    let added = added.map(|added| &added[row * to..][columns.clone()]);
+                    let line = [&factors[columns.clone()], &shifts[columns.clone()]];
+                    write_line(&mut values[row * COLUMNS..][..columns.len()], sums, line, added, activate);
+                },
+            );
+            values
+        };
+        let columns: Vec<Vec<f32>> = (0..count).into_par_iter().map(of_panel).collect();
         for (panel, values) in columns.iter().enumerate() {
             let width = (to - panel * COLUMNS).min(COLUMNS);
             for (output, values) in output.chunks_exact_mut(to).zip(values.chunks_exact(COLUMNS)) {
@@ -136,11 +174,11 @@ impl QuantizedConv2d {
     }
 
     /// What each of `count` output pixels from `first` on sees, a row each.
-    fn gathered(&self, geometry: &Geometry, input: &Bytes, first: usize, count: usize) -> Vec<u8> {
+    fn gathered<'a>(&self, geometry: &Geometry, input: &'a Bytes, first: usize, count: usize) -> Cow<'a, [u8]> {
         let length = self.panels.row_len();
         let (from, (height, width)) = (geometry.from, geometry.input);
         if geometry.sees_each_pixel_once() && length == from {
-            return input.values[first * from..][..count * from].to_vec();
+            return Cow::Borrowed(&input.values[first * from..][..count * from]);
         }
         let Conv2dOptions { stride, padding, dilation, .. } = geometry.options;
         let mut rows = vec![input.zero; count * length];
@@ -155,25 +193,44 @@ impl QuantizedConv2d {
                 }
             }
         }
-        rows
+        Cow::Owned(rows)
     }
 
-    /// Hands the values of all rows and the columns of a panel to `write`.
-    fn panel(&self, rows: &[u8], panel: usize, input: &Bytes, mut write: impl FnMut(usize, usize, f32)) {
+    /// Hands the sums of each row and the columns of a panel to `write`.
+    fn panel(&self, rows: &[u8], panel: usize, mut write: impl FnMut(usize, Range<usize>, &[i32])) {
         let length = self.panels.row_len();
         let mut tile: Tile = [[0; COLUMNS]; ROWS];
         let columns = panel * COLUMNS..((panel + 1) * COLUMNS).min(self.bias.len());
         for (number, some) in rows.chunks(ROWS * length).enumerate() {
             let count = some.len() / length;
             self.panels.multiply(some, length, count, panel, &mut tile);
-            for (row, sums) in tile.iter().enumerate().take(count) {
-                for (column, sum) in columns.clone().zip(sums) {
-                    let units = sum - i32::from(input.zero) * self.sums[column];
-                    let value = units as f32 * (input.scale * self.scales[column]) + self.bias[column];
-                    write(number * ROWS + row, column, value);
-                }
-            }
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (row, sums) in tile.iter().enumerate().take(count) {
+                        write(number * ROWS + row, columns.clone(), &sums[..columns.len()]);
+                    }
+                },
+            );
         }
+    }
+}
+
+/// Sums as values: times their factors, plus their shifts and what is added, through the activation.
+#[inline(always)] // so that it is compiled for the vectors of the processor
+fn write_line(
+    out: &mut [f32],
+    sums: &[i32],
+    [factors, shifts]: [&[f32]; 2],
+    added: Option<&[f32]>,
+    activate: impl Fn(f32) -> f32,
+) {
+    let values = out.iter_mut().zip(sums).zip(factors.iter().zip(shifts));
+    match added {
+        Some(added) => values.zip(added).for_each(|(((out, sum), (factor, shift)), added)| {
+            *out = activate(*sum as f32 * factor + shift + added);
+        }),
+        None => values.for_each(|((out, sum), (factor, shift))| *out = activate(*sum as f32 * factor + shift)),
     }
 }
 
@@ -203,22 +260,6 @@ impl Bytes {
         });
         Bytes { values: bytes, scale, zero: zero as u8 }
     }
-}
-
-fn finish(output: &mut [f32], added: Option<&[f32]>, activate: impl Fn(f32) -> f32 + Copy + Sync) {
-    const PIECE: usize = 16 * 1024;
-    output.par_chunks_mut(PIECE).enumerate().for_each(|(piece, output)| {
-        vectorized(
-            #[inline(always)]
-            || match added {
-                Some(added) => {
-                    let added = &added[piece * PIECE..][..output.len()];
-                    output.iter_mut().zip(added).for_each(|(value, added)| *value = activate(*value + added));
-                }
-                None => output.iter_mut().for_each(|value| *value = activate(*value)),
-            },
-        );
-    });
 }
 
 #[cfg(test)]

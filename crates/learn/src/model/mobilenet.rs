@@ -119,7 +119,7 @@ fn conv_norm(
     activation: Activation,
 ) -> Result<ConvNorm> {
     let conv = Conv::he_in_groups(p, &format!("{name}.0"), channels, sizes)?;
-    Ok(ConvNorm { conv, norm: BatchNorm::slow(p, &format!("{name}.1"), channels.1)?, activation })
+    Ok(ConvNorm { conv, norm: BatchNorm::of_mobile(p, &format!("{name}.1"), channels.1)?, activation })
 }
 
 /// `sizes` are the channels that come in, are inside, and go out.
