@@ -6,7 +6,7 @@ use assay_protocol::domain::entity::{Evaluation, Run};
 use assay_protocol::domain::profile::{Phase, Profile};
 use assay_protocol::domain::scores::{McNemar, Scores};
 use assay_protocol::domain::{RunStatus, Split};
-use assay_protocol::{PrecisionFigures, RunDetail, StartRun, path};
+use assay_protocol::{EvaluateRequest, PrecisionFigures, PredictionPage, RunDetail, SimilarSample, StartRun, path};
 use std::process::Stdio;
 
 /// A small residual network that learns the digits in seconds.
@@ -81,6 +81,23 @@ async fn a_run_has_a_profile_and_an_evaluation_has_scores_that_compare() -> Resu
         let trace = client.get::<RunDetail>(&path::run(run.id, "")).await?;
         assert!(trace.artifacts.iter().any(|artifact| artifact.path == "profile/trace.json"));
     }
+    // What the model sees alike has mostly the same label, also among what it learned from.
+    let run = evaluations[1].run;
+    let on_train = EvaluateRequest { split: Some(Split::Train), dataset: None };
+    client.finish(client.post(&path::run(run, "/evaluate"), &on_train).await?).await?;
+    let page: PredictionPage =
+        client.get(&path::evaluation(evaluations[1].id, "/predictions?limit=30&order=sample")).await?;
+    let (mut same, mut all, mut learned) = (0, 0, 0);
+    for prediction in &page.predictions {
+        let address = path::evaluation(evaluations[1].id, &format!("/similar/{}", prediction.sample));
+        let similar: Vec<SimilarSample> = client.get(&address).await?;
+        assert!(similar.windows(2).all(|two| two[0].similarity >= two[1].similarity));
+        assert!(similar.iter().all(|found| found.sample != prediction.sample && found.similarity <= 1.001));
+        all += similar.len();
+        same += similar.iter().filter(|found| found.class == Some(prediction.predicted)).count();
+        learned += similar.iter().filter(|found| found.split == Split::Train).count();
+    }
+    assert!(all == 12 * 30 && same * 10 > all * 6 && learned * 2 > all, "{same} and {learned} of {all}");
     let scores: Option<Scores> = client.get(&path::evaluation(evaluations[1].id, "/scores")).await?;
     let scores = scores.context("scores")?;
     let confusion = &evaluations[1].confusion;

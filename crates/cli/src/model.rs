@@ -46,7 +46,7 @@ pub(crate) async fn evaluate(
     }
     if let Some((other, found)) = compared {
         println!(
-            "run {run} alone is right about {} images, run {other} alone about {}: p = {:.3} (McNemar's exact test)",
+            "run {run} alone is right about {} images, run {other} alone about {}: p = {:.1e} (McNemar's exact test)",
             found.first_alone, found.second_alone, found.p_value
         );
     }

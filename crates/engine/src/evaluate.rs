@@ -6,11 +6,14 @@ use assay_domain::entity::{Evaluation, Job, JobKind, Prediction};
 use assay_domain::scores::{McNemar, Scored, Scores};
 use assay_domain::{ClassId, Confusion, DatasetId, EvaluationId, RunId, SampleId, Split};
 use assay_learn::{Samples, softmax};
-use assay_protocol::{EvaluateRequest, PredictionPage, PredictionsQuery};
+use assay_protocol::{EvaluateRequest, PredictionPage, PredictionsQuery, SimilarSample};
 use assay_store::{PredictionFilter, PredictionOrder};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+
+/// How many similar samples are shown.
+const SIMILAR: usize = 12;
 
 impl Engine {
     /// Queues the evaluation of a run's best model on a split of the snapshot that it learned from, or of another dataset.
@@ -67,11 +70,12 @@ impl Engine {
         if ids.is_empty() {
             return Ok(None);
         }
-        let mut predictions = Vec::with_capacity(ids.len());
+        let (mut predictions, mut embeddings) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
         let samples: Arc<dyn Samples> = samples;
-        classifier.run(&samples, stop, |logits| {
+        classifier.run(&samples, stop, |made| {
             let (sample, label) = ids[predictions.len()];
-            predictions.push(prediction(sample, label, logits));
+            predictions.push(prediction(sample, label, made.logits));
+            embeddings.push(direction(made.features));
         })?;
         if self.ended_by(stop).is_some() {
             return Ok(None);
@@ -90,7 +94,7 @@ impl Engine {
             classes,
         };
         let stored = evaluation.clone();
-        let id = self.store.write(move |tx| tx.put_evaluation(&stored, &predictions))?;
+        let id = self.store.write(move |tx| tx.put_evaluation(&stored, &predictions, &embeddings))?;
         Ok(Some(Evaluation { id, ..evaluation }))
     }
 
@@ -112,6 +116,33 @@ impl Engine {
         let (_, first) = self.all_predictions(first)?;
         let both = first.iter().filter_map(is_right);
         Ok(McNemar::new(both.filter_map(|(sample, right)| Some((right, *second.get(&sample)?)))))
+    }
+
+    /// The samples that resemble one most, as the model of an evaluation sees them, among all that this model predicted: by
+    /// the cosine of what its last layer sees.
+    pub fn similar(&self, evaluation: EvaluationId, sample: SampleId) -> Result<Vec<SimilarSample>> {
+        Ok(self.store.read(|reader| {
+            let own = reader.evaluation(evaluation)?;
+            let mut of_model = reader.evaluations(Some(own.run))?;
+            of_model.retain(|other| other.checkpoint == own.checkpoint && other.snapshot == own.snapshot);
+            // Newest first: of each split the one that counts.
+            let mut splits = Vec::new();
+            of_model.retain(|other| {
+                !splits.contains(&other.split) && {
+                    splits.push(other.split);
+                    true
+                }
+            });
+            let Some(embedding) = reader.embedding(evaluation, sample)? else { return Ok(Vec::new()) };
+            let ids: Vec<EvaluationId> = of_model.iter().map(|other| other.id).collect();
+            let nearest = reader.nearest(&ids, &embedding, sample, SIMILAR)?;
+            let similar = |(found, sample, similarity): (EvaluationId, SampleId, f32)| {
+                let split = of_model.iter().find(|other| other.id == found).map_or(own.split, |other| other.split);
+                let found = reader.sample(sample)?;
+                Ok(SimilarSample { sample, path: found.path, class: found.class, split, similarity })
+            };
+            nearest.into_iter().map(similar).collect::<Result<_, assay_store::StoreError>>()
+        })?)
     }
 
     fn all_predictions(&self, evaluation: EvaluationId) -> Result<(Evaluation, Vec<Prediction>)> {
@@ -159,6 +190,12 @@ impl Engine {
             Ok(PredictionPage { predictions, paths, total })
         })?)
     }
+}
+
+/// Features as a direction: only that says what resembles what.
+fn direction(features: &[f32]) -> Vec<f32> {
+    let length = features.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt().max(1e-12) as f32;
+    features.iter().map(|value| value / length).collect()
 }
 
 /// Labels by the classes of a dataset as labels by those of a model, which may have others and in another order.

@@ -47,7 +47,7 @@ fn figures(
     samples: &Arc<dyn Samples>,
 ) -> Result<PrecisionFigures> {
     let mut probabilities = Vec::with_capacity(labels.len());
-    classifier.run(samples, &AtomicBool::new(false), |logits| probabilities.push(softmax(logits)))?;
+    classifier.run(samples, &AtomicBool::new(false), |made| probabilities.push(softmax(made.logits)))?;
     let scored: Vec<Scored<'_>> = labels
         .iter()
         .zip(&probabilities)

@@ -41,7 +41,7 @@ pub use error::LearnError;
 pub use loader::Samples;
 pub use measure::{StepTime, measure_loading, measure_steps, measure_stream, outputs_and_gradients, peak_device_bytes};
 pub use memory::{check_memory, choose_batch_size};
-pub use predict::{Classifier, softmax};
+pub use predict::{Classifier, Made, softmax};
 pub use schedule::Plateau;
 pub use train::{Outcome, Sink, Task, train};
 pub use views::Views;

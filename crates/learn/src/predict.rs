@@ -7,9 +7,18 @@ use crate::onnx;
 use crate::parameters::Parameters;
 use crate::{Config, Device, LearnError, Result, Views};
 use assay_kernels::KeptMemory;
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a model makes of a sample.
+#[derive(Clone, Copy, Debug)]
+pub struct Made<'a> {
+    /// One for each class.
+    pub logits: &'a [f32],
+    /// What the last layer sees.
+    pub features: &'a [f32],
+}
 
 /// A model with its weights, ready to predict.
 pub struct Classifier {
@@ -127,15 +136,17 @@ impl Classifier {
         Ok(self.model.infer(self.inference.as_ref(), images)?.logits.flatten_all()?.to_vec1::<f32>()?)
     }
 
-    /// The logits of every sample, row by row, batch by batch, handed to `each`. Ends early when `stop` is set.
-    pub fn run(&self, samples: &Arc<dyn Samples>, stop: &AtomicBool, mut each: impl FnMut(&[f32])) -> Result<()> {
+    /// What the model makes of every sample, one after the other, handed to `each`. Ends early when `stop` is set.
+    pub fn run(&self, samples: &Arc<dyn Samples>, stop: &AtomicBool, mut each: impl FnMut(Made<'_>)) -> Result<()> {
         let _memory = KeptMemory::new();
         for batch in Loader::start(samples, &self.plan, 0, &self.device) {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            let logits = self.logits(batch?.input)?;
-            logits.chunks_exact(self.classes).for_each(&mut each);
+            let output = self.model.infer(self.inference.as_ref(), batch?.input)?;
+            let rows = |tensor: &Tensor| Ok::<_, LearnError>(tensor.to_dtype(DType::F32)?.to_vec2::<f32>()?);
+            let (logits, features) = (rows(&output.logits)?, rows(&output.features)?);
+            logits.iter().zip(&features).for_each(|(logits, features)| each(Made { logits, features }));
         }
         Ok(())
     }

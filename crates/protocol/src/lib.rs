@@ -14,7 +14,7 @@ pub use query::encode_component;
 pub use reply::{
     About, Check, Choice, Comparison, Difference, ErrorBody, ErrorCode, EventPage, ExplainedField, FilePrediction,
     ModelCard, PathSuggestion, PrecisionFigures, PredictedClass, PredictionPage, PredictionReply, RunDetail, RunsReply,
-    SampleDetail, SamplePage, SeriesReply, Verdict,
+    SampleDetail, SamplePage, SeriesReply, SimilarSample, Verdict,
 };
 pub use request::{
     AddClasses, CheckRequest, ClientCommand, ConfigQuery, EvaluateRequest, EventsQuery, ImportRequest, LabelRequest,

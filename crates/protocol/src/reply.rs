@@ -4,7 +4,7 @@ use assay_domain::entity::{
     Artifact, Checkpoint, Dataset, Evaluation, LabelEdit, LogLine, Prediction, Run, Sample, SequencedEvent,
 };
 use assay_domain::record::Record;
-use assay_domain::{Bucket, EventSeq, RunId, Timestamp};
+use assay_domain::{Bucket, ClassId, EventSeq, RunId, SampleId, Split, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What serves, and where.
@@ -185,6 +185,21 @@ pub struct Choice {
     pub word: String,
     /// What it means.
     pub meaning: String,
+}
+
+/// A sample that resembles another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SimilarSample {
+    /// The sample.
+    pub sample: SampleId,
+    /// Its path below the dataset's source.
+    pub path: String,
+    /// Its label.
+    pub class: Option<ClassId>,
+    /// Its split.
+    pub split: Split,
+    /// The cosine of what the model's last layer sees of both, at most 1.
+    pub similarity: f32,
 }
 
 /// How good and how quick a model is with weights of some precision.

@@ -135,6 +135,12 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         )
         .route(&format!("{}/{{id}}/predictions", path::EVALUATIONS), get(predictions))
         .route(
+            &format!("{}/{{id}}/similar/{{sample}}", path::EVALUATIONS),
+            get(async |State(e): Shared, ids: Named<(EvaluationId, SampleId)>| {
+                act(e, ids, |e, (evaluation, sample)| e.similar(evaluation, sample)).await
+            }),
+        )
+        .route(
             &format!("{}/{{id}}/scores", path::EVALUATIONS),
             get(async |State(e): Shared, id: Named<EvaluationId>| act(e, id, Engine::scores).await),
         )

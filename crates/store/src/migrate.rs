@@ -22,6 +22,7 @@ const STEPS: &[&[&str]] = &[
         job::TABLES,
     ],
     &[setting::TABLES],
+    &[evaluation::EMBEDDINGS],
 ];
 
 /// The format that this version writes.

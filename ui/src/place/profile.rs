@@ -136,7 +136,7 @@ fn flame_ui<'a>(ui: &mut Ui, tokens: &Tokens, slices: &'a [Slice], (begin, end):
 
 /// What each operation of each layer costs, the most expensive first.
 fn costs_ui(ui: &mut Ui, cx: &Cx<'_>, costs: &[Cost], whole: f64) {
-    let height = (ui.available_height() - 7.0 * GRID).max(120.0);
+    let height = (ui.available_height() - 16.0 * GRID).max(120.0);
     let head = ["Layer", "Operation", "Forward", "Backward", "Other", "Share", "Output"];
     ScrollArea::horizontal().id_salt("costs").show(ui, |ui| {
         TableBuilder::new(ui)

@@ -10,7 +10,7 @@ use crate::transport::Method;
 use crate::widgets::{badge_ui, card_ui, empty_ui, image_ui, remote_ui, tile_ui, tiles_ui};
 use assay_domain::entity::{Author, Evaluation, Prediction};
 use assay_domain::{ClassId, EvaluationId, RunId, Split};
-use assay_protocol::{EvaluateRequest, PredictionPage, PredictionsQuery, SampleDetail, path};
+use assay_protocol::{EvaluateRequest, PredictionPage, PredictionsQuery, SampleDetail, SimilarSample, path};
 use egui::{Align, Align2, FontId, Layout, Rect, RichText, ScrollArea, Sense, Ui, pos2, vec2};
 use egui_extras::{Column, TableBuilder};
 
@@ -272,7 +272,7 @@ impl Review {
                 RichText::new(format!("{} of {total}   {}", index + 1, page.paths[index % PAGE])).color(cx.tokens.weak),
             );
         });
-        let height = (ui.available_height() * 0.45).max(140.0);
+        let height = (ui.available_height() * 0.36).max(140.0);
         let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::hover());
         ui.painter().rect_filled(rect, 8.0, cx.tokens.panel);
         image_ui(ui, cx.images, &path::sample(prediction.sample, "/image"), rect.shrink(12.0));
@@ -290,6 +290,8 @@ impl Review {
         });
         ScrollArea::vertical().id_salt("sample").show(ui, |ui| {
             probabilities_ui(ui, cx, evaluation, prediction);
+            ui.add_space(2.0 * GRID);
+            similar_ui(ui, cx, evaluation, prediction);
             ui.add_space(GRID);
             let address = path::sample(prediction.sample, "");
             let detail = cx.api.get::<SampleDetail>(&address);
@@ -327,7 +329,7 @@ fn verdict(evaluation: &Evaluation, prediction: &Prediction) -> (String, Option<
 fn probabilities_ui(ui: &mut Ui, cx: &Cx<'_>, evaluation: &Evaluation, prediction: &Prediction) {
     let mut order: Vec<usize> = (0..prediction.probabilities.len()).collect();
     order.sort_by(|a, b| prediction.probabilities[*b].total_cmp(&prediction.probabilities[*a]));
-    for class in order.into_iter().take(8) {
+    for class in order.into_iter().take(4) {
         let is_label = prediction.label == Some(ClassId(class as i64));
         bar_ui(
             ui,
@@ -361,8 +363,39 @@ pub(super) fn bar_ui(ui: &mut Ui, name: &str, share: f32, color: egui::Color32) 
     });
 }
 
+/// The images that the model sees most alike, those that it learned from too where they were evaluated.
+fn similar_ui(ui: &mut Ui, cx: &mut Cx<'_>, evaluation: &Evaluation, prediction: &Prediction) {
+    let address = path::evaluation(evaluation.id, &format!("/similar/{}", prediction.sample));
+    let Some(similar) = cx.api.get::<Vec<SimilarSample>>(&address).value else { return };
+    if similar.is_empty() {
+        return;
+    }
+    ui.horizontal(|ui| {
+        ui.label(RichText::new("What the model sees alike").font(strong(13.0)));
+        if !similar.iter().any(|found| found.split == Split::Train) {
+            let hint = "Evaluate on train to find the images that it learned this from.";
+            ui.label(RichText::new(hint).color(cx.tokens.weak));
+        }
+    });
+    ui.horizontal_wrapped(|ui| {
+        for found in similar.iter() {
+            let class = found.class.and_then(|class| evaluation.classes.get(class.0 as usize));
+            let class = class.map_or("no label", String::as_str);
+            let caption = format!("{class} {:.2} {}", found.similarity, found.split);
+            let name = format!("{} {caption}", found.path);
+            let (rect, _) = ui.allocate_exact_size(vec2(96.0, 108.0), Sense::hover());
+            let thumbnail = path::sample(found.sample, "/thumbnail?side=128");
+            let differs = found.class != prediction.label;
+            tile_ui(ui, cx.images, &thumbnail, rect, &name, &caption, false).on_hover_text(&found.path);
+            if differs {
+                ui.painter().circle_filled(rect.right_top() + vec2(-10.0, 10.0), 4.0, cx.tokens.bad);
+            }
+        }
+    });
+}
+
 fn evaluate_buttons_ui(ui: &mut Ui, cx: &Cx<'_>, run: RunId) {
-    for split in [Split::Val, Split::Test] {
+    for split in [Split::Train, Split::Val, Split::Test] {
         if ui.button(format!("Evaluate on {split}")).clicked() {
             let request = EvaluateRequest { split: Some(split), dataset: None };
             cx.api.act(

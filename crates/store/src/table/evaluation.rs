@@ -5,6 +5,7 @@ use crate::table::dataset::split_of;
 use crate::{Reader, Result, StoreError, WriteTx};
 use assay_domain::entity::{CheckpointKind, Evaluation, Event, Prediction};
 use assay_domain::{ClassId, EvaluationId, RunId, SampleId, SnapshotId, Timestamp};
+use half::f16;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 
@@ -21,6 +22,9 @@ CREATE TABLE predictions (
 CREATE INDEX predictions_by_loss ON predictions (evaluation, loss);
 CREATE INDEX predictions_by_sample ON predictions (sample);
 ";
+
+/// What a model's last layer sees of a sample, as a direction: half-precision numbers.
+pub(crate) const EMBEDDINGS: &str = "ALTER TABLE predictions ADD COLUMN embedding BLOB;";
 
 /// Which predictions of an evaluation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -46,8 +50,13 @@ pub enum PredictionOrder {
 }
 
 impl WriteTx<'_> {
-    /// Stores an evaluation (its id is ignored) with its predictions.
-    pub fn put_evaluation(&mut self, evaluation: &Evaluation, predictions: &[Prediction]) -> Result<EvaluationId> {
+    /// Stores an evaluation (its id is ignored) with its predictions, and an embedding of length 1 for each.
+    pub fn put_evaluation(
+        &mut self,
+        evaluation: &Evaluation,
+        predictions: &[Prediction],
+        embeddings: &[Vec<f32>],
+    ) -> Result<EvaluationId> {
         self.db.execute(
             "INSERT INTO evaluations (run, checkpoint, snapshot, split, created, classes, loss, confusion)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -64,10 +73,15 @@ impl WriteTx<'_> {
         )?;
         let id = EvaluationId(self.db.last_insert_rowid());
         let mut insert = self.db.prepare_cached(
-            "INSERT INTO predictions (evaluation, sample, label, predicted, loss, confidence, probabilities)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO predictions (evaluation, sample, label, predicted, loss, confidence, probabilities, embedding)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
+        let mut embeddings = embeddings.iter();
         for prediction in predictions {
+            let half = |embedding: &Vec<f32>| -> Vec<u8> {
+                embedding.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()
+            };
+            let embedding = embeddings.next().map(half);
             let confidence = prediction.probabilities.iter().copied().fold(0.0, f32::max);
             let probabilities: Vec<u8> = prediction.probabilities.iter().flat_map(|p| p.to_le_bytes()).collect();
             insert.execute(params![
@@ -77,7 +91,8 @@ impl WriteTx<'_> {
                 prediction.predicted.0,
                 prediction.loss,
                 confidence,
-                probabilities
+                probabilities,
+                embedding
             ])?;
         }
         drop(insert);
@@ -117,6 +132,10 @@ fn prediction_of(row: &Row<'_>) -> rusqlite::Result<Prediction> {
     })
 }
 
+fn values_of(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
+    bytes.as_chunks::<2>().0.iter().map(|two| f16::from_le_bytes(*two).to_f32())
+}
+
 impl Reader<'_> {
     /// The evaluations of a run (of all runs without one), newest first.
     pub fn evaluations(&self, run: Option<RunId>) -> Result<Vec<Evaluation>> {
@@ -131,6 +150,45 @@ impl Reader<'_> {
         let sql = format!("SELECT {COLUMNS} WHERE id = ?1");
         let found = self.db.prepare_cached(&sql)?.query_row([evaluation.0], evaluation_of).optional()?;
         found.ok_or_else(|| StoreError::missing("evaluation", evaluation))
+    }
+
+    /// What the model of an evaluation saw of a sample; none where that was not kept.
+    pub fn embedding(&self, evaluation: EvaluationId, sample: SampleId) -> Result<Option<Vec<f32>>> {
+        let found: Option<Option<Vec<u8>>> = self
+            .db
+            .prepare_cached("SELECT embedding FROM predictions WHERE evaluation = ?1 AND sample = ?2")?
+            .query_row([evaluation.0, sample.0], |row| row.get(0))
+            .optional()?;
+        Ok(found.flatten().map(|bytes| values_of(&bytes).collect()))
+    }
+
+    /// The samples of some evaluations whose embeddings have the greatest products with one, the greatest first; none of them
+    /// is `except`.
+    pub fn nearest(
+        &self,
+        evaluations: &[EvaluationId],
+        to: &[f32],
+        except: SampleId,
+        count: usize,
+    ) -> Result<Vec<(EvaluationId, SampleId, f32)>> {
+        let mut nearest: Vec<(EvaluationId, SampleId, f32)> = Vec::new();
+        for evaluation in evaluations {
+            let mut statement = self.db.prepare_cached(
+                "SELECT sample, embedding FROM predictions
+                 WHERE evaluation = ?1 AND sample <> ?2 AND embedding IS NOT NULL",
+            )?;
+            let mut rows = statement.query([evaluation.0, except.0])?;
+            while let Some(row) = rows.next()? {
+                let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+                let product: f32 = values_of(bytes).zip(to).map(|(a, b)| a * b).sum();
+                let place = nearest.partition_point(|(_, _, other)| *other >= product);
+                if place < count {
+                    nearest.insert(place, (*evaluation, SampleId(row.get(0)?), product));
+                    nearest.truncate(count);
+                }
+            }
+        }
+        Ok(nearest)
     }
 
     /// A page of predictions, and how many match in all.
