@@ -32,7 +32,7 @@ impl ProfileView {
                 Some((of, begin, end)) if of == run => (begin, end),
                 _ => (0.0, whole),
             };
-            ui.horizontal(|ui| {
+            ui.horizontal_wrapped(|ui| {
                 ui.label(RichText::new(format!("Step {}", profile.step)).font(strong(13.0)));
                 let facts = format!("{} images on {}, {}", profile.batch_size, profile.device, millis(whole));
                 ui.label(RichText::new(facts).color(cx.tokens.weak));
