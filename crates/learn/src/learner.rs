@@ -10,10 +10,12 @@ use crate::measure::StepTime;
 use crate::model::Model;
 use crate::optimizer::Optimizer;
 use crate::parameters::{Parameters, deserialize, serialize};
+use crate::part::Part;
 use crate::profile;
 use crate::replay::{Found, Replay};
 use crate::tape::{Gradients, Tape, Value};
 use crate::watch::{Watch, is_finite};
+use crate::window::Seen;
 use crate::{Config, Device, LearnError, Result, Saved};
 use assay_domain::profile::Profile;
 use assay_kernels::{cross_entropy, cross_entropy_gradient};
@@ -38,33 +40,6 @@ pub(crate) struct Learner {
     pub(crate) state: State,
 }
 
-/// The part of a batch in an optimizer step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Part {
-    /// Its share of the samples of the step.
-    pub(crate) share: f64,
-    /// Whether the step is taken after it.
-    pub(crate) ends: bool,
-}
-
-impl Part {
-    /// All of it.
-    pub(crate) const WHOLE: Part = Part { share: 1.0, ends: true };
-
-    /// That of a batch, by number, in an epoch of so many samples.
-    pub(crate) fn of(config: &config::Train, samples: usize, batch: usize) -> Part {
-        let group = batch / config.accumulate_batches;
-        let count = |first: usize, end: usize| {
-            let range = |batches: usize| (batches * config.batch_size).min(samples);
-            range(end) - range(first)
-        };
-        let end = (group + 1) * config.accumulate_batches;
-        let all = count(group * config.accumulate_batches, end);
-        let last = samples.div_ceil(config.batch_size).min(end) - 1;
-        Part { share: count(batch, batch + 1) as f64 / all as f64, ends: batch == last }
-    }
-}
-
 /// The type in which a model computes on a device.
 fn precision_on(device: &Device, precision: config::Precision) -> Result<DType> {
     match precision {
@@ -80,15 +55,6 @@ fn precision_on(device: &Device, precision: config::Precision) -> Result<DType> 
 fn right(logits: &Tensor, batch: &Batch) -> Result<Tensor> {
     let labels = &batch.targets.first().ok_or_else(|| LearnError::Data("a batch has no targets".into()))?.labels;
     Ok(logits.to_dtype(DType::F32)?.argmax(D::Minus1)?.eq(labels)?.to_dtype(DType::F32)?.sum_all()?)
-}
-
-/// What one batch gave, still on the device.
-pub(crate) struct Seen {
-    pub(crate) loss: Tensor,
-    pub(crate) right: Tensor,
-    pub(crate) count: usize,
-    /// The norm of the gradients before they were clipped.
-    pub(crate) norm: Option<Tensor>,
 }
 
 impl Learner {
@@ -556,20 +522,6 @@ mod tests {
             let near = weights(&whole).iter().zip(weights(&parts)).filter(|(a, b)| (*a - b).abs() < 1e-3).count();
             assert!(near as f32 > 0.99 * weights(&whole).len() as f32, "{near}");
         }
-    }
-
-    #[test]
-    fn parts_of_an_epoch_share_each_step_by_their_samples() {
-        let config = |text: &str| Config::resolve(text, &[]).unwrap().train;
-        let three = config("[train]\nbatch_size = 4\naccumulate_batches = 3");
-        // 18 samples: batches of 4, 4, 4 | 4, 2.
-        let parts: Vec<Part> = (0..5).map(|batch| Part::of(&three, 18, batch)).collect();
-        assert_eq!(parts.iter().map(|part| part.ends).collect::<Vec<_>>(), [false, false, true, false, true]);
-        assert_eq!(
-            parts.iter().map(|part| (part.share * 18.0).round()).collect::<Vec<_>>(),
-            [6.0, 6.0, 6.0, 12.0, 6.0]
-        );
-        assert_eq!(Part::of(&config("[train]\nbatch_size = 4"), 18, 4), Part::WHOLE);
     }
 
     #[test]

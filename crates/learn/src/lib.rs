@@ -21,6 +21,7 @@ mod model;
 mod onnx;
 mod optimizer;
 mod parameters;
+mod part;
 mod predict;
 mod profile;
 mod random;

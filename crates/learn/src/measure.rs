@@ -3,9 +3,10 @@
 pub use assay_kernels::peak_device_bytes;
 
 use crate::layers::Mode;
-use crate::learner::{Learner, Part};
+use crate::learner::Learner;
 use crate::loader::{Batch, Loader, Of, Plan, Samples, Target};
 use crate::parameters::serialize;
+use crate::part::Part;
 use crate::random::{self, Purpose, between};
 use crate::tape::{Tape, Value};
 use crate::weights::Weights;

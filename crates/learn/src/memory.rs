@@ -1,7 +1,8 @@
 //! How much memory a training step needs, and how large a batch may be.
 
-use crate::learner::{Learner, Part};
+use crate::learner::Learner;
 use crate::measure::noise;
+use crate::part::Part;
 use crate::tape::Tape;
 use crate::watch::{Watch, Way};
 use crate::{Config, Device, LearnError, Result};

@@ -3,9 +3,10 @@
 use crate::checkpoint::Best;
 use crate::config::{BestBy, ClassWeights, ScheduleName};
 use crate::judge::Judged;
-use crate::learner::{Learner, Part};
+use crate::learner::Learner;
 use crate::loader::{Features, Loader, Plan, Samples, balanced};
 use crate::memory::out_of_memory;
+use crate::part::Part;
 use crate::profile::PROFILED_STEP;
 use crate::schedule::Steps;
 use crate::search::Search;
@@ -118,7 +119,7 @@ struct Training<'a> {
     steps: Steps,
     class_weights: Option<Arc<[f32]>>,
     /// Features of the training and validation samples, while only the head learns.
-    features: Option<[Option<Arc<Features>>; 2]>,
+    features: Option<[Arc<Features>; 2]>,
 }
 
 impl<'a> Training<'a> {
@@ -173,7 +174,7 @@ impl<'a> Training<'a> {
             return Ok(());
         }
         let plan = Plan::infer(config, config.data.image_size);
-        let of = |samples: &Arc<dyn Samples>| self.learner.features(samples, &plan).map(Some);
+        let of = |samples: &Arc<dyn Samples>| self.learner.features(samples, &plan);
         self.features = Some([of(&self.task.train)?, of(&self.task.val)?]);
         sink.log("the frozen layers have seen each image once; epochs go on from what they made of it".into());
         Ok(())
@@ -224,7 +225,7 @@ impl<'a> Training<'a> {
     /// The batches of the current epoch that were not seen yet.
     fn loader(&self) -> Loader {
         let (config, state) = (self.task.config, &self.learner.state);
-        let features = self.features.as_ref().and_then(|[train, _]| train.clone());
+        let features = self.features.as_ref().map(|[train, _]| train.clone());
         let plan = Plan::train(config, config.data.image_size, state.epoch)
             .weighing(self.class_weights.clone())
             .seeing(features);
@@ -245,7 +246,7 @@ impl<'a> Training<'a> {
             sink.metrics(step, &[("epoch", epoch as f64)]);
             return Ok(true);
         }
-        let features = self.features.as_ref().and_then(|[_, val]| val.clone());
+        let features = self.features.as_ref().map(|[_, val]| val.clone());
         let plan = Plan::infer(config, config.data.image_size).seeing(features);
         let judged = self.learner.judge(&task.val, &plan, task.classes.len())?;
         self.tell(sink, step, epoch, &judged);

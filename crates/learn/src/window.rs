@@ -1,11 +1,19 @@
 //! The batches since the last report.
 
 use crate::Result;
-use crate::learner::Seen;
 use crate::loader::Loader;
 use crate::train::Sink;
 use candle_core::Tensor;
 use std::time::Instant;
+
+/// What one batch gave, still on the device.
+pub(crate) struct Seen {
+    pub(crate) loss: Tensor,
+    pub(crate) right: Tensor,
+    pub(crate) count: usize,
+    /// The norm of the gradients before they were clipped.
+    pub(crate) norm: Option<Tensor>,
+}
 
 /// What was seen since the last report.
 pub(crate) struct Window {
