@@ -163,15 +163,10 @@ impl NewRun {
     }
 
     fn start(&mut self, cx: &Cx<'_>, fields: &[ExplainedField]) {
-        let changed = self.fields.iter().filter(|(key, value)| *value != default_of(fields, key));
         let request = StartRun {
             dataset: self.dataset.clone(),
             config: if self.whole { self.config.clone() } else { String::new() },
-            overrides: if self.whole {
-                Vec::new()
-            } else {
-                changed.map(|(key, value)| format!("{key}={value}")).collect()
-            },
+            overrides: if self.whole { Vec::new() } else { overrides(&self.fields, fields) },
             name: Some(self.name.clone()).filter(|name| !name.is_empty()),
             parent: self.parent,
             ..StartRun::default()
@@ -180,6 +175,12 @@ impl NewRun {
         self.starting = true;
         cx.api.act(Method::Post, path::RUNS, &request, Then::OpenRun);
     }
+}
+
+/// What of the form is said to the server: the recipe, and what is not as the recipe has it.
+fn overrides(chosen: &[(String, String)], fields: &[ExplainedField]) -> Vec<String> {
+    let is_said = |(key, value): &&(String, String)| key == RECIPE || *value != default_of(fields, key);
+    chosen.iter().filter(is_said).map(|(key, value)| format!("{key}={value}")).collect()
 }
 
 /// A list of words, or a line of text; returns whether Return was pressed in it.
@@ -213,4 +214,24 @@ fn whole_config(fields: &[ExplainedField], changed: &[(String, String)]) -> Stri
         format!("{} = {value}  # {}", field.key, field.help)
     };
     fields.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recipe_is_said_and_what_differs_from_it() {
+        let field = |key: &str, default: &str| ExplainedField {
+            key: key.into(),
+            default: default.into(),
+            help: String::new(),
+            choices: Vec::new(),
+        };
+        // The server answers with the values of the recipe that was chosen.
+        let fields = [field(RECIPE, "finetune"), field("train.epochs", "12"), field("seed", "0")];
+        let chosen = [(RECIPE, "finetune"), ("train.epochs", "12"), ("seed", "7")];
+        let chosen = chosen.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(overrides(&chosen, &fields), ["recipe=finetune", "seed=7"]);
+    }
 }
