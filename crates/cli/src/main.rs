@@ -163,9 +163,12 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             return model::evaluate(client, run, &request, against.as_deref(), json).await;
         }
         Command::Predict { images, model, checkpoint, format, output, views, precision } => {
-            let request =
-                PredictFiles { checkpoint: checkpoint.clone(), views: Some(views.clone()), ..Default::default() };
-            let request = PredictFiles { precision: Some(precision.clone()), ..request };
+            let request = PredictFiles {
+                paths: Vec::new(),
+                checkpoint: checkpoint.clone(),
+                views: Some(views.clone()),
+                precision: Some(precision.clone()),
+            };
             let format = if json { PredictionFormat::Jsonl } else { *format };
             return predict::predict(client, model, images, request, (format, output.as_deref())).await;
         }

@@ -107,12 +107,13 @@ impl Scores {
         let areas: Vec<Option<f64>> = (0..classes.len()).map(|class| roc_auc(&samples, class)).collect();
         let known: Vec<f64> = areas.iter().flatten().copied().collect();
         let bins = bins(&samples);
+        let [accuracy, macro_f1] = estimates(&pairs, classes.len());
         Some(Scores {
             samples: samples.len() as u64,
             loss: samples.iter().map(|s| -of_label(s).max(f64::from(f32::MIN_POSITIVE)).ln()).sum::<f64>() / count,
-            accuracy: estimate(&pairs, classes.len(), |confusion| confusion.accuracy()),
-            top5: samples.iter().filter(|s| rank(s) < 5).count() as f64 / count,
-            macro_f1: estimate(&pairs, classes.len(), Confusion::macro_f1),
+            accuracy,
+            top5: samples.iter().filter(|s| rank(s.probabilities, s.label) < 5).count() as f64 / count,
+            macro_f1,
             weighted_f1: means(&confusion, |score| score.f1).weighted,
             precision: means(&confusion, |score| score.precision),
             recall: means(&confusion, |score| score.recall),
@@ -138,17 +139,16 @@ impl Scores {
     }
 }
 
-/// The class of the greatest probability; the first of equals.
-fn greatest(probabilities: &[f32]) -> usize {
-    let better = |best: usize, class: usize| if probabilities[class] > probabilities[best] { class } else { best };
-    (0..probabilities.len()).fold(0, better)
+/// The class of the greatest value (a probability or a logit); the first of equals.
+pub fn greatest(values: &[f32]) -> usize {
+    (0..values.len()).fold(0, |best, class| if values[class] > values[best] { class } else { best })
 }
 
-/// How many classes are more probable than the label.
-fn rank(sample: &Scored<'_>) -> usize {
-    let own = sample.probabilities.get(sample.label).copied().unwrap_or(0.0);
-    let before = |(class, p): &(usize, &f32)| **p > own || (**p == own && *class < sample.label);
-    sample.probabilities.iter().enumerate().filter(before).count()
+/// How many classes come before this one: those of greater values, and of equal ones those before it.
+pub fn rank(values: &[f32], class: usize) -> usize {
+    let own = values.get(class).copied().unwrap_or(f32::NEG_INFINITY);
+    let before = |(other, value): &(usize, &f32)| **value > own || (**value == own && *other < class);
+    values.iter().enumerate().filter(before).count()
 }
 
 fn brier(sample: &Scored<'_>) -> f64 {
@@ -212,17 +212,53 @@ fn means(confusion: &Confusion, figure: impl Fn(&ClassScore) -> Option<f64>) -> 
     Means { macro_mean: sum / f64::max(classes, 1.0), weighted: weighted / (confusion.total() as f64).max(1.0) }
 }
 
-/// A figure of (labelled, predicted) pairs with its percentile bootstrap interval (Efron and Tibshirani 1993, chapter 13).
-/// The resamples are the same every time.
-fn estimate(pairs: &[(usize, usize)], classes: usize, figure: impl Fn(&Confusion) -> Option<f64>) -> Estimate {
-    let of = |pairs: &mut dyn Iterator<Item = (usize, usize)>| figure(&Confusion::new(classes, pairs)).unwrap_or(0.0);
+/// Accuracy and macro F1 of (labelled, predicted) pairs with their percentile bootstrap intervals (Efron and Tibshirani
+/// 1993, chapter 13). The resamples are the same every time.
+fn estimates(pairs: &[(usize, usize)], classes: usize) -> [Estimate; 2] {
     let mut random = SplitMix(pairs.len() as u64);
-    let mut values: Vec<f64> =
-        (0..RESAMPLES).map(|_| of(&mut (0..pairs.len()).map(|_| pairs[random.below(pairs.len())]))).collect();
-    values.sort_by(f64::total_cmp);
-    let at = |share: f64| values[((share * (RESAMPLES - 1) as f64).round() as usize).min(RESAMPLES - 1)];
+    let mut counts = Counts::new(classes);
+    let resampled: Vec<[f64; 2]> =
+        (0..RESAMPLES).map(|_| counts.figures((0..pairs.len()).map(|_| pairs[random.below(pairs.len())]))).collect();
+    let values = counts.figures(pairs.iter().copied());
     let outside = (1.0 - CONFIDENCE) / 2.0;
-    Estimate { value: of(&mut pairs.iter().copied()), interval: (at(outside), at(1.0 - outside)) }
+    std::array::from_fn(|figure| {
+        let mut sorted: Vec<f64> = resampled.iter().map(|figures| figures[figure]).collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |share: f64| sorted[((share * (RESAMPLES - 1) as f64).round() as usize).min(RESAMPLES - 1)];
+        Estimate { value: values[figure], interval: (at(outside), at(1.0 - outside)) }
+    })
+}
+
+/// What accuracy and macro F1 need of a confusion matrix: its diagonal and the sums of its rows and columns, so that a
+/// thousand resamples of many classes stay quick.
+struct Counts {
+    right: Vec<u32>,
+    labelled_or_predicted: Vec<u32>,
+}
+
+impl Counts {
+    fn new(classes: usize) -> Counts {
+        Counts { right: vec![0; classes], labelled_or_predicted: vec![0; classes] }
+    }
+
+    /// Accuracy and macro F1, as [`Confusion`] has them.
+    fn figures(&mut self, pairs: impl ExactSizeIterator<Item = (usize, usize)>) -> [f64; 2] {
+        self.right.fill(0);
+        self.labelled_or_predicted.fill(0);
+        let count = pairs.len().max(1) as f64;
+        for (label, predicted) in pairs {
+            self.right[label] += u32::from(label == predicted);
+            self.labelled_or_predicted[label] += 1;
+            self.labelled_or_predicted[predicted] += 1;
+        }
+        let (mut f1, mut classes) = (0.0, 0.0);
+        for (right, all) in self.right.iter().zip(&self.labelled_or_predicted).filter(|(_, all)| **all > 0) {
+            f1 += 2.0 * f64::from(*right) / f64::from(*all);
+            classes += 1.0;
+        }
+        let right: f64 = self.right.iter().map(|right| f64::from(*right)).sum();
+        [right / count, f1 / f64::max(classes, 1.0)]
+    }
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
@@ -331,13 +367,23 @@ mod tests {
     fn an_interval_holds_the_figure_and_narrows_with_samples() {
         let width = |count: usize| {
             let pairs: Vec<(usize, usize)> = (0..count).map(|index| (0, usize::from(index % 5 == 0))).collect();
-            let found = estimate(&pairs, 2, |confusion| confusion.accuracy());
+            let [found, _] = estimates(&pairs, 2);
             assert!(found.interval.0 <= found.value && found.value <= found.interval.1, "{found:?}");
             found.interval.1 - found.interval.0
         };
         // Of a share of 0.8: 2 x 1.96 standard errors.
         assert!((width(100) - 3.92 * 0.04).abs() < 0.03);
         assert!((width(10_000) - 3.92 * 0.004).abs() < 0.003);
+    }
+
+    #[test]
+    fn figures_of_counts_are_those_of_the_matrix() {
+        let mut random = SplitMix(3);
+        let pairs: Vec<(usize, usize)> = (0..500).map(|_| (random.below(6), random.below(7))).collect();
+        let matrix = Confusion::new(9, pairs.iter().copied());
+        let [accuracy, macro_f1] = Counts::new(9).figures(pairs.iter().copied());
+        is(accuracy, matrix.accuracy().unwrap());
+        is(macro_f1, matrix.macro_f1().unwrap());
     }
 
     /// The p-values are those of `scipy.stats.binomtest(k, n).pvalue`.

@@ -1,9 +1,10 @@
 //! Acceptance: whether a model does what a file of demands says, without a workspace, a GPU or knowledge of learning.
 
 use crate::models::{CLASSES, CONFIG, WEIGHTS};
+use crate::quantize::median_millis;
 use crate::{Engine, EngineError, Result};
 use assay_domain::RunId;
-use assay_domain::scores::{Scored, Scores};
+use assay_domain::scores::{Scored, Scores, greatest};
 use assay_learn::{Classifier, Config, DeviceChoice};
 use assay_media::{RgbImage, blurred, brightened, coarsened, square, turned};
 use assay_protocol::Verdict;
@@ -15,8 +16,6 @@ use std::time::Instant;
 
 /// Images that are predicted at once.
 const BATCH: usize = 32;
-/// Predictions whose times are taken.
-const TIMED: usize = 30;
 
 /// The demands, as `acceptance.toml` has them. Paths begin at its folder.
 #[derive(Clone, Debug, Deserialize)]
@@ -245,8 +244,7 @@ fn check_golden(model: &Checked, golden: &Golden, folder: &Path) -> Result<Verdi
     let wanted = model.class(&golden.class)?;
     timed(format!("golden {}", golden.image.display()), || {
         let probabilities = model.predict(&[open(&folder.join(&golden.image))?])?.remove(0);
-        let best = (0..probabilities.len())
-            .fold(0, |best, class| if probabilities[class] > probabilities[best] { class } else { best });
+        let best = greatest(&probabilities);
         let sure = f64::from(probabilities[wanted]);
         let found = format!("{:.1} % {}", 100.0 * f64::from(probabilities[best]), model.classes[best]);
         let passed = best == wanted && sure >= golden.probability;
@@ -304,8 +302,7 @@ fn check_invariance(model: &Checked, demands: &Invariance, labelled: &[(PathBuf,
     let step = labelled.len().div_ceil(demands.samples.max(1));
     let images = labelled.par_iter().step_by(step).map(|(path, _)| open(path)).collect::<Result<Vec<_>>>()?;
     let answers = |images: &[RgbImage]| -> Result<Vec<usize>> {
-        let best = |p: &Vec<f32>| (0..p.len()).fold(0, |best, class| if p[class] > p[best] { class } else { best });
-        Ok(model.predict(images)?.iter().map(best).collect())
+        Ok(model.predict(images)?.iter().map(|probabilities| greatest(probabilities)).collect())
     };
     let before = answers(&images)?;
     let check = |(name, bound, changes): (&str, Bound, Vec<(Change, f64)>)| {
@@ -333,17 +330,7 @@ fn check_latency(model: &Checked, labelled: &[(PathBuf, usize)], most: f64) -> R
     timed("latency".into(), || {
         let image = open(&labelled[0].0)?;
         let side = model.classifier.image_size() as u32;
-        let mut millis = Vec::new();
-        for turn in 0..TIMED + 3 {
-            let begun = Instant::now();
-            model.classifier.predict(&square(&image, side))?;
-            // The first ones warm up.
-            if turn >= 3 {
-                millis.push(begun.elapsed().as_secs_f64() * 1e3);
-            }
-        }
-        millis.sort_by(f64::total_cmp);
-        let median = millis[millis.len() / 2];
+        let median = median_millis(&model.classifier, &square(&image, side))?;
         Ok((median <= most, format!("{median:.2} ms for an image, wanted at most {most} ms")))
     })
 }

@@ -3,7 +3,7 @@
 use crate::jobs::Done;
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Evaluation, Job, JobKind, Prediction};
-use assay_domain::scores::{McNemar, Scored, Scores};
+use assay_domain::scores::{McNemar, Scored, Scores, greatest};
 use assay_domain::{ClassId, Confusion, DatasetId, EvaluationId, RunId, SampleId, Split};
 use assay_learn::{Samples, softmax};
 use assay_protocol::{EvaluateRequest, PredictionPage, PredictionsQuery, SimilarSample};
@@ -223,8 +223,7 @@ fn relabel(labels: &mut [(SampleId, Option<u32>)], of_dataset: &[String], of_mod
 
 fn prediction(sample: SampleId, label: Option<u32>, logits: &[f32]) -> Prediction {
     let probabilities = softmax(logits);
-    let better = |best: usize, class: usize| if probabilities[class] > probabilities[best] { class } else { best };
-    let best = (0..probabilities.len()).fold(0, better);
+    let best = greatest(&probabilities);
     let loss = label.and_then(|label| probabilities.get(label as usize)).map(|p| -p.max(f32::MIN_POSITIVE).ln());
     Prediction {
         sample,

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// Predictions whose times are taken, after some to warm up.
-const TIMED: usize = 20;
+const TIMED: usize = 30;
 const WARMUP: usize = 3;
 /// Images of a timed batch.
 const BATCH: usize = 16;
@@ -57,25 +57,27 @@ fn figures(
         .ok_or_else(|| EngineError::Invalid("the split has no labelled images to compare on".into()))?;
     let side = classifier.image_size();
     let pixels: Vec<u8> = (0..BATCH * side * side * 3).map(|place| (place * 37 % 251) as u8).collect();
-    let millis = |pixels: &[u8]| -> Result<f64> {
-        let mut times = Vec::new();
-        for turn in 0..WARMUP + TIMED {
-            let begun = Instant::now();
-            classifier.predict_all(pixels)?;
-            if turn >= WARMUP {
-                times.push(begun.elapsed().as_secs_f64() * 1e3);
-            }
-        }
-        times.sort_by(f64::total_cmp);
-        Ok(times[times.len() / 2])
-    };
     Ok(PrecisionFigures {
         precision: precision.to_owned(),
         accuracy: scores.accuracy.value,
         macro_f1: scores.macro_f1.value,
         loss: scores.loss,
-        latency_ms: millis(&pixels[..side * side * 3])?,
-        images_per_s: BATCH as f64 * 1e3 / millis(&pixels)?,
+        latency_ms: median_millis(classifier, &pixels[..side * side * 3])?,
+        images_per_s: BATCH as f64 * 1e3 / median_millis(classifier, &pixels)?,
         weight_bytes: classifier.weight_bytes() as u64,
     })
+}
+
+/// The median time of predicting a batch of squares, in milliseconds, once warm.
+pub(crate) fn median_millis(classifier: &Classifier, pixels: &[u8]) -> Result<f64> {
+    let mut times = Vec::new();
+    for turn in 0..WARMUP + TIMED {
+        let begun = Instant::now();
+        classifier.predict_all(pixels)?;
+        if turn >= WARMUP {
+            times.push(begun.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
 }

@@ -1,6 +1,7 @@
 //! How good a model is on labelled samples.
 
 use assay_domain::Confusion;
+use assay_domain::scores::{greatest, rank};
 
 /// Collects what a model says of labelled samples, one after the other.
 pub(crate) struct Judge {
@@ -31,15 +32,11 @@ impl Judge {
     pub(crate) fn hear(&mut self, logits: &[f32], label: u32) {
         let label = label as usize;
         let own = logits.get(label).copied().unwrap_or(f32::NEG_INFINITY);
-        let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = logits.iter().map(|logit| f64::from(logit - greatest).exp()).sum();
-        self.losses += f64::from(greatest) + sum.ln() - f64::from(own);
-        // Of equal logits the first comes first, as in an argmax.
-        let before = |(class, logit): &(usize, &f32)| **logit > own || (**logit == own && *class < label);
-        let rank = logits.iter().enumerate().filter(before).count();
-        self.among_five += u64::from(rank < 5);
-        let best = |best: usize, class: usize| if logits[class] > logits[best] { class } else { best };
-        self.pairs.push((label, (0..logits.len()).fold(0, best)));
+        let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = logits.iter().map(|logit| f64::from(logit - most).exp()).sum();
+        self.losses += f64::from(most) + sum.ln() - f64::from(own);
+        self.among_five += u64::from(rank(logits, label) < 5);
+        self.pairs.push((label, greatest(logits)));
     }
 
     pub(crate) fn judge(self) -> Judged {

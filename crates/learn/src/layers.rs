@@ -10,7 +10,7 @@ mod transformer;
 
 pub(crate) use batch_norm::BatchNorm;
 pub(crate) use conv::Conv;
-pub(crate) use conv_norm::{ConvNorm, InvertedResidual, Squeeze};
+pub(crate) use conv_norm::{ConvNorm, InvertedResidual, MobileBody, Squeeze};
 pub(crate) use dropout::dropout;
 pub(crate) use linear::{Bias, Linear};
 pub(crate) use pixels::{flatten, gate, mean_of_pixels, pool, reshaped, scale_and_add};

@@ -191,7 +191,7 @@ impl Learner {
         let (logits, loss) = self.forward(&mut tape, batch)?;
         if loss.device().is_cpu() {
             // Before what is learned from it spoils everything.
-            self.check(batch, f64::from(loss.to_scalar::<f32>()?))?;
+            self.check(batch, self.state.step + 1, f64::from(loss.to_scalar::<f32>()?))?;
         }
         let grads = self.backward(batch, &mut tape, &logits, part.share)?;
         self.watch = tape.take_watch();
@@ -276,12 +276,12 @@ impl Learner {
         self.backward(batch, tape, &logits, 1.0).map(|_| ())
     }
 
-    /// An error that names the first values that are not finite, where the loss is not.
-    pub(crate) fn check(&self, batch: &Batch, loss: f64) -> Result<()> {
+    /// An error that names the first values that are not finite, where the loss of a step is not.
+    pub(crate) fn check(&self, batch: &Batch, step: u64, loss: f64) -> Result<()> {
         if loss.is_finite() {
             return Ok(());
         }
-        Err(LearnError::Diverged { step: self.state.step + 1, loss, first: self.first_infinite(batch)? })
+        Err(LearnError::Diverged { step, loss, first: self.first_infinite(batch)? })
     }
 
     /// Where values first are not finite on the way from the batch to the loss and back.

@@ -63,6 +63,26 @@ impl Need {
         let fits = |size: &usize| self.of(*size) as f64 <= bytes as f64 * SHARE;
         (0..24).map(|power| 1usize << power).take_while(fits).last()
     }
+
+    /// An error with advice where a batch does not fit into so many bytes.
+    fn check(&self, batch_size: usize, free: u64) -> Result<()> {
+        if self.of(batch_size) as f64 <= free as f64 * SHARE {
+            return Ok(());
+        }
+        let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+        let advice = match self.greatest(free) {
+            Some(size) => format!(
+                "try train.batch_size={size}, with train.accumulate_batches={} for steps of as many samples",
+                batch_size.div_ceil(size)
+            ),
+            None => "even a single sample is too much: try a smaller data.image_size or model".into(),
+        };
+        Err(LearnError::Memory(format!(
+            "a step of train.batch_size={batch_size} needs about {:.2} GB of memory and {:.2} GB are free; {advice}",
+            gigabytes(self.of(batch_size)),
+            gigabytes(free)
+        )))
+    }
 }
 
 /// Whether a training step fits into the free memory of the processor, in bytes.
@@ -70,23 +90,7 @@ impl Need {
 /// # Errors
 /// With the batch size to try, when it does not.
 pub fn check_memory(config: &Config, classes: usize, free: u64) -> Result<()> {
-    let (need, batch_size) = (Need::measure(config, classes)?, config.train.batch_size);
-    if need.of(batch_size) as f64 <= free as f64 * SHARE {
-        return Ok(());
-    }
-    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
-    let advice = match need.greatest(free) {
-        Some(size) => format!(
-            "try train.batch_size={size}, with train.accumulate_batches={} for steps of as many samples",
-            batch_size.div_ceil(size)
-        ),
-        None => "even a single sample is too much: try a smaller data.image_size or model".into(),
-    };
-    Err(LearnError::Memory(format!(
-        "a step of train.batch_size={batch_size} needs about {:.2} GB of memory and {:.2} GB are free; {advice}",
-        gigabytes(need.of(batch_size)),
-        gigabytes(free)
-    )))
+    Need::measure(config, classes)?.check(config.train.batch_size, free)
 }
 
 /// The batch size from which on steps get hardly quicker for each sample, within the free memory and small enough for some
@@ -102,11 +106,11 @@ pub fn choose_batch_size(
     free: u64,
 ) -> Result<(usize, Vec<String>)> {
     let mut config = config.clone();
-    config.train.batch_size = 1;
     let fits = match device.is_cpu() {
         true => {
-            check_memory(&config, classes, free)?;
-            Need::measure(&config, classes)?.greatest(free).unwrap_or(1)
+            let need = Need::measure(&config, classes)?;
+            need.check(1, free)?;
+            need.greatest(free).unwrap_or(1)
         }
         false => GREATEST,
     };

@@ -210,7 +210,7 @@ impl<'a> Training<'a> {
             let stopping = stop.load(Ordering::Relaxed);
             if step.is_multiple_of(config.train.log_every_steps) || epoch_ends || stopping {
                 let loss = window.report(sink, step, config.optimizer.lr * factor, &loader)?;
-                self.learner.check(&batch, loss)?;
+                self.learner.check(&batch, step, loss)?;
                 sink.progress(step, self.steps.total);
             }
             if stopping && !epoch_ends {

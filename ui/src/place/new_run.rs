@@ -72,7 +72,7 @@ impl NewRun {
             });
             ui.add_space(2.0 * GRID);
             let chosen = self.fields.iter().find(|(key, _)| key == RECIPE).map(|(_, recipe)| recipe.clone());
-            let query = ConfigQuery { recipe: chosen.clone() };
+            let query = ConfigQuery { recipe: chosen.clone().filter(|recipe| recipe != "none") };
             let fields = cx.api.get::<Vec<ExplainedField>>(&format!("{}{}", path::CONFIG, query.to_query())).value;
             let datasets = cx.api.get::<Vec<Dataset>>(path::DATASETS).value;
             let (Some(fields), Some(datasets)) = (fields, datasets) else {

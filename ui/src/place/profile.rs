@@ -20,6 +20,15 @@ const NAMED: f32 = 28.0;
 pub(crate) struct ProfileView {
     /// Begin and end in microseconds; all of it without.
     range: Option<(RunId, f64, f64)>,
+    /// What is drawn of a profile, made of it once.
+    drawn: Option<Drawn>,
+}
+
+/// The slices and costs of a run's profile.
+struct Drawn {
+    of: (RunId, Profile),
+    slices: Vec<Slice>,
+    costs: Vec<Cost>,
 }
 
 impl ProfileView {
@@ -45,8 +54,11 @@ impl ProfileView {
                 }
             });
             ui.add_space(GRID);
-            let slices = profile.slices();
-            if let Some(slice) = flame_ui(ui, &cx.tokens, &slices, (begin, end)) {
+            let drawn = match self.drawn.take().filter(|drawn| drawn.of.0 == run && drawn.of.1 == *profile) {
+                Some(drawn) => drawn,
+                None => Drawn { of: (run, profile.clone()), slices: profile.slices(), costs: profile.costs() },
+            };
+            if let Some(slice) = flame_ui(ui, &cx.tokens, &drawn.slices, (begin, end)) {
                 self.range = (slice.took_us < end - begin - 1e-6).then_some((
                     run,
                     slice.begin_us,
@@ -54,7 +66,8 @@ impl ProfileView {
                 ));
             }
             ui.add_space(3.0 * GRID);
-            costs_ui(ui, cx, &profile.costs(), whole);
+            costs_ui(ui, cx, &drawn.costs, whole);
+            self.drawn = Some(drawn);
             let hint =
                 "Click a slice to look into it. profile/trace.json under Files opens in Perfetto and chrome://tracing.";
             ui.label(RichText::new(hint).color(cx.tokens.weak));

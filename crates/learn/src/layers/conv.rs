@@ -59,9 +59,8 @@ impl Conv {
         (from, to): (usize, usize),
         (kernel, stride, groups): (usize, usize, usize),
     ) -> Result<Conv> {
-        let begin = Begin::Normal((2.0 / (to * kernel * kernel) as f64).sqrt());
-        let weight = p.learned(&format!("{name}.weight"), &[to, from / groups, kernel, kernel], begin)?;
-        Ok(Conv { name: name.to_owned(), weight, stride, padding: kernel / 2, groups })
+        let deviation = (2.0 / (to * kernel * kernel) as f64).sqrt();
+        Conv::unbiased(p, name, (from, to), (kernel, stride, kernel / 2, groups), deviation)
     }
 
     /// Without bias and with the normal first values of timm's EfficientNets: He's over the fan out of a part alone.
@@ -71,23 +70,34 @@ impl Conv {
         (from, to): (usize, usize),
         (kernel, stride, groups): (usize, usize, usize),
     ) -> Result<Conv> {
-        let begin = Begin::Normal((2.0 * groups as f64 / (to * kernel * kernel) as f64).sqrt());
-        let weight = p.learned(&format!("{name}.weight"), &[to, from / groups, kernel, kernel], begin)?;
-        Ok(Conv { name: name.to_owned(), weight, stride, padding: kernel / 2, groups })
+        let deviation = (2.0 * groups as f64 / (to * kernel * kernel) as f64).sqrt();
+        Conv::unbiased(p, name, (from, to), (kernel, stride, kernel / 2, groups), deviation)
+    }
+
+    /// Without bias and with normal first values of this deviation: `sizes` are kernel, stride, padding and groups.
+    fn unbiased(
+        p: &mut Parameters,
+        name: &str,
+        (from, to): (usize, usize),
+        (kernel, stride, padding, groups): (usize, usize, usize, usize),
+        deviation: f64,
+    ) -> Result<Conv> {
+        let shape = [to, from / groups, kernel, kernel];
+        let weight = p.learned(&format!("{name}.weight"), &shape, Begin::Normal(deviation))?;
+        Ok(Conv { name: name.to_owned(), weight, stride, padding, groups })
     }
 
     /// With bias and normal first values of this deviation: `sizes` are kernel, stride, padding and groups.
     pub(crate) fn normal(
         p: &mut Parameters,
         name: &str,
-        (from, to): (usize, usize),
-        (kernel, stride, padding, groups): (usize, usize, usize, usize),
+        channels: (usize, usize),
+        sizes: (usize, usize, usize, usize),
         deviation: f64,
     ) -> Result<(Conv, Bias)> {
-        let shape = [to, from / groups, kernel, kernel];
-        let weight = p.learned(&format!("{name}.weight"), &shape, Begin::Normal(deviation))?;
-        let bias = p.learned(&format!("{name}.bias"), &[to], Begin::Constant(0.0))?;
-        Ok((Conv { name: name.to_owned(), weight, stride, padding, groups }, Bias::of(name, bias)))
+        let conv = Conv::unbiased(p, name, channels, sizes, deviation)?;
+        let bias = p.learned(&format!("{name}.bias"), &[channels.1], Begin::Constant(0.0))?;
+        Ok((conv, Bias::of(name, bias)))
     }
 
     /// One of each pixel alone, with He's first values and a bias of zeros.

@@ -112,3 +112,35 @@ impl InvertedResidual {
         self.project.inference(plan, x, self.adds.then_some(input))
     }
 }
+
+/// The body of a mobile network: a convolution, blocks, a last convolution and the mean of its pixels, a group each.
+pub(crate) struct MobileBody {
+    pub(crate) stem: ConvNorm,
+    pub(crate) blocks: Vec<InvertedResidual>,
+    pub(crate) last: ConvNorm,
+}
+
+impl MobileBody {
+    pub(crate) fn groups(&self) -> usize {
+        2 + self.blocks.len()
+    }
+
+    /// The last group gives (batch, features).
+    pub(crate) fn group(&self, number: usize, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {
+        let Some(number) = number.checked_sub(1) else { return self.stem.forward(tape, input, mode, None) };
+        if let Some(block) = self.blocks.get(number) {
+            return block.forward(tape, input, mode);
+        }
+        let x = self.last.forward(tape, input, mode, None)?;
+        mean_of_pixels(tape, &x)
+    }
+
+    pub(crate) fn inference(&self, plan: &mut Inference) -> Result<Slot> {
+        let mut x = self.stem.inference(plan, Inference::INPUT, None)?;
+        for block in &self.blocks {
+            x = block.inference(plan, x)?;
+        }
+        let x = self.last.inference(plan, x, None)?;
+        Ok(plan.mean_of_pixels(x))
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::inference::{Inference, Slot};
-use crate::layers::{BatchNorm, Conv, ConvNorm, InvertedResidual, Linear, Mode, Squeeze, mean_of_pixels};
+use crate::layers::{BatchNorm, Conv, ConvNorm, InvertedResidual, Linear, MobileBody, Mode, Squeeze};
 use crate::model::Network;
 use crate::parameters::Parameters;
 use crate::tape::{Tape, Value};
@@ -25,9 +25,7 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
 const FEATURES: usize = 1280;
 
 pub(crate) struct EfficientNet {
-    stem: ConvNorm,
-    blocks: Vec<InvertedResidual>,
-    last: ConvNorm,
+    body: MobileBody,
     classifier: Linear,
 }
 
@@ -51,7 +49,7 @@ impl EfficientNet {
         let last = conv_norm(p, ["conv_head", "bn2"], (from, features), (1, 1, 1), Activation::Silu)?;
         p.begin_group(blocks.len() + 2);
         let classifier = Linear::uniform(p, "classifier", (features, classes), 1.0 / (classes as f64).sqrt())?;
-        Ok(EfficientNet { stem, blocks, last, classifier })
+        Ok(EfficientNet { body: MobileBody { stem, blocks, last }, classifier })
     }
 }
 
@@ -94,20 +92,11 @@ fn block(
 
 impl Network for EfficientNet {
     fn groups(&self) -> usize {
-        2 + self.blocks.len()
+        self.body.groups()
     }
 
     fn group(&self, number: usize, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {
-        match number.checked_sub(1) {
-            None => self.stem.forward(tape, input, mode, None),
-            Some(number) => match self.blocks.get(number) {
-                Some(block) => block.forward(tape, input, mode),
-                None => {
-                    let x = self.last.forward(tape, input, mode, None)?;
-                    mean_of_pixels(tape, &x)
-                }
-            },
-        }
+        self.body.group(number, tape, input, mode)
     }
 
     fn head(&self) -> &Linear {
@@ -115,11 +104,6 @@ impl Network for EfficientNet {
     }
 
     fn inference(&self, plan: &mut Inference) -> Result<Slot> {
-        let mut x = self.stem.inference(plan, Inference::INPUT, None)?;
-        for block in &self.blocks {
-            x = block.inference(plan, x)?;
-        }
-        let x = self.last.inference(plan, x, None)?;
-        Ok(plan.mean_of_pixels(x))
+        self.body.inference(plan)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::inference::{Inference, Slot};
-use crate::layers::{BatchNorm, Conv, ConvNorm, InvertedResidual, Linear, Mode, Squeeze, mean_of_pixels};
+use crate::layers::{BatchNorm, Conv, ConvNorm, InvertedResidual, Linear, MobileBody, Mode, Squeeze};
 use crate::model::Network;
 use crate::parameters::Parameters;
 use crate::tape::{Tape, Value};
@@ -35,9 +35,7 @@ const BLOCKS: [(usize, usize, usize, bool, Activation, usize); 15] = [
 const HIDDEN: usize = 1280;
 
 pub(crate) struct MobileNet {
-    stem: ConvNorm,
-    blocks: Vec<InvertedResidual>,
-    last: ConvNorm,
+    body: MobileBody,
     hidden: Linear,
     classes: Linear,
 }
@@ -69,27 +67,18 @@ impl MobileNet {
         let inner = Linear::normal(p, "classifier.0", (features, hidden), 0.01)?;
         p.begin_group(BLOCKS.len() + 2);
         let classes = Linear::normal(p, "classifier.3", (hidden, classes), 0.01)?;
-        Ok(MobileNet { stem, blocks, last, hidden: inner, classes })
+        Ok(MobileNet { body: MobileBody { stem, blocks, last }, hidden: inner, classes })
     }
 }
 
 impl Network for MobileNet {
     fn groups(&self) -> usize {
-        2 + self.blocks.len()
+        self.body.groups()
     }
 
     fn group(&self, number: usize, tape: &mut Tape, input: &Value, mode: Mode) -> Result<Value> {
-        match number.checked_sub(1) {
-            None => self.stem.forward(tape, input, mode, None),
-            Some(number) => match self.blocks.get(number) {
-                Some(block) => block.forward(tape, input, mode),
-                None => {
-                    let x = self.last.forward(tape, input, mode, None)?;
-                    let x = mean_of_pixels(tape, &x)?;
-                    self.hidden.forward(tape, &x, Activation::HardSwish)
-                }
-            },
-        }
+        let x = self.body.group(number, tape, input, mode)?;
+        if number + 1 < self.groups() { Ok(x) } else { self.hidden.forward(tape, &x, Activation::HardSwish) }
     }
 
     fn head(&self) -> &Linear {
@@ -101,12 +90,7 @@ impl Network for MobileNet {
     }
 
     fn inference(&self, plan: &mut Inference) -> Result<Slot> {
-        let mut x = self.stem.inference(plan, Inference::INPUT, None)?;
-        for block in &self.blocks {
-            x = block.inference(plan, x)?;
-        }
-        let x = self.last.inference(plan, x, None)?;
-        let x = plan.mean_of_pixels(x);
+        let x = self.body.inference(plan)?;
         plan.linear(&self.hidden, x, Activation::HardSwish)
     }
 }
