@@ -157,7 +157,7 @@ async fn in_the_browser_images_become_a_reviewed_model() -> Result<()> {
     let client = workspace.open().await;
     crate::harness::until("the label", async || {
         let detail: assay_protocol::SampleDetail = client.get("/api/v1/samples/1").await.ok()?;
-        (detail.sample.class.map(|class| class.0) == Some(5)).then_some(())
+        (detail.sample.label?.only()?.0 == 5).then_some(())
     })
     .await?;
     browser.click("Models").await?;

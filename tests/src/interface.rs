@@ -116,7 +116,9 @@ async fn one_key_labels_and_goes_on_and_undo_comes_back() -> Result<()> {
     harness.run_steps(2);
     let sample = || async {
         let detail: Result<assay_protocol::SampleDetail> = client.get("/api/v1/samples/1").await;
-        detail.map(|detail| (detail.sample.class.map(|class| class.0), detail.history.len()))
+        detail.map(|detail| {
+            (detail.sample.label.and_then(|label| label.only()).map(|class| class.0), detail.history.len())
+        })
     };
     see(&mut harness, "Label as 9");
     let until = |wanted: (Option<i64>, usize)| {
@@ -127,6 +129,42 @@ async fn one_key_labels_and_goes_on_and_undo_comes_back() -> Result<()> {
     harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::Z);
     harness.run_steps(2);
     until((Some(0), 3)).await?;
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_an_image_has_several_classes_each_key_adds_or_takes_one() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    client.import_digits().await?;
+    let change = serde_json::to_vec(&assay_protocol::DatasetChange { multi_label: Some(true) })?;
+    let _: assay_domain::entity::Dataset = client.send(http::Method::PATCH, "/api/v1/datasets/1", change).await?;
+    let mut harness = interface(&client.door, Route::Label(None));
+    see(&mut harness, "Label with none of the classes");
+    let until = |classes: &'static [i64]| {
+        let wanted: assay_domain::Label = classes.iter().map(|class| assay_domain::ClassId(*class)).collect();
+        let client = &client;
+        async move {
+            crate::harness::until("the label", async || {
+                let detail: assay_protocol::SampleDetail = client.get("/api/v1/samples/1").await.ok()?;
+                (detail.sample.label.as_ref() == Some(&wanted)).then_some(())
+            })
+            .await
+        }
+    };
+    // Faster than each is saved; the second 7 takes the first one back.
+    for key in [egui::Key::Num7, egui::Key::Num3, egui::Key::Num7] {
+        harness.key_press(key);
+        harness.run_steps(1);
+    }
+    until(&[0, 3]).await?;
+    harness.get_by_label("Label as 5").click();
+    harness.run_steps(2);
+    until(&[0, 3, 5]).await?;
+    harness.key_press(egui::Key::E);
+    harness.run_steps(2);
+    until(&[]).await?;
     client.door.close().await;
     Ok(())
 }

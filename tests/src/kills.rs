@@ -3,7 +3,7 @@
 use crate::harness::{Workspace, digits, kill, until};
 use anyhow::Result;
 use assay_protocol::domain::entity::{Dataset, LabelEdit};
-use assay_protocol::domain::{ClassId, RunStatus};
+use assay_protocol::domain::{ClassId, Label, LabelChange, RunStatus};
 use assay_protocol::{LabelRequest, RunDetail, SampleDetail, SamplePage, path};
 use std::process::Stdio;
 
@@ -50,12 +50,14 @@ async fn a_killed_server_keeps_every_acknowledged_label() -> Result<()> {
     assert!(!guest.door.is_owner().await);
     let dataset = guest.get::<Vec<Dataset>>(path::DATASETS).await?[0].id;
     let page: SamplePage = guest.get(&path::dataset(dataset, "/samples?limit=60")).await?;
+    let nine = Label::one(ClassId(9));
     let mut acknowledged = Vec::new();
     for (number, sample) in page.samples.iter().enumerate() {
         if number == 40 {
             kill(&mut serving.child);
         }
-        let request = LabelRequest { class: Some(ClassId(9)), person: "ann".into(), proposed_by: None };
+        let request =
+            LabelRequest { change: LabelChange::Set(Some(nine.clone())), person: "ann".into(), proposed_by: None };
         // After the kill the guest becomes the owner and labeling goes on.
         let edit: LabelEdit = guest.post(&path::sample(sample.id, "/label"), &request).await?;
         acknowledged.push(edit);
@@ -63,7 +65,7 @@ async fn a_killed_server_keeps_every_acknowledged_label() -> Result<()> {
     assert!(guest.door.is_owner().await);
     for edit in acknowledged {
         let detail: SampleDetail = guest.get(&path::sample(edit.sample, "")).await?;
-        assert_eq!(detail.sample.class, Some(ClassId(9)));
+        assert_eq!(detail.sample.label.as_ref(), Some(&nine));
         assert_eq!(detail.history.last(), Some(&edit));
     }
     guest.door.close().await;

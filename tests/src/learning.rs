@@ -83,7 +83,7 @@ async fn a_run_has_a_profile_and_an_evaluation_has_scores_that_compare() -> Resu
     }
     // What the model sees alike has mostly the same label, also among what it learned from.
     let run = evaluations[1].run;
-    let on_train = EvaluateRequest { split: Some(Split::Train), dataset: None };
+    let on_train = EvaluateRequest { split: Some(Split::Train), ..EvaluateRequest::default() };
     client.finish(client.post(&path::run(run, "/evaluate"), &on_train).await?).await?;
     let page: PredictionPage =
         client.get(&path::evaluation(evaluations[1].id, "/predictions?limit=30&order=sample")).await?;
@@ -94,7 +94,7 @@ async fn a_run_has_a_profile_and_an_evaluation_has_scores_that_compare() -> Resu
         assert!(similar.windows(2).all(|two| two[0].similarity >= two[1].similarity));
         assert!(similar.iter().all(|found| found.sample != prediction.sample && found.similarity <= 1.001));
         all += similar.len();
-        same += similar.iter().filter(|found| found.class == Some(prediction.predicted)).count();
+        same += similar.iter().filter(|found| found.label.as_ref() == Some(&prediction.predicted)).count();
         learned += similar.iter().filter(|found| found.split == Split::Train).count();
     }
     assert!(all == 12 * 30 && same * 10 > all * 6 && learned * 2 > all, "{same} and {learned} of {all}");

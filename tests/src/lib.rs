@@ -11,6 +11,7 @@ mod harness;
 mod interface;
 mod kills;
 mod learning;
+mod multi_label;
 mod product;
 mod terminal;
 mod window;

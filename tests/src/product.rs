@@ -3,7 +3,7 @@
 use crate::harness::{Workspace, digits};
 use anyhow::Result;
 use assay_protocol::domain::entity::{Author, Dataset, Evaluation, LabelEdit, Run};
-use assay_protocol::domain::{ClassId, RunStatus, Split};
+use assay_protocol::domain::{ClassId, Label, LabelChange, RunStatus, Split};
 use assay_protocol::{
     Comparison, LabelRequest, ModelCard, PersonRequest, PredictionPage, PredictionReply, RunsReply, SampleDetail,
     SamplePage, SeriesReply, StartRun, path,
@@ -22,20 +22,21 @@ async fn from_a_folder_to_a_reviewed_and_exported_model() -> Result<()> {
     // Label: set, undo, redo; the history keeps everything.
     let page: SamplePage = client.get(&path::dataset(dataset.id, "/samples?limit=1&split=train")).await?;
     let sample = &page.samples[0];
-    let label = |class| LabelRequest { class, person: "ann".into(), proposed_by: None };
+    let seven = Label::one(ClassId(7));
+    let label = |change| LabelRequest { change, person: "ann".into(), proposed_by: None };
     let address = path::sample(sample.id, "/label");
-    let edit: LabelEdit = client.post(&address, &label(Some(ClassId(7)))).await?;
-    assert_eq!((edit.before, edit.after), (sample.class, Some(ClassId(7))));
+    let edit: LabelEdit = client.post(&address, &label(LabelChange::Set(Some(seven.clone())))).await?;
+    assert_eq!((&edit.before, &edit.after), (&sample.label, &Some(seven.clone())));
     let person = PersonRequest { person: "ann".into() };
     let undone: LabelEdit = client.post(&path::dataset(dataset.id, "/undo"), &person).await?;
-    assert_eq!((undone.after, undone.undoes), (sample.class, Some(edit.id)));
+    assert_eq!((&undone.after, undone.undoes), (&sample.label, Some(edit.id)));
     let redone: LabelEdit = client.post(&path::dataset(dataset.id, "/redo"), &person).await?;
-    assert_eq!(redone.after, Some(ClassId(7)));
+    assert_eq!(redone.after, Some(seven));
     let _: LabelEdit = client.post(&path::dataset(dataset.id, "/undo"), &person).await?;
     let nothing: Result<LabelEdit> = client.post(&path::dataset(dataset.id, "/undo"), &person).await;
     assert!(nothing.unwrap_err().to_string().contains("nothing to undo"));
     let detail: SampleDetail = client.get(&path::sample(sample.id, "")).await?;
-    assert_eq!(detail.sample.class, sample.class);
+    assert_eq!(detail.sample.label, sample.label);
     assert_eq!(detail.history.len(), 5);
     assert_eq!(detail.history[0].author, Author::Import);
 
@@ -82,7 +83,9 @@ async fn from_a_folder_to_a_reviewed_and_exported_model() -> Result<()> {
     let page: PredictionPage = client.get(&path::evaluation(evaluation.id, "/predictions?wrong=true")).await?;
     assert!(page.predictions.windows(2).all(|pair| pair[0].loss >= pair[1].loss));
     let worst = &page.predictions[0];
-    let cell = format!("/predictions?label={}&predicted={}", worst.label.expect("a label"), worst.predicted);
+    let of = |label: &Label| label.only().expect("one class");
+    let (label, predicted) = (of(worst.label.as_ref().expect("a label")), of(&worst.predicted));
+    let cell = format!("/predictions?label={label}&predicted={predicted}");
     let cell: PredictionPage = client.get(&path::evaluation(evaluation.id, &cell)).await?;
     assert!(cell.predictions.iter().all(|found| found.label == worst.label && found.predicted == worst.predicted));
 
@@ -90,8 +93,8 @@ async fn from_a_folder_to_a_reviewed_and_exported_model() -> Result<()> {
     let image = client.door.call(http::Request::get(path::sample(worst.sample, "/image")).body(Vec::new())?).await;
     let reply: PredictionReply =
         client.send(http::Method::POST, &path::run(first.run.id, "/predict"), image.into_body()).await?;
-    assert_eq!(reply.classes[0].class, evaluation.classes[worst.predicted.0 as usize]);
-    assert!((reply.classes[0].probability - worst.probabilities[worst.predicted.0 as usize]).abs() < 1e-4);
+    assert_eq!(reply.classes[0].class, worst.predicted.names(&evaluation.classes));
+    assert!((reply.classes[0].probability - worst.probabilities[predicted.0 as usize]).abs() < 1e-4);
     let models: Vec<ModelCard> = client.get(path::MODELS).await?;
     assert_eq!(models.len(), 4);
     let files: Vec<String> = client.get(&path::run(first.run.id, "/export")).await?;

@@ -59,6 +59,15 @@ fn two_runs_are_trained_compared_evaluated_exported_and_used() {
     let judged = text(&workspace.assay(&["evaluate", "one", "--split", "val", "--against", "two"]));
     assert!(judged.contains("macro F1") && judged.contains("(95 %)"), "{judged}");
     assert!(text(&workspace.assay(&["show", "one"])).contains("val split"));
+    let listed = text(&workspace.assay(&["snapshots"]));
+    let hash = listed.lines().nth(1).and_then(|line| line.split_whitespace().nth(1)).expect("a snapshot");
+    let again = text(&workspace.assay(&["evaluate", "one", "--split", "val", "--snapshot", &hash[..6]]));
+    assert_eq!(
+        again.lines().find(|line| line.starts_with("accuracy")),
+        judged.lines().find(|line| line.starts_with("accuracy"))
+    );
+    let missing = workspace.assay(&["evaluate", "one", "--snapshot", "nothing"]);
+    assert!(!missing.status.success() && String::from_utf8_lossy(&missing.stderr).contains("assay snapshots"));
 
     let model = workspace.folder().join("model");
     text(&workspace.assay(&["export", "one", model.to_str().expect("a path")]));

@@ -168,7 +168,7 @@ async fn in_the_window_keys_lead_from_images_to_a_reviewed_model() -> Result<()>
     display.hand(&["key", "8"])?;
     until("the label", async || {
         let detail: SampleDetail = client.get(&path::sample(first.samples[0].id, "")).await.ok()?;
-        (detail.sample.class.map(|class| class.0) == Some(8)).then_some(())
+        (detail.sample.label?.only()?.0 == 8).then_some(())
     })
     .await?;
     display.look("labelled").await

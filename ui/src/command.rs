@@ -20,12 +20,13 @@ pub(crate) enum Command {
     Next,
     Previous,
     Skip,
+    NoClass,
     ClearLabel,
     Back,
 }
 
 impl Command {
-    pub(crate) const ALL: [Command; 17] = [
+    pub(crate) const ALL: [Command; 18] = [
         Command::Palette,
         Command::Help,
         Command::GoRuns,
@@ -41,6 +42,7 @@ impl Command {
         Command::Next,
         Command::Previous,
         Command::Skip,
+        Command::NoClass,
         Command::ClearLabel,
         Command::Back,
     ];
@@ -62,6 +64,7 @@ impl Command {
             Command::Next => "Next image",
             Command::Previous => "Previous image",
             Command::Skip => "Skip image",
+            Command::NoClass => "Label with none of the classes",
             Command::ClearLabel => "Clear label",
             Command::Back => "Back",
         }
@@ -93,6 +96,7 @@ impl Command {
             Command::Next => const { &[plain(Key::D), plain(Key::ArrowRight)] },
             Command::Previous => const { &[plain(Key::A), plain(Key::ArrowLeft)] },
             Command::Skip => const { &[plain(Key::Space)] },
+            Command::NoClass => const { &[plain(Key::E)] },
             Command::ClearLabel => const { &[plain(Key::Delete), plain(Key::X)] },
             Command::Back => const { &[plain(Key::Escape)] },
         }

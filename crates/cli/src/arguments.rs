@@ -31,7 +31,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Make a workspace in this folder (or in FOLDER).
     Init { folder: Option<PathBuf> },
-    /// Import a folder of class folders, a zip or tar of one, or a CSV of path,label; again to bring it up to date.
+    /// Import a folder of class folders, a zip or tar of one, or a CSV of path,label (or path,labels, as cat|dog); again to
+    /// bring it up to date.
     Import {
         source: PathBuf,
         /// The dataset's name; the source's own without it.
@@ -46,9 +47,17 @@ pub(crate) enum Command {
         /// The seed of the split.
         #[arg(long)]
         seed: Option<u64>,
+        /// An image may have any number of classes, as in a CSV of path,labels.
+        #[arg(long)]
+        multi_label: bool,
     },
     /// List the datasets.
     Datasets,
+    /// List the versions of a dataset that runs learned from.
+    Snapshots {
+        /// The dataset's name or number; not needed where there is one only.
+        dataset: Option<String>,
+    },
     /// Train a run: assay train digits.toml optimizer.lr=3e-4 model.name=resnet18
     Train {
         /// A config file, then overrides as key=value.
@@ -135,6 +144,9 @@ pub(crate) enum Command {
         /// Another dataset, as it is now, by name or number; the run's own snapshot without it.
         #[arg(long = "data", short = 'd')]
         dataset: Option<String>,
+        /// A snapshot, by its number or the beginning of its hash, as assay snapshots lists them.
+        #[arg(long)]
+        snapshot: Option<String>,
         /// Compare with another run that was evaluated on the same images.
         #[arg(long, value_name = "RUN")]
         against: Option<String>,

@@ -13,7 +13,7 @@ mod train;
 use anyhow::Result;
 use arguments::{Arguments, Command, PredictionFormat};
 use assay_protocol::domain::DatasetId;
-use assay_protocol::domain::entity::{Dataset, Job};
+use assay_protocol::domain::entity::{Dataset, Job, Snapshot};
 use assay_protocol::{
     About, Check, CheckRequest, EvaluateRequest, ImportRequest, PrecisionFigures, PredictFiles, StartRun, path,
 };
@@ -74,18 +74,30 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             let word = if existed { "the workspace is there already" } else { "made the workspace" };
             println!("{word}: {}", client.root().display());
         }
-        Command::Import { source, name, val, test, seed } => {
+        Command::Import { source, name, val, test, seed, multi_label } => {
             let request = ImportRequest {
                 source: std::path::absolute(source)?.display().to_string(),
                 name: name.clone(),
                 val: *val,
                 test: *test,
                 seed: *seed,
+                multi_label: *multi_label,
             };
             let job: Job = client.post(path::DATASETS, &request).await?;
             return train::follow_job(client, job, json).await;
         }
         Command::Datasets => tables::datasets(&client.get::<Vec<Dataset>>(path::DATASETS).await?, json)?,
+        Command::Snapshots { dataset } => {
+            let name = match dataset {
+                Some(name) => name.clone(),
+                None => only_dataset(client).await?,
+            };
+            let datasets: Vec<Dataset> = client.get(path::DATASETS).await?;
+            let found = datasets.iter().find(|found| found.name == name || found.id.to_string() == name);
+            let found =
+                found.ok_or_else(|| anyhow::anyhow!("there is no dataset {name}: assay datasets lists them"))?;
+            tables::snapshots(&client.get::<Vec<Snapshot>>(&path::dataset(found.id, "/snapshots")).await?, json)?;
+        }
         Command::Train { explain: Some(key), .. } => {
             tables::config(&tables::chosen(client.get(path::CONFIG).await?, Some(key))?, json)?;
         }
@@ -158,8 +170,8 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             let profile = client.get(&path::run(client.find_run(run).await?, "/profile")).await?;
             tables::profile(&profile, *limit, json)?;
         }
-        Command::Evaluate { run, split, dataset, against } => {
-            let request = EvaluateRequest { split: Some(*split), dataset: dataset.clone() };
+        Command::Evaluate { run, split, dataset, snapshot, against } => {
+            let request = EvaluateRequest { split: Some(*split), dataset: dataset.clone(), snapshot: snapshot.clone() };
             return model::evaluate(client, run, &request, against.as_deref(), json).await;
         }
         Command::Predict { images, model, checkpoint, format, output, views, precision } => {
@@ -173,7 +185,7 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             return predict::predict(client, model, images, request, (format, output.as_deref())).await;
         }
         Command::Quantize { run, split } => {
-            let request = EvaluateRequest { split: Some(*split), dataset: None };
+            let request = EvaluateRequest { split: Some(*split), ..EvaluateRequest::default() };
             let address = path::run(client.find_run(run).await?, "/precisions");
             let figures: Vec<PrecisionFigures> = client.post(&address, &request).await?;
             tables::precisions(&figures, json)?;

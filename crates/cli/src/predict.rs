@@ -54,8 +54,10 @@ fn write(
     let FilePrediction { path, classes: found, .. } = prediction;
     match format {
         PredictionFormat::Text => {
+            // What it says, and at least the three most probable.
+            let said = found.iter().filter(|c| c.is_predicted).count();
             let best: Vec<String> =
-                found.iter().take(3).map(|c| format!("{} {:.1} %", c.class, c.probability * 100.0)).collect();
+                found.iter().take(said.max(3)).map(|c| format!("{} {:.1} %", c.class, c.probability * 100.0)).collect();
             writeln!(out, "{path}: {}", best.join(", "))?;
         }
         PredictionFormat::Jsonl => {
@@ -71,7 +73,9 @@ fn write(
             }
             let probability =
                 |name: &String| found.iter().find(|c| c.class == *name).map_or(0.0, |c| c.probability).to_string();
-            let best = found.first().map(|c| [c.class.clone(), c.probability.to_string()]).unwrap_or_default();
+            let said: Vec<&str> = found.iter().filter(|c| c.is_predicted).map(|c| c.class.as_str()).collect();
+            let most = found.first().map_or(0.0, |c| c.probability);
+            let best = [said.join("|"), most.to_string()];
             let columns = classes.iter().flatten().map(probability);
             writeln!(out, "{}", row([path.clone()].into_iter().chain(best).chain(columns)))?;
         }

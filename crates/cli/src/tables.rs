@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use assay_protocol::domain::Timestamp;
-use assay_protocol::domain::entity::{Dataset, Run};
+use assay_protocol::domain::entity::{Dataset, Run, Snapshot};
 use assay_protocol::domain::profile::{Cost, Phase, Profile};
 use assay_protocol::domain::scores::{Estimate, Scores};
 use assay_protocol::{Check, Comparison, ExplainedField, PrecisionFigures, RunDetail, RunsReply};
@@ -184,6 +184,22 @@ pub(crate) fn datasets(datasets: &[Dataset], as_json: bool) -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn snapshots(snapshots: &[Snapshot], as_json: bool) -> Result<()> {
+    if as_json {
+        return json(&snapshots);
+    }
+    let row = |snapshot: &Snapshot| {
+        vec![
+            snapshot.id.to_string(),
+            snapshot.hash[..12.min(snapshot.hash.len())].to_owned(),
+            snapshot.samples.to_string(),
+            snapshot.classes.len().to_string(),
+        ]
+    };
+    table(&["id", "hash", "images", "classes"], &snapshots.iter().map(row).collect::<Vec<_>>());
+    Ok(())
+}
+
 /// The field of this key, and those below it; all without one.
 pub(crate) fn chosen(fields: Vec<ExplainedField>, key: Option<&str>) -> Result<Vec<ExplainedField>> {
     let Some(key) = key else { return Ok(fields) };
@@ -259,17 +275,20 @@ pub(crate) fn scores(scores: &Scores) {
     let within = |found: &Estimate| format!("{} to {} (95 %)", percent(found.interval.0), percent(found.interval.1));
     let row = |name: &str, value: String, beside: String| vec![name.to_owned(), value, beside];
     let plain = |name: &str, value: String| row(name, value, String::new());
+    let accuracy = if scores.multi_label { "exact match" } else { "accuracy" };
     table(
         &["figure", "value", "interval"],
         &[
             plain("images", scores.samples.to_string()),
-            row("accuracy", percent(scores.accuracy.value), within(&scores.accuracy)),
-            plain("top-5 accuracy", percent(scores.top5)),
+            row(accuracy, percent(scores.accuracy.value), within(&scores.accuracy)),
+            plain("top-5 accuracy", scores.top5.map_or("-".into(), percent)),
             row("macro F1", percent(scores.macro_f1.value), within(&scores.macro_f1)),
+            plain("micro F1", percent(scores.micro_f1)),
             plain("weighted F1", percent(scores.weighted_f1)),
             plain("macro precision", percent(scores.precision.macro_mean)),
             plain("macro recall", percent(scores.recall.macro_mean)),
             plain("ROC AUC", scores.roc_auc.map_or("-".into(), |area| format!("{area:.4}"))),
+            plain("mean average precision", scores.average_precision.map_or("-".into(), percent)),
             plain("loss", format!("{:.4}", scores.loss)),
             plain("calibration error", percent(scores.calibration_error)),
             plain("Brier score", format!("{:.4}", scores.brier)),
@@ -282,11 +301,11 @@ pub(crate) fn scores(scores: &Scores) {
         .iter()
         .map(|of| {
             let score = of.score;
-            let figures = [score.precision, score.recall, score.f1].map(share);
+            let figures = [score.precision, score.recall, score.f1, of.average_precision].map(share);
             [vec![of.class.clone(), score.support.to_string()], figures.to_vec()].concat()
         })
         .collect();
-    table(&["class", "images", "precision", "recall", "F1"], &rows);
+    table(&["class", "images", "precision", "recall", "F1", "average precision"], &rows);
 }
 
 pub(crate) fn precisions(figures: &[PrecisionFigures], as_json: bool) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::series::Summary;
 use crate::{
-    AnnotationId, ClassId, DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, RunId, RunStatus, SampleId,
+    AnnotationId, ClassId, DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, Label, RunId, RunStatus, SampleId,
     SnapshotId, Split, Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -150,12 +150,16 @@ pub struct Dataset {
     pub created: Timestamp,
     /// The classes; a [`ClassId`] is a position in this list, which only ever grows.
     pub classes: Vec<String>,
+    /// Whether a sample may have any number of classes, instead of one.
+    pub multi_label: bool,
     /// How many samples it has.
     pub samples: u64,
     /// How many of them carry a label.
     pub labeled: u64,
     /// Samples by class and split.
     pub counts: Vec<ClassCount>,
+    /// Samples by split.
+    pub splits: Vec<SplitCount>,
     /// Files that were found and could not be taken.
     pub problems: u64,
 }
@@ -163,12 +167,25 @@ pub struct Dataset {
 /// How many samples a class has in a split.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassCount {
-    /// The class; `None` for samples without a label.
-    pub class: Option<ClassId>,
+    /// The class.
+    pub class: ClassId,
     /// The split.
     pub split: Split,
     /// How many.
     pub samples: u64,
+}
+
+/// How many samples a split has.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SplitCount {
+    /// The split.
+    pub split: Split,
+    /// How many in all.
+    pub samples: u64,
+    /// How many of them have no label.
+    pub unlabeled: u64,
+    /// How many are labelled with none of the classes.
+    pub empty: u64,
 }
 
 /// One image of a dataset.
@@ -188,8 +205,8 @@ pub struct Sample {
     pub height: u32,
     /// The split it belongs to.
     pub split: Split,
-    /// Its class, if it has a label.
-    pub class: Option<ClassId>,
+    /// Its label, if it has one.
+    pub label: Option<Label>,
 }
 
 /// A file that could not be taken as a sample.
@@ -225,10 +242,10 @@ pub struct LabelEdit {
     pub id: AnnotationId,
     /// The sample.
     pub sample: SampleId,
-    /// The class before.
-    pub before: Option<ClassId>,
-    /// The class from now on.
-    pub after: Option<ClassId>,
+    /// The label before.
+    pub before: Option<Label>,
+    /// The label from now on.
+    pub after: Option<Label>,
     /// When.
     pub at: Timestamp,
     /// By whom.
@@ -252,6 +269,8 @@ pub struct Snapshot {
     pub samples: u64,
     /// The classes at that time.
     pub classes: Vec<String>,
+    /// Whether a sample could have any number of classes.
+    pub multi_label: bool,
 }
 
 /// One line of a snapshot.
@@ -262,7 +281,7 @@ pub struct SnapshotEntry {
     /// The BLAKE3 hash of the file.
     pub hash: String,
     /// The label at that time.
-    pub class: Option<ClassId>,
+    pub label: Option<Label>,
     /// The split.
     pub split: Split,
 }
@@ -284,7 +303,8 @@ pub struct Evaluation {
     pub created: Timestamp,
     /// The classes that the model knows, in the order of its outputs.
     pub classes: Vec<String>,
-    /// Mean cross-entropy over the labelled samples, in nats.
+    /// Mean cross-entropy over the labelled samples, in nats; where samples may have several classes, the mean over classes
+    /// too.
     pub loss: Option<f64>,
     /// What was confused with what.
     pub confusion: crate::Confusion,
@@ -296,10 +316,10 @@ pub struct Prediction {
     /// The sample.
     pub sample: SampleId,
     /// Its label in the snapshot.
-    pub label: Option<ClassId>,
-    /// The most probable class.
-    pub predicted: ClassId,
-    /// One probability a class.
+    pub label: Option<Label>,
+    /// The most probable class; where samples may have several, all those that are more probable than not.
+    pub predicted: Label,
+    /// One probability a class; they sum to 1 where samples have one class.
     pub probabilities: Vec<f32>,
     /// Cross-entropy against the label, in nats.
     pub loss: Option<f32>,
@@ -327,9 +347,12 @@ pub enum JobKind {
         run: RunId,
         /// The split.
         split: Split,
-        /// Another dataset than that of the run.
+        /// Another dataset than that of the run, as it is then.
         #[serde(default)]
         dataset: Option<DatasetId>,
+        /// Another snapshot than that of the run.
+        #[serde(default)]
+        snapshot: Option<SnapshotId>,
     },
 }
 

@@ -7,6 +7,7 @@
 pub mod confusion;
 pub mod entity;
 mod id;
+mod label;
 pub mod profile;
 pub mod query;
 pub mod record;
@@ -20,6 +21,7 @@ pub use confusion::Confusion;
 pub use id::{
     AnnotationId, ClassId, DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, RunId, SampleId, SnapshotId,
 };
+pub use label::{Label, LabelChange};
 pub use query::Filter;
 pub use run::{RunStatus, Timestamp};
 pub use series::{Bucket, Point};

@@ -2,8 +2,8 @@
 //!
 //! All of them are those of scikit-learn where it has them; intervals are by bootstrap.
 
-use crate::Confusion;
 use crate::confusion::ClassScore;
+use crate::{ClassId, Confusion, Label};
 use serde::{Deserialize, Serialize};
 
 /// Bins of the calibration error.
@@ -16,8 +16,8 @@ const CONFIDENCE: f64 = 0.95;
 /// What a model says of a labelled sample.
 #[derive(Clone, Copy, Debug)]
 pub struct Scored<'a> {
-    /// The sample's class.
-    pub label: usize,
+    /// The sample's label.
+    pub label: &'a Label,
     /// The probability of each class.
     pub probabilities: &'a [f32],
 }
@@ -60,21 +60,27 @@ pub struct ClassFigures {
     pub score: ClassScore,
     /// The area under the ROC curve of this class against all others; none without samples of both.
     pub roc_auc: Option<f64>,
+    /// The mean precision over the recalls of this class; none without samples of it.
+    pub average_precision: Option<f64>,
 }
 
 /// How good a classifier is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
+    /// Whether samples may have any number of classes.
+    pub multi_label: bool,
     /// Labelled samples.
     pub samples: u64,
-    /// The mean cross-entropy, in nats.
+    /// The mean cross-entropy, in nats; over classes too, where samples may have several.
     pub loss: f64,
-    /// The share of right answers.
+    /// The share of samples whose classes are exactly those predicted.
     pub accuracy: Estimate,
-    /// The share of samples whose class is among the five most probable.
-    pub top5: f64,
+    /// The share of samples whose class is among the five most probable; none where samples may have several.
+    pub top5: Option<f64>,
     /// F1, its macro mean with its interval.
     pub macro_f1: Estimate,
+    /// F1 of all decisions together.
+    pub micro_f1: f64,
     /// F1 weighted by samples.
     pub weighted_f1: f64,
     /// Precision.
@@ -83,60 +89,130 @@ pub struct Scores {
     pub recall: Means,
     /// The macro mean of the areas under the ROC curves, one class against the rest.
     pub roc_auc: Option<f64>,
+    /// The macro mean of the average precisions.
+    pub average_precision: Option<f64>,
     /// The expected calibration error (Naeini et al. 2015): 15 bins of equal width.
     pub calibration_error: f64,
-    /// The mean squared distance of the probabilities from what is true (Brier 1950): 0 to 2.
+    /// The mean squared distance of the probabilities from what is true (Brier 1950): 0 to 2; where samples may have several
+    /// classes, the mean over classes, 0 to 1.
     pub brier: f64,
-    /// What is right by confidence, in 15 bins of equal width.
+    /// What is right by confidence, in 15 bins of equal width: by the greatest probability of each sample, or by that of
+    /// each class where samples may have several.
     pub bins: Vec<Bin>,
     /// Class by class.
     pub classes: Vec<ClassFigures>,
 }
 
 impl Scores {
-    /// The figures of samples; none without any. Samples of a class beyond the names are left out.
-    pub fn new(classes: &[String], samples: &[Scored<'_>]) -> Option<Scores> {
-        let samples: Vec<Scored<'_>> = samples.iter().copied().filter(|sample| sample.label < classes.len()).collect();
+    /// The figures of samples; none without any. Samples of classes beyond the names are left out, and where each has one
+    /// class, those that have not.
+    pub fn new(classes: &[String], multi_label: bool, samples: &[Scored<'_>]) -> Option<Scores> {
+        let is_known = |class: &ClassId| (0..classes.len() as i64).contains(&class.0);
+        let counts = |sample: &Scored<'_>| {
+            sample.label.classes().iter().all(is_known) && (multi_label || sample.label.only().is_some())
+        };
+        let samples: Vec<Scored<'_>> = samples.iter().copied().filter(counts).collect();
         if samples.is_empty() {
             return None;
         }
         let count = samples.len() as f64;
-        let pairs: Vec<(usize, usize)> = samples.iter().map(|s| (s.label, greatest(s.probabilities))).collect();
-        let confusion = Confusion::new(classes.len(), pairs.iter().copied());
-        let of_label = |s: &Scored<'_>| f64::from(s.probabilities.get(s.label).copied().unwrap_or(0.0));
-        let areas: Vec<Option<f64>> = (0..classes.len()).map(|class| roc_auc(&samples, class)).collect();
-        let known: Vec<f64> = areas.iter().flatten().copied().collect();
-        let bins = bins(&samples);
+        let predicted: Vec<Label> = samples.iter().map(|s| decided(s.probabilities, multi_label)).collect();
+        let pairs: Vec<(&Label, &Label)> = samples.iter().map(|s| s.label).zip(&predicted).collect();
+        let confusion = match multi_label {
+            true => Confusion::of_sets(classes.len(), pairs.iter().copied()),
+            false => Confusion::new(classes.len(), pairs.iter().filter_map(|(l, p)| Some((place(l)?, place(p)?)))),
+        };
+        let curves: Vec<Ranking> = (0..classes.len()).map(|class| Ranking::new(&samples, class)).collect();
+        let mean = |figure: fn(&Ranking) -> Option<f64>| {
+            let known: Vec<f64> = curves.iter().filter_map(figure).collect();
+            (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+        };
+        let claims: Vec<Claim> = samples.iter().flat_map(|sample| Claim::of(sample, multi_label)).collect();
+        let bins = bins(&claims);
+        let loss = if multi_label { binary_cross_entropy } else { cross_entropy };
+        let in_five = |sample: &&Scored<'_>| place(sample.label).is_some_and(|own| rank(sample.probabilities, own) < 5);
         let [accuracy, macro_f1] = estimates(&pairs, classes.len());
         Some(Scores {
+            multi_label,
             samples: samples.len() as u64,
-            loss: samples.iter().map(|s| -of_label(s).max(f64::from(f32::MIN_POSITIVE)).ln()).sum::<f64>() / count,
+            loss: samples.iter().map(loss).sum::<f64>() / count,
             accuracy,
-            top5: samples.iter().filter(|s| rank(s.probabilities, s.label) < 5).count() as f64 / count,
+            top5: (!multi_label).then(|| samples.iter().filter(in_five).count() as f64 / count),
             macro_f1,
+            micro_f1: confusion.micro_f1().unwrap_or(0.0),
             weighted_f1: means(&confusion, |score| score.f1).weighted,
             precision: means(&confusion, |score| score.precision),
             recall: means(&confusion, |score| score.recall),
-            roc_auc: (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64),
+            roc_auc: mean(Ranking::roc_auc),
+            average_precision: mean(Ranking::average_precision),
             calibration_error: bins
                 .iter()
                 .map(|bin| bin.count as f64 * (bin.confidence - bin.accuracy).abs())
                 .sum::<f64>()
-                / count,
-            brier: samples.iter().map(brier).sum::<f64>() / count,
+                / claims.len().max(1) as f64,
+            brier: samples.iter().map(|sample| brier(sample, multi_label)).sum::<f64>() / count,
             bins,
             classes: classes
                 .iter()
-                .zip(areas)
+                .zip(&curves)
                 .enumerate()
-                .map(|(number, (class, roc_auc))| ClassFigures {
+                .map(|(number, (class, curve))| ClassFigures {
                     class: class.clone(),
                     score: confusion.score(number),
-                    roc_auc,
+                    roc_auc: curve.roc_auc(),
+                    average_precision: curve.average_precision(),
                 })
                 .collect(),
         })
     }
+}
+
+/// What probabilities say: the greatest one, or where samples may have any number of classes, all above one half.
+pub fn decided(probabilities: &[f32], multi_label: bool) -> Label {
+    match multi_label {
+        true => (0..probabilities.len()).filter(|class| probabilities[*class] > 0.5).map(class_at).collect(),
+        false => Label::one(class_at(greatest(probabilities))),
+    }
+}
+
+/// How sure probabilities are: of the greatest one, or where samples may have any number of classes, of the decision that is
+/// least sure.
+pub fn confidence(probabilities: &[f32], multi_label: bool) -> f32 {
+    match multi_label {
+        true => probabilities.iter().map(|p| p.max(1.0 - p)).fold(1.0, f32::min),
+        false => probabilities.iter().copied().fold(0.0, f32::max),
+    }
+}
+
+fn class_at(place: usize) -> ClassId {
+    ClassId(place as i64)
+}
+
+/// Where the only class of a label is.
+fn place(label: &Label) -> Option<usize> {
+    label.only().map(|class| class.0 as usize)
+}
+
+/// The truth about each class of a sample, as a number.
+fn truths<'a>(sample: &Scored<'a>) -> impl Iterator<Item = (f64, f64)> + 'a {
+    let label = sample.label;
+    let truth = move |(class, p): (usize, &f32)| (f64::from(*p), f64::from(u8::from(label.contains(class_at(class)))));
+    sample.probabilities.iter().enumerate().map(truth)
+}
+
+fn cross_entropy(sample: &Scored<'_>) -> f64 {
+    let own = place(sample.label).and_then(|own| sample.probabilities.get(own)).copied().unwrap_or(0.0);
+    -f64::from(own.max(f32::MIN_POSITIVE)).ln()
+}
+
+/// The mean over classes; probabilities are kept from certainty by the precision that they have, as in scikit-learn.
+fn binary_cross_entropy(sample: &Scored<'_>) -> f64 {
+    let least = f64::from(f32::EPSILON);
+    let of_class = |(p, truth): (f64, f64)| {
+        let right = if truth > 0.0 { p } else { 1.0 - p };
+        -right.clamp(least, 1.0 - least).ln()
+    };
+    truths(sample).map(of_class).sum::<f64>() / sample.probabilities.len().max(1) as f64
 }
 
 /// The class of the greatest value (a probability or a logit); the first of equals.
@@ -151,21 +227,37 @@ pub fn rank(values: &[f32], class: usize) -> usize {
     values.iter().enumerate().filter(before).count()
 }
 
-fn brier(sample: &Scored<'_>) -> f64 {
-    let distance = |(class, p): (usize, &f32)| (f64::from(*p) - f64::from(u8::from(class == sample.label))).powi(2);
-    sample.probabilities.iter().enumerate().map(distance).sum()
+fn brier(sample: &Scored<'_>, multi_label: bool) -> f64 {
+    let distance: f64 = truths(sample).map(|(p, truth)| (p - truth).powi(2)).sum();
+    if multi_label { distance / sample.probabilities.len().max(1) as f64 } else { distance }
 }
 
-fn bins(samples: &[Scored<'_>]) -> Vec<Bin> {
+/// A probability that a model claims, and whether it came true.
+struct Claim {
+    confidence: f64,
+    is_true: bool,
+}
+
+impl Claim {
+    /// Of the most probable class, or of each class where samples may have several.
+    fn of(sample: &Scored<'_>, multi_label: bool) -> Vec<Claim> {
+        let mut claims: Vec<Claim> =
+            truths(sample).map(|(confidence, truth)| Claim { confidence, is_true: truth > 0.0 }).collect();
+        if !multi_label {
+            claims = claims.into_iter().skip(greatest(sample.probabilities)).take(1).collect();
+        }
+        claims
+    }
+}
+
+fn bins(claims: &[Claim]) -> Vec<Bin> {
     let mut bins = vec![Bin::default(); BINS];
-    for sample in samples {
-        let best = greatest(sample.probabilities);
-        let confidence = f64::from(sample.probabilities.get(best).copied().unwrap_or(0.0));
+    for Claim { confidence, is_true } in claims {
         // A bin holds its upper end, as in the paper.
         let bin = &mut bins[((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1];
         bin.count += 1;
         bin.confidence += confidence;
-        bin.accuracy += f64::from(u8::from(best == sample.label));
+        bin.accuracy += f64::from(u8::from(*is_true));
     }
     for bin in bins.iter_mut().filter(|bin| bin.count > 0) {
         bin.confidence /= bin.count as f64;
@@ -174,27 +266,49 @@ fn bins(samples: &[Scored<'_>]) -> Vec<Bin> {
     bins
 }
 
-/// The share of pairs of a sample of the class and one of another in which the first has the greater probability of the
-/// class, equal ones counting half (Hanley and McNeil 1982).
-fn roc_auc(samples: &[Scored<'_>], class: usize) -> Option<f64> {
-    let mut scores: Vec<(f32, bool)> =
-        samples.iter().map(|s| (s.probabilities.get(class).copied().unwrap_or(0.0), s.label == class)).collect();
-    scores.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let positive = scores.iter().filter(|score| score.1).count() as f64;
-    let negative = scores.len() as f64 - positive;
-    if positive == 0.0 || negative == 0.0 {
-        return None;
+/// Samples by the probability of a class, the least first, and whether they are of it; those of equal probability together.
+struct Ranking {
+    /// How many of the class, and how many others.
+    steps: Vec<(f64, f64)>,
+}
+
+impl Ranking {
+    fn new(samples: &[Scored<'_>], class: usize) -> Ranking {
+        let score = |s: &Scored<'_>| s.probabilities.get(class).copied().unwrap_or(0.0);
+        let mut scores: Vec<(f32, bool)> =
+            samples.iter().map(|s| (score(s), s.label.contains(class_at(class)))).collect();
+        scores.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let count = |equal: &[(f32, bool)], of_class: bool| equal.iter().filter(|s| s.1 == of_class).count() as f64;
+        let equal = scores.chunk_by(|a, b| a.0 == b.0);
+        Ranking { steps: equal.map(|equal| (count(equal, true), count(equal, false))).collect() }
     }
-    // The sum of the ranks of the class; equal scores share theirs.
-    let (mut ranks, mut first) = (0.0, 0);
-    while first < scores.len() {
-        let next =
-            scores[first..].iter().position(|score| score.0 != scores[first].0).map_or(scores.len(), |n| first + n);
-        let mean_rank = (first + next + 1) as f64 / 2.0;
-        ranks += mean_rank * scores[first..next].iter().filter(|score| score.1).count() as f64;
-        first = next;
+
+    fn positives(&self) -> f64 {
+        self.steps.iter().map(|step| step.0).sum()
     }
-    Some((ranks - positive * (positive + 1.0) / 2.0) / (positive * negative))
+
+    /// The share of pairs of a sample of the class and one of another in which the first has the greater probability of the
+    /// class, equal ones counting half (Hanley and McNeil 1982).
+    fn roc_auc(&self) -> Option<f64> {
+        let (mut below, mut pairs) = (0.0, 0.0);
+        for (positive, negative) in &self.steps {
+            pairs += positive * (below + negative / 2.0);
+            below += negative;
+        }
+        let all = self.positives() * below;
+        (all > 0.0).then(|| pairs / all)
+    }
+
+    /// The sum over thresholds of the precision times what the recall grows by, without interpolation.
+    fn average_precision(&self) -> Option<f64> {
+        let (mut right, mut taken, mut sum) = (0.0, 0.0, 0.0);
+        for (positive, negative) in self.steps.iter().rev() {
+            right += positive;
+            taken += positive + negative;
+            sum += positive * right / taken;
+        }
+        (right > 0.0).then(|| sum / right)
+    }
 }
 
 /// A figure that is missing counts as 0 for a class that is labelled or predicted, as in scikit-learn.
@@ -209,17 +323,20 @@ fn means(confusion: &Confusion, figure: impl Fn(&ClassScore) -> Option<f64>) -> 
             weighted += value * score.support as f64;
         }
     }
-    Means { macro_mean: sum / f64::max(classes, 1.0), weighted: weighted / (confusion.total() as f64).max(1.0) }
+    let support: u64 = (0..confusion.classes()).map(|class| confusion.score(class).support).sum();
+    Means { macro_mean: sum / f64::max(classes, 1.0), weighted: weighted / (support as f64).max(1.0) }
 }
 
 /// Accuracy and macro F1 of (labelled, predicted) pairs with their percentile bootstrap intervals (Efron and Tibshirani
 /// 1993, chapter 13). The resamples are the same every time.
-fn estimates(pairs: &[(usize, usize)], classes: usize) -> [Estimate; 2] {
+fn estimates(pairs: &[(&Label, &Label)], classes: usize) -> [Estimate; 2] {
+    let outcomes: Vec<Outcome> = pairs.iter().map(|(label, predicted)| Outcome::new(label, predicted)).collect();
     let mut random = SplitMix(pairs.len() as u64);
     let mut counts = Counts::new(classes);
-    let resampled: Vec<[f64; 2]> =
-        (0..RESAMPLES).map(|_| counts.figures((0..pairs.len()).map(|_| pairs[random.below(pairs.len())]))).collect();
-    let values = counts.figures(pairs.iter().copied());
+    let resampled: Vec<[f64; 2]> = (0..RESAMPLES)
+        .map(|_| counts.figures((0..outcomes.len()).map(|_| &outcomes[random.below(outcomes.len())])))
+        .collect();
+    let values = counts.figures(outcomes.iter());
     let outside = (1.0 - CONFIDENCE) / 2.0;
     std::array::from_fn(|figure| {
         let mut sorted: Vec<f64> = resampled.iter().map(|figures| figures[figure]).collect();
@@ -227,6 +344,22 @@ fn estimates(pairs: &[(usize, usize)], classes: usize) -> [Estimate; 2] {
         let at = |share: f64| sorted[((share * (RESAMPLES - 1) as f64).round() as usize).min(RESAMPLES - 1)];
         Estimate { value: values[figure], interval: (at(outside), at(1.0 - outside)) }
     })
+}
+
+/// What a sample adds to accuracy and macro F1.
+struct Outcome {
+    exact: bool,
+    /// For each class that is labelled or predicted: how often, of both.
+    classes: Vec<(usize, u32)>,
+}
+
+impl Outcome {
+    fn new(label: &Label, predicted: &Label) -> Outcome {
+        let times = |class: ClassId| u32::from(label.contains(class)) + u32::from(predicted.contains(class));
+        let either: Label = label.classes().iter().chain(predicted.classes()).copied().collect();
+        let classes = either.classes().iter().map(|class| (class.0 as usize, times(*class))).collect();
+        Outcome { exact: label == predicted, classes }
+    }
 }
 
 /// What accuracy and macro F1 need of a confusion matrix: its diagonal and the sums of its rows and columns, so that a
@@ -242,22 +375,24 @@ impl Counts {
     }
 
     /// Accuracy and macro F1, as [`Confusion`] has them.
-    fn figures(&mut self, pairs: impl ExactSizeIterator<Item = (usize, usize)>) -> [f64; 2] {
+    fn figures<'a>(&mut self, outcomes: impl ExactSizeIterator<Item = &'a Outcome>) -> [f64; 2] {
         self.right.fill(0);
         self.labelled_or_predicted.fill(0);
-        let count = pairs.len().max(1) as f64;
-        for (label, predicted) in pairs {
-            self.right[label] += u32::from(label == predicted);
-            self.labelled_or_predicted[label] += 1;
-            self.labelled_or_predicted[predicted] += 1;
+        let count = outcomes.len().max(1) as f64;
+        let mut exact = 0.0;
+        for outcome in outcomes {
+            exact += f64::from(u8::from(outcome.exact));
+            for (class, times) in &outcome.classes {
+                self.right[*class] += times / 2;
+                self.labelled_or_predicted[*class] += times;
+            }
         }
         let (mut f1, mut classes) = (0.0, 0.0);
         for (right, all) in self.right.iter().zip(&self.labelled_or_predicted).filter(|(_, all)| **all > 0) {
             f1 += 2.0 * f64::from(*right) / f64::from(*all);
             classes += 1.0;
         }
-        let right: f64 = self.right.iter().map(|right| f64::from(*right)).sum();
-        [right / count, f1 / f64::max(classes, 1.0)]
+        [exact / count, f1 / f64::max(classes, 1.0)]
     }
 }
 
@@ -339,9 +474,10 @@ mod tests {
     #[test]
     fn figures_are_those_of_scikit_learn() {
         let samples = samples();
+        let labels: Vec<Label> = samples.iter().map(|(label, _)| Label::one(class_at(*label))).collect();
         let scored: Vec<Scored<'_>> =
-            samples.iter().map(|(label, p)| Scored { label: *label, probabilities: p }).collect();
-        let scores = Scores::new(&CLASSES.map(str::to_owned), &scored).unwrap();
+            labels.iter().zip(&samples).map(|(label, (_, p))| Scored { label, probabilities: p }).collect();
+        let scores = Scores::new(&CLASSES.map(str::to_owned), false, &scored).unwrap();
         is(scores.loss, 0.643_606_204);
         is(scores.accuracy.value, 0.625);
         is(scores.macro_f1.value, 0.611_111_111);
@@ -353,20 +489,57 @@ mod tests {
         is(scores.classes[2].score.f1.unwrap(), 0.5);
         is(scores.brier, 0.365);
         is(scores.calibration_error, 0.387_5);
-        is(scores.top5, 1.0);
+        is(scores.top5.unwrap(), 1.0);
+    }
+
+    /// The figures are those of scikit-learn 1.9's `accuracy_score`, `f1_score`, `roc_auc_score`, `average_precision_score`
+    /// and, class by class, `log_loss` and `brier_score_loss` for these samples.
+    #[test]
+    fn figures_of_several_classes_are_those_of_scikit_learn() {
+        let samples: [(&[i64], [f32; 3]); 8] = [
+            (&[0, 1], [0.9, 0.8, 0.1]),
+            (&[0], [0.4, 0.2, 0.3]),
+            (&[], [0.3, 0.6, 0.2]),
+            (&[2], [0.1, 0.2, 0.7]),
+            (&[0, 1, 2], [0.7, 0.4, 0.9]),
+            (&[1], [0.2, 0.6, 0.6]),
+            (&[1, 2], [0.6, 0.9, 0.8]),
+            (&[0], [0.8, 0.1, 0.4]),
+        ];
+        let labels = samples.map(|(classes, _)| classes.iter().map(|class| ClassId(*class)).collect::<Label>());
+        let scored: Vec<Scored<'_>> =
+            labels.iter().zip(&samples).map(|(label, (_, p))| Scored { label, probabilities: p }).collect();
+        let scores = Scores::new(&CLASSES.map(str::to_owned), true, &scored).unwrap();
+        is(scores.loss, 0.384_332_193);
+        is(scores.accuracy.value, 0.375);
+        is(scores.macro_f1.value, 0.785_714_286);
+        is(scores.micro_f1, 0.782_608_696);
+        is(scores.weighted_f1, 0.779_220_779);
+        is(scores.roc_auc.unwrap(), 0.947_916_667);
+        is(scores.average_precision.unwrap(), 0.945_833_333);
+        is(scores.brier, 0.117_5);
+        is(scores.precision.weighted, 0.75);
+        assert_eq!((scores.top5, scores.bins.iter().map(|bin| bin.count).sum::<u64>()), (None, 24));
     }
 
     #[test]
     fn nothing_is_said_of_no_samples() {
-        assert!(Scores::new(&CLASSES.map(str::to_owned), &[]).is_none());
-        let beyond = Scored { label: 3, probabilities: &[0.5, 0.5, 0.0] };
-        assert!(Scores::new(&CLASSES.map(str::to_owned), &[beyond]).is_none());
+        let classes = CLASSES.map(str::to_owned);
+        assert!(Scores::new(&classes, false, &[]).is_none());
+        let beyond = Label::one(ClassId(3));
+        let beyond = Scored { label: &beyond, probabilities: &[0.5, 0.5, 0.0] };
+        assert!(Scores::new(&classes, false, &[beyond]).is_none());
+        let none = Scored { label: &Label::default(), ..beyond };
+        assert!(Scores::new(&classes, false, &[none]).is_none());
+        assert_eq!(Scores::new(&classes, true, &[none]).unwrap().accuracy.value, 1.0);
     }
 
     #[test]
     fn an_interval_holds_the_figure_and_narrows_with_samples() {
         let width = |count: usize| {
-            let pairs: Vec<(usize, usize)> = (0..count).map(|index| (0, usize::from(index % 5 == 0))).collect();
+            let [right, wrong] = [0, 1].map(|class| Label::one(ClassId(class)));
+            let pairs: Vec<(&Label, &Label)> =
+                (0..count).map(|index| (&right, if index % 5 == 0 { &wrong } else { &right })).collect();
             let [found, _] = estimates(&pairs, 2);
             assert!(found.interval.0 <= found.value && found.value <= found.interval.1, "{found:?}");
             found.interval.1 - found.interval.0
@@ -381,7 +554,9 @@ mod tests {
         let mut random = SplitMix(3);
         let pairs: Vec<(usize, usize)> = (0..500).map(|_| (random.below(6), random.below(7))).collect();
         let matrix = Confusion::new(9, pairs.iter().copied());
-        let [accuracy, macro_f1] = Counts::new(9).figures(pairs.iter().copied());
+        let label = |class: usize| Label::one(class_at(class));
+        let outcomes: Vec<Outcome> = pairs.iter().map(|(l, p)| Outcome::new(&label(*l), &label(*p))).collect();
+        let [accuracy, macro_f1] = Counts::new(9).figures(outcomes.iter());
         is(accuracy, matrix.accuracy().unwrap());
         is(macro_f1, matrix.macro_f1().unwrap());
     }

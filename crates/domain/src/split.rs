@@ -1,6 +1,7 @@
 //! Which samples train, which validate, which test: stratified by class, decided once for a content, never moved by
 //! what is added later.
 
+use crate::{ClassId, Label};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -89,35 +90,72 @@ impl Fractions {
     }
 }
 
-/// How many samples of one class each split holds already.
+/// How many samples of one stratum each split holds already.
 pub type Counts = [u64; 3];
+
+/// What is spread evenly over the splits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stratum {
+    /// Samples without a label.
+    Unlabeled,
+    /// Samples that are labelled with none of the classes.
+    Empty,
+    /// Samples of a class.
+    Class(ClassId),
+}
+
+impl Stratum {
+    /// The strata of a sample with this label.
+    pub fn of(label: Option<&Label>) -> Vec<Stratum> {
+        match label.map(Label::classes) {
+            None => vec![Stratum::Unlabeled],
+            Some([]) => vec![Stratum::Empty],
+            Some(classes) => classes.iter().copied().map(Stratum::Class).collect(),
+        }
+    }
+}
 
 /// The splits of new samples, in their order.
 ///
-/// Within a class the new samples are taken in the order of their content hash mixed with `seed`, each going where the
-/// class lacks most, so that each class comes within one sample of the wanted shares. `counts` holds what each class
-/// has already (it is kept up to date), so nothing old is moved. The outcome depends neither on paths nor on the order
-/// of the input.
-pub fn assign<Class: Ord + Clone>(
-    new: &[(Class, [u8; 32])],
-    counts: &mut BTreeMap<Class, Counts>,
+/// One stratum after the other is spread, the one with the fewest samples left first (Sechidis et al. 2011), so that rare
+/// classes of samples with several are in all splits too. Within a stratum the samples are taken in the order of their
+/// content hash mixed with `seed`, each going where the stratum lacks most, so that strata of samples with one class come
+/// within one sample of the wanted shares. `counts` holds what each stratum has already (it is kept up to date), so nothing
+/// old is moved. The outcome depends neither on paths nor on the order of the input.
+pub fn assign(
+    new: &[(Vec<Stratum>, [u8; 32])],
+    counts: &mut BTreeMap<Stratum, Counts>,
     fractions: Fractions,
     seed: u64,
 ) -> Vec<Split> {
     let mut order: Vec<usize> = (0..new.len()).collect();
     order.sort_by_key(|&index| (mixed(&new[index].1, seed), new[index].1));
-    let mut splits = vec![Split::Train; new.len()];
-    for index in order {
-        let held = counts.entry(new[index].0.clone()).or_default();
-        let total = held.iter().sum::<u64>() as f64 + 1.0;
-        let lack = |split: Split| fractions.of(split) * total - held[split as usize] as f64;
-        // The first of equals, so ties go to training.
-        let split = Split::ALL.into_iter().reduce(|best, split| if lack(split) > lack(best) { split } else { best });
-        let split = split.unwrap_or(Split::Train);
-        held[split as usize] += 1;
-        splits[index] = split;
+    let mut waiting: BTreeMap<Stratum, Vec<usize>> = BTreeMap::new();
+    for &index in &order {
+        new[index].0.iter().for_each(|stratum| waiting.entry(*stratum).or_default().push(index));
     }
-    splits
+    let mut left: BTreeMap<Stratum, usize> = waiting.iter().map(|(stratum, own)| (*stratum, own.len())).collect();
+    let mut splits: Vec<Option<Split>> = vec![None; new.len()];
+    while let Some(stratum) = left.iter().min_by_key(|(_, left)| **left).map(|(stratum, _)| *stratum) {
+        for index in waiting.remove(&stratum).unwrap_or_default() {
+            if splits[index].is_some() {
+                continue;
+            }
+            let held = counts.entry(stratum).or_default();
+            let total = held.iter().sum::<u64>() as f64 + 1.0;
+            let lack = |split: Split| fractions.of(split) * total - held[split as usize] as f64;
+            // The first of equals, so ties go to training.
+            let most = Split::ALL.into_iter().reduce(|best, split| if lack(split) > lack(best) { split } else { best });
+            let split = most.unwrap_or(Split::Train);
+            for own in &new[index].0 {
+                counts.entry(*own).or_default()[split as usize] += 1;
+                left.entry(*own).and_modify(|left| *left = left.saturating_sub(1));
+            }
+            splits[index] = Some(split);
+        }
+        left.remove(&stratum);
+    }
+    splits.into_iter().map(|split| split.unwrap_or(Split::Train)).collect()
 }
 
 /// A hash mixed with a seed (the finaliser of SplitMix64, Steele et al. 2014).
@@ -141,22 +179,45 @@ mod tests {
         hash
     }
 
+    fn class(number: u64) -> Stratum {
+        Stratum::Class(ClassId(number as i64))
+    }
+
+    #[track_caller]
+    fn has_its_shares(held: &Counts, tolerance: f64) {
+        let total = held.iter().sum::<u64>() as f64;
+        assert!((held[Split::Val as usize] as f64 - total * 0.1).abs() <= tolerance, "{held:?}");
+        assert!((held[Split::Test as usize] as f64 - total * 0.2).abs() <= tolerance, "{held:?}");
+    }
+
     #[test]
     fn every_class_gets_its_shares() {
-        let new: Vec<(u8, [u8; 32])> = (0..1000).map(|i| ((i % 7) as u8, hash(i))).collect();
+        let new: Vec<(Vec<Stratum>, [u8; 32])> = (0..1000).map(|i| (vec![class(i % 7)], hash(i))).collect();
         let mut counts = BTreeMap::new();
         assign(&new, &mut counts, Fractions::default(), 1);
-        for held in counts.values() {
-            let total = held.iter().sum::<u64>() as f64;
-            assert!((held[Split::Val as usize] as f64 - total * 0.1).abs() <= 1.0);
-            assert!((held[Split::Test as usize] as f64 - total * 0.2).abs() <= 1.0);
-        }
+        counts.values().for_each(|held| has_its_shares(held, 1.0));
+    }
+
+    #[test]
+    fn rare_classes_of_samples_with_several_are_in_all_splits() {
+        // Hardly two samples have the same classes.
+        let classes = |i: u64| (0..12).filter(|c| mixed(&hash(i), *c).is_multiple_of(c + 2)).map(class).collect();
+        let new: Vec<(Vec<Stratum>, [u8; 32])> = (0..600).map(|i| (classes(i), hash(i))).collect();
+        let mut counts = BTreeMap::new();
+        let splits = assign(&new, &mut counts, Fractions::default(), 1);
+        counts.values().for_each(|held| has_its_shares(held, 4.0));
+        assert_eq!(
+            counts[&class(3)].iter().sum::<u64>(),
+            new.iter().filter(|(own, _)| own.contains(&class(3))).count() as u64
+        );
+        assert_eq!(splits.len(), 600);
     }
 
     proptest! {
         #[test]
         fn the_order_of_the_input_does_not_matter(count in 1u64..60, seed: u64) {
-            let mut new: Vec<(u64, [u8; 32])> = (0..count).map(|i| (i % 3, hash(i))).collect();
+            let mut new: Vec<(Vec<Stratum>, [u8; 32])> =
+                (0..count).map(|i| (vec![class(i % 3), class(i % 5)], hash(i))).collect();
             let forth = assign(&new, &mut BTreeMap::new(), Fractions::default(), seed);
             new.reverse();
             let mut back = assign(&new, &mut BTreeMap::new(), Fractions::default(), seed);
@@ -167,7 +228,7 @@ mod tests {
 
     #[test]
     fn another_seed_makes_another_split() {
-        let new: Vec<((), [u8; 32])> = (0..100).map(|i| ((), hash(i))).collect();
+        let new: Vec<(Vec<Stratum>, [u8; 32])> = (0..100).map(|i| (vec![Stratum::Unlabeled], hash(i))).collect();
         let of = |seed| assign(&new, &mut BTreeMap::new(), Fractions::default(), seed);
         assert_eq!(of(1), of(1));
         assert_ne!(of(1), of(2));

@@ -3,8 +3,8 @@
 use crate::models::{CLASSES, CONFIG, WEIGHTS};
 use crate::quantize::median_millis;
 use crate::{Engine, EngineError, Result};
-use assay_domain::RunId;
-use assay_domain::scores::{Scored, Scores, greatest};
+use assay_domain::scores::{Scored, Scores, decided};
+use assay_domain::{ClassId, Label, RunId};
 use assay_learn::{Classifier, Config, DeviceChoice};
 use assay_media::{RgbImage, blurred, brightened, coarsened, square, turned};
 use assay_protocol::Verdict;
@@ -21,7 +21,7 @@ const BATCH: usize = 32;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Demands {
-    /// Labelled images: a folder of class folders, or a CSV of path,label.
+    /// Labelled images: a folder of class folders, or a CSV of path,label (or path,labels).
     images: Option<PathBuf>,
     #[serde(default)]
     minimum: Minimum,
@@ -147,6 +147,12 @@ impl Checked {
         Ok(found)
     }
 
+    /// What the model says of each image.
+    fn answers(&self, images: &[RgbImage]) -> Result<Vec<Label>> {
+        let answer = |probabilities: &Vec<f32>| decided(probabilities, self.classifier.is_multi_label());
+        Ok(self.predict(images)?.iter().map(answer).collect())
+    }
+
     fn class(&self, name: &str) -> Result<usize> {
         self.classes.iter().position(|class| class == name).ok_or_else(|| {
             EngineError::Invalid(format!(
@@ -220,12 +226,13 @@ fn open(path: &Path) -> Result<RgbImage> {
 }
 
 /// The images of a folder of class folders, or a CSV, with their classes.
-fn labelled(model: &Checked, source: &Path) -> Result<Vec<(PathBuf, usize)>> {
+fn labelled(model: &Checked, source: &Path) -> Result<Vec<(PathBuf, Label)>> {
     let listing = assay_formats::read(source)?;
     let mut labelled = Vec::new();
     for entry in listing.entries {
-        if let Some(class) = entry.class {
-            labelled.push((entry.file, model.class(&class)?));
+        if let Some(classes) = entry.label {
+            let class = |name: &String| Ok::<_, EngineError>(ClassId(model.class(name)? as i64));
+            labelled.push((entry.file, classes.iter().map(class).collect::<Result<Label>>()?));
         }
     }
     match labelled.is_empty() {
@@ -244,15 +251,20 @@ fn check_golden(model: &Checked, golden: &Golden, folder: &Path) -> Result<Verdi
     let wanted = model.class(&golden.class)?;
     timed(format!("golden {}", golden.image.display()), || {
         let probabilities = model.predict(&[open(&folder.join(&golden.image))?])?.remove(0);
-        let best = greatest(&probabilities);
+        let said = decided(&probabilities, model.classifier.is_multi_label());
         let sure = f64::from(probabilities[wanted]);
-        let found = format!("{:.1} % {}", 100.0 * f64::from(probabilities[best]), model.classes[best]);
-        let passed = best == wanted && sure >= golden.probability;
+        let class = |class: &ClassId| {
+            let place = class.0 as usize;
+            format!("{:.1} % {}", 100.0 * f64::from(probabilities[place]), model.classes[place])
+        };
+        let found: Vec<String> = said.classes().iter().map(class).collect();
+        let found = if found.is_empty() { "none of the classes".to_owned() } else { found.join(", ") };
+        let passed = said.contains(ClassId(wanted as i64)) && sure >= golden.probability;
         Ok((passed, format!("{found}, wanted {} with at least {:.1} %", golden.class, 100.0 * golden.probability)))
     })
 }
 
-fn check_figures(model: &Checked, demands: &Demands, labelled: &[(PathBuf, usize)]) -> Result<Vec<Verdict>> {
+fn check_figures(model: &Checked, demands: &Demands, labelled: &[(PathBuf, Label)]) -> Result<Vec<Verdict>> {
     let begun = Instant::now();
     let mut probabilities = Vec::with_capacity(labelled.len());
     for some in labelled.chunks(BATCH) {
@@ -262,10 +274,10 @@ fn check_figures(model: &Checked, demands: &Demands, labelled: &[(PathBuf, usize
     let samples: Vec<Scored<'_>> = labelled
         .iter()
         .zip(&probabilities)
-        .map(|((_, label), probabilities)| Scored { label: *label, probabilities })
+        .map(|((_, label), probabilities)| Scored { label, probabilities })
         .collect();
-    let scores = Scores::new(&model.classes, &samples)
-        .ok_or_else(|| EngineError::Internal("labelled images have no scores".into()))?;
+    let scores = Scores::new(&model.classes, model.classifier.is_multi_label(), &samples)
+        .ok_or_else(|| EngineError::Invalid("no image has one class, as the model wants it".into()))?;
     let secs = begun.elapsed().as_secs_f64();
     let percent = |value: f64| format!("{:.2} %", 100.0 * value);
     let mut verdicts = Vec::new();
@@ -295,22 +307,20 @@ fn check_figures(model: &Checked, demands: &Demands, labelled: &[(PathBuf, usize
     Ok(verdicts)
 }
 
-fn check_invariance(model: &Checked, demands: &Invariance, labelled: &[(PathBuf, usize)]) -> Result<Vec<Verdict>> {
+fn check_invariance(model: &Checked, demands: &Invariance, labelled: &[(PathBuf, Label)]) -> Result<Vec<Verdict>> {
     if demands.bounds().next().is_none() {
         return Ok(Vec::new());
     }
     let step = labelled.len().div_ceil(demands.samples.max(1));
     let images = labelled.par_iter().step_by(step).map(|(path, _)| open(path)).collect::<Result<Vec<_>>>()?;
-    let answers = |images: &[RgbImage]| -> Result<Vec<usize>> {
-        Ok(model.predict(images)?.iter().map(|probabilities| greatest(probabilities)).collect())
-    };
-    let before = answers(&images)?;
+    let before = model.answers(&images)?;
     let check = |(name, bound, changes): (&str, Bound, Vec<(Change, f64)>)| {
         timed(format!("invariance under {name}"), || {
             let mut stayed = 0;
             for (change, by) in &changes {
                 let changed: Vec<RgbImage> = images.par_iter().map(|image| change(image, *by)).collect();
-                stayed += answers(&changed)?.iter().zip(&before).filter(|(after, before)| after == before).count();
+                stayed +=
+                    model.answers(&changed)?.iter().zip(&before).filter(|(after, before)| after == before).count();
             }
             let share = stayed as f64 / (images.len() * changes.len()) as f64;
             let text = format!(
@@ -326,7 +336,7 @@ fn check_invariance(model: &Checked, demands: &Invariance, labelled: &[(PathBuf,
     demands.bounds().map(check).collect()
 }
 
-fn check_latency(model: &Checked, labelled: &[(PathBuf, usize)], most: f64) -> Result<Verdict> {
+fn check_latency(model: &Checked, labelled: &[(PathBuf, Label)], most: f64) -> Result<Verdict> {
     timed("latency".into(), || {
         let image = open(&labelled[0].0)?;
         let side = model.classifier.image_size() as u32;

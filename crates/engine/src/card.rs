@@ -89,15 +89,17 @@ impl Engine {
             let percent = |value: f64| format!("{:.2} %", value * 100.0);
             let (low, high) = scores.accuracy.interval;
             // Writing to a string does not fail.
+            let accuracy = if scores.multi_label { "all classes right" } else { "accuracy" };
             let _ = write!(
                 text,
-                "## {} images of the {} split\n\n| figure | value |\n|---|---|\n| accuracy | {} ({} to {} with 95 % confidence) |\n| macro F1 | {} |\n| loss | {:.4} |\n| expected calibration error | {} |\n\n| class | images | precision | recall | F1 |\n|---|---|---|---|---|\n",
+                "## {} images of the {} split\n\n| figure | value |\n|---|---|\n| {accuracy} | {} ({} to {} with 95 % confidence) |\n| macro F1 | {} |\n| mean average precision | {} |\n| loss | {:.4} |\n| expected calibration error | {} |\n\n| class | images | precision | recall | F1 |\n|---|---|---|---|---|\n",
                 scores.samples,
                 evaluation.split,
                 percent(scores.accuracy.value),
                 percent(low),
                 percent(high),
                 percent(scores.macro_f1.value),
+                scores.average_precision.map_or("–".into(), percent),
                 scores.loss,
                 percent(scores.calibration_error),
             );

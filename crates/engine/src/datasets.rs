@@ -2,8 +2,9 @@
 
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Author, Dataset, LabelEdit, Problem, Snapshot};
+use assay_domain::split::Stratum;
 use assay_domain::{ClassId, DatasetId, SampleId, class_name};
-use assay_protocol::{LabelRequest, SampleDetail, SamplePage, SamplesQuery};
+use assay_protocol::{DatasetChange, LabelRequest, SampleDetail, SamplePage, SamplesQuery};
 use assay_store::SampleFilter;
 
 impl Engine {
@@ -29,16 +30,16 @@ impl Engine {
 
     /// A page of samples in browsing order.
     pub fn samples(&self, dataset: DatasetId, query: &SamplesQuery) -> Result<SamplePage> {
-        let class = match query.class.as_deref() {
-            None | Some("") => None,
-            Some("none") => Some(None),
-            Some(number) => Some(Some(ClassId(
-                number
-                    .parse()
-                    .map_err(|_| EngineError::Invalid(format!("class is a number or none, not {number:?}")))?,
-            ))),
-        };
-        let filter = SampleFilter { class, split: query.split };
+        let stratum =
+            match query.class.as_deref() {
+                None | Some("") => None,
+                Some("none") => Some(Stratum::Unlabeled),
+                Some("empty") => Some(Stratum::Empty),
+                Some(number) => Some(Stratum::Class(ClassId(number.parse().map_err(|_| {
+                    EngineError::Invalid(format!("class is a number, none or empty, not {number:?}"))
+                })?))),
+            };
+        let filter = SampleFilter { stratum, split: query.split };
         let limit = query.limit.unwrap_or(200).min(5_000);
         let (samples, total) = self.store.read(|reader| reader.samples(dataset, &filter, query.offset, limit))?;
         Ok(SamplePage { samples, total })
@@ -62,14 +63,22 @@ impl Engine {
         self.dataset(dataset)
     }
 
-    /// Sets or clears a label; durable when this returns.
+    /// Changes what labels of a dataset may be.
+    pub fn change_dataset(&self, dataset: DatasetId, change: &DatasetChange) -> Result<Dataset> {
+        if let Some(multi_label) = change.multi_label {
+            self.store.write(move |tx| tx.set_multi_label(dataset, multi_label))?;
+        }
+        self.dataset(dataset)
+    }
+
+    /// Changes a label; durable when this returns.
     pub fn label(&self, sample: SampleId, request: LabelRequest) -> Result<LabelEdit> {
         let person = person(&request.person)?;
         let author = match request.proposed_by {
             Some(run) => Author::Proposal { person, run },
             None => Author::Person(person),
         };
-        Ok(self.store.write(move |tx| tx.set_label(sample, request.class, &author))?)
+        Ok(self.store.write(move |tx| tx.change_label(sample, &request.change, &author))?)
     }
 
     /// Takes back the person's latest edit.

@@ -1,11 +1,12 @@
 //! Evaluations: what a model says of each sample of a split.
 
 use crate::jobs::Done;
+use crate::training::classes_of;
 use crate::{Engine, EngineError, Result};
-use assay_domain::entity::{Evaluation, Job, JobKind, Prediction};
-use assay_domain::scores::{McNemar, Scored, Scores, greatest};
-use assay_domain::{ClassId, Confusion, DatasetId, EvaluationId, RunId, SampleId, Split};
-use assay_learn::{Samples, softmax};
+use assay_domain::entity::{Evaluation, Job, JobKind, Prediction, Snapshot};
+use assay_domain::scores::{McNemar, Scored, Scores, decided};
+use assay_domain::{ClassId, Confusion, DatasetId, EvaluationId, Label, RunId, SampleId, SnapshotId, Split};
+use assay_learn::{Classifier, Samples};
 use assay_protocol::{EvaluateRequest, PredictionPage, PredictionsQuery, SimilarSample};
 use assay_store::{PredictionFilter, PredictionOrder};
 use std::collections::{BTreeSet, HashMap};
@@ -20,21 +21,49 @@ impl Engine {
     pub fn start_evaluation(&self, run: RunId, request: &EvaluateRequest) -> Result<Job> {
         self.best_kind(run)?;
         let dataset = request.dataset.as_deref().map(|name| self.store.read(|reader| reader.find_dataset(name.trim())));
+        let dataset = dataset.transpose()?;
+        let snapshot = request.snapshot.as_deref().map(|text| self.find_snapshot(run, dataset, text.trim()));
         self.queue(JobKind::Evaluate {
             run,
             split: request.split.unwrap_or(Split::Test),
-            dataset: dataset.transpose()?,
+            dataset,
+            snapshot: snapshot.transpose()?,
         })
+    }
+
+    /// The snapshot of a dataset (without one, of the run's) of this number or whose hash begins so.
+    fn find_snapshot(&self, run: RunId, dataset: Option<DatasetId>, text: &str) -> Result<SnapshotId> {
+        let dataset = dataset.or(self.run(run)?.dataset);
+        let dataset = dataset.ok_or_else(|| EngineError::NotFound(format!("run {run} has no dataset")))?;
+        let all = self.snapshots(dataset)?;
+        let found: Vec<&Snapshot> = match all.iter().find(|snapshot| snapshot.id.to_string() == text) {
+            Some(snapshot) => vec![snapshot],
+            None => all.iter().filter(|snapshot| snapshot.hash.starts_with(&text.to_lowercase())).collect(),
+        };
+        match found.as_slice() {
+            [only] => Ok(only.id),
+            [] => Err(EngineError::NotFound(format!(
+                "dataset {dataset} has no snapshot {text}: assay snapshots lists them"
+            ))),
+            many => {
+                Err(EngineError::Invalid(format!("{} snapshots begin with {text}: give more of the hash", many.len())))
+            }
+        }
     }
 
     pub(crate) fn evaluate(
         &self,
         run: RunId,
         split: Split,
-        dataset: Option<DatasetId>,
+        (dataset, snapshot): (Option<DatasetId>, Option<SnapshotId>),
         stop: &AtomicBool,
     ) -> Result<Done> {
-        match self.evaluate_run(run, split, dataset, stop)? {
+        let snapshot = match (snapshot, dataset) {
+            (Some(snapshot), _) => Some(self.store.read(|reader| reader.snapshot(snapshot))?),
+            (None, Some(dataset)) => Some(self.take_snapshot(dataset)?),
+            (None, None) => None,
+        };
+        match self.evaluate_run(run, split, snapshot, stop)? {
             _ if self.ended_by(stop).is_some() => Ok(self.ended_by(stop).unwrap_or(Done::Stopped)),
             Some(evaluation) => {
                 let accuracy = evaluation
@@ -47,18 +76,19 @@ impl Engine {
         }
     }
 
-    /// Predicts every sample of a split and keeps what was predicted; nothing when the split is empty.
+    /// Predicts every sample of a split of a snapshot (without one, of the run's) and keeps what was predicted; nothing when
+    /// the split is empty.
     pub(crate) fn evaluate_run(
         &self,
         run: RunId,
         split: Split,
-        dataset: Option<DatasetId>,
+        snapshot: Option<Snapshot>,
         stop: &AtomicBool,
     ) -> Result<Option<Evaluation>> {
         let kind = self.best_kind(run)?;
         let (classifier, classes) = self.classifier(run, kind)?;
-        let snapshot = match dataset {
-            Some(dataset) => self.take_snapshot(dataset)?,
+        let snapshot = match snapshot {
+            Some(snapshot) => snapshot,
             None => {
                 let own = self.run(run)?.snapshot;
                 let own = own.ok_or_else(|| EngineError::NotFound(format!("run {run} has no snapshot")))?;
@@ -73,15 +103,25 @@ impl Engine {
         let (mut predictions, mut embeddings) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
         let samples: Arc<dyn Samples> = samples;
         classifier.run(&samples, stop, |made| {
-            let (sample, label) = ids[predictions.len()];
-            predictions.push(prediction(sample, label, made.logits));
+            let (sample, label) = &ids[predictions.len()];
+            predictions.push(prediction(&classifier, *sample, label.clone(), made.logits));
             embeddings.push(direction(made.features));
         })?;
         if self.ended_by(stop).is_some() {
             return Ok(None);
         }
         let losses: Vec<f64> = predictions.iter().filter_map(|prediction| prediction.loss.map(f64::from)).collect();
-        let pairs = predictions.iter().filter_map(|p| Some((p.label?.0 as usize, p.predicted.0 as usize)));
+        let confusion = match classifier.is_multi_label() {
+            true => {
+                let pairs = predictions.iter().filter_map(|p| Some((p.label.as_ref()?, &p.predicted)));
+                Confusion::of_sets(classes.len(), pairs)
+            }
+            false => {
+                let place = |label: &Label| label.only().map(|class| class.0 as usize);
+                let pairs = predictions.iter().filter_map(|p| Some((place(p.label.as_ref()?)?, place(&p.predicted)?)));
+                Confusion::new(classes.len(), pairs)
+            }
+        };
         let evaluation = Evaluation {
             id: EvaluationId(0),
             run,
@@ -90,7 +130,7 @@ impl Engine {
             split,
             created: (self.clock)(),
             loss: (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64),
-            confusion: Confusion::new(classes.len(), pairs),
+            confusion,
             classes,
         };
         let stored = evaluation.clone();
@@ -103,14 +143,14 @@ impl Engine {
         let (found, predictions) = self.all_predictions(evaluation)?;
         let samples: Vec<Scored<'_>> = predictions
             .iter()
-            .filter_map(|p| Some(Scored { label: p.label?.0 as usize, probabilities: &p.probabilities }))
+            .filter_map(|p| Some(Scored { label: p.label.as_ref()?, probabilities: &p.probabilities }))
             .collect();
-        Ok(Scores::new(&found.classes, &samples))
+        Ok(Scores::new(&found.classes, found.confusion.is_of_sets(), &samples))
     }
 
     /// Whether one of two models is better on the samples that both predicted.
     pub fn compare_evaluations(&self, first: EvaluationId, second: EvaluationId) -> Result<McNemar> {
-        let is_right = |p: &Prediction| Some((p.sample, p.label? == p.predicted));
+        let is_right = |p: &Prediction| Some((p.sample, *p.label.as_ref()? == p.predicted));
         let (_, second) = self.all_predictions(second)?;
         let second: HashMap<SampleId, bool> = second.iter().filter_map(is_right).collect();
         let (_, first) = self.all_predictions(first)?;
@@ -139,7 +179,7 @@ impl Engine {
             let similar = |(found, sample, similarity): (EvaluationId, SampleId, f32)| {
                 let split = of_model.iter().find(|other| other.id == found).map_or(own.split, |other| other.split);
                 let found = reader.sample(sample)?;
-                Ok(SimilarSample { sample, path: found.path, class: found.class, split, similarity })
+                Ok(SimilarSample { sample, path: found.path, label: found.label, split, similarity })
             };
             nearest.into_iter().map(similar).collect::<Result<_, assay_store::StoreError>>()
         })?)
@@ -177,7 +217,9 @@ impl Engine {
         };
         let filter = PredictionFilter {
             label: query.label.map(ClassId),
+            label_without: query.label_without.map(ClassId),
             predicted: query.predicted.map(ClassId),
+            predicted_without: query.predicted_without.map(ClassId),
             wrong: query.wrong,
         };
         let limit = query.limit.unwrap_or(200).min(5_000);
@@ -199,17 +241,19 @@ fn direction(features: &[f32]) -> Vec<f32> {
 }
 
 /// Labels by the classes of a dataset as labels by those of a model, which may have others and in another order.
-fn relabel(labels: &mut [(SampleId, Option<u32>)], of_dataset: &[String], of_model: &[String]) -> Result<()> {
-    let place = |name: &String| of_model.iter().position(|own| own == name).map(|place| place as u32);
-    let places: Vec<Option<u32>> = of_dataset.iter().map(place).collect();
+fn relabel(labels: &mut [(SampleId, Option<Label>)], of_dataset: &[String], of_model: &[String]) -> Result<()> {
+    let place = |name: &String| of_model.iter().position(|own| own == name).map(|place| ClassId(place as i64));
+    let places: Vec<Option<ClassId>> = of_dataset.iter().map(place).collect();
     let mut unknown = BTreeSet::new();
     for label in labels.iter_mut().filter_map(|(_, label)| label.as_mut()) {
-        match places.get(*label as usize).copied().flatten() {
-            Some(place) => *label = place,
-            None => {
-                unknown.insert(of_dataset.get(*label as usize).map_or("?", String::as_str));
+        let mut known = |class: &ClassId| {
+            let found = places.get(class.0 as usize).copied().flatten();
+            if found.is_none() {
+                unknown.insert(of_dataset.get(class.0 as usize).map_or("?", String::as_str));
             }
-        }
+            found
+        };
+        *label = label.classes().iter().filter_map(&mut known).collect();
     }
     match unknown.is_empty() {
         true => Ok(()),
@@ -221,15 +265,13 @@ fn relabel(labels: &mut [(SampleId, Option<u32>)], of_dataset: &[String], of_mod
     }
 }
 
-fn prediction(sample: SampleId, label: Option<u32>, logits: &[f32]) -> Prediction {
-    let probabilities = softmax(logits);
-    let best = greatest(&probabilities);
-    let loss = label.and_then(|label| probabilities.get(label as usize)).map(|p| -p.max(f32::MIN_POSITIVE).ln());
+fn prediction(classifier: &Classifier, sample: SampleId, label: Option<Label>, logits: &[f32]) -> Prediction {
+    let probabilities = classifier.probabilities(logits);
     Prediction {
         sample,
-        label: label.map(|class| ClassId(i64::from(class))),
-        predicted: ClassId(best as i64),
+        loss: label.as_ref().and_then(|label| classifier.loss(logits, &classes_of(label))).map(|loss| loss as f32),
+        label,
+        predicted: decided(&probabilities, classifier.is_multi_label()),
         probabilities,
-        loss,
     }
 }

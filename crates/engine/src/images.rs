@@ -132,15 +132,15 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
 
 /// Labelled samples of a snapshot as the trainer wants them. Each file is verified against its hash when it is decoded.
 pub(crate) struct SnapshotSamples {
-    files: Vec<(PathBuf, Hash, u32)>,
+    files: Vec<(PathBuf, Hash, Vec<u32>)>,
     decoded: Arc<Decoded>,
     /// The decoded images of the side that was asked for last.
     side: Mutex<Option<Arc<Side>>>,
 }
 
 impl SnapshotSamples {
-    /// From file, hash and class of each sample.
-    pub(crate) fn new(files: Vec<(PathBuf, Hash, u32)>, decoded: &Arc<Decoded>) -> Arc<SnapshotSamples> {
+    /// From file, hash and classes of each sample.
+    pub(crate) fn new(files: Vec<(PathBuf, Hash, Vec<u32>)>, decoded: &Arc<Decoded>) -> Arc<SnapshotSamples> {
         Arc::new(SnapshotSamples { files, decoded: decoded.clone(), side: Mutex::default() })
     }
 
@@ -158,8 +158,8 @@ impl Samples for SnapshotSamples {
         self.files.len()
     }
 
-    fn label(&self, index: usize) -> u32 {
-        self.files[index].2
+    fn classes(&self, index: usize) -> &[u32] {
+        &self.files[index].2
     }
 
     fn show(&self, index: usize, side: usize, see: &mut dyn FnMut(&[u8])) -> Result<(), String> {

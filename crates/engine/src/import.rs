@@ -3,8 +3,8 @@
 use crate::jobs::Done;
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Job, JobKind, Problem, Progress};
-use assay_domain::split::{Fractions, assign};
-use assay_domain::{ClassId, DatasetId, JobId, RunStatus, Split};
+use assay_domain::split::{Fractions, Stratum, assign};
+use assay_domain::{ClassId, DatasetId, JobId, Label, RunStatus, Split};
 use assay_formats::Entry;
 use assay_protocol::ImportRequest;
 use assay_store::{Hash, Listing, NewSample};
@@ -57,6 +57,10 @@ impl Engine {
                 self.store.write(move |tx| tx.create_dataset(&name, &folder, seed, fractions))?;
             }
         }
+        if request.multi_label {
+            let dataset = self.store.read(|reader| reader.find_dataset(&name))?;
+            self.store.write(move |tx| tx.set_multi_label(dataset, true))?;
+        }
         self.queue(JobKind::Import { name, source: source.display().to_string() })
     }
 
@@ -82,6 +86,9 @@ impl Engine {
         let listing = assay_formats::read(&folder)?;
         let mut problems: Vec<Problem> =
             left_out.into_iter().chain(listing.problems).map(|(path, reason)| Problem { path, reason }).collect();
+        if listing.multi_label {
+            self.store.write(move |tx| tx.set_multi_label(dataset, true))?;
+        }
         let classes = self.classes_of(dataset, &listing.entries)?;
         let known = Known::new(self.store.read(|reader| reader.listings(dataset))?);
         let total = listing.entries.len() as u64;
@@ -134,7 +141,7 @@ impl Engine {
 
     /// Makes sure of the classes, in natural order: numbers by value, then names.
     fn classes_of(&self, dataset: DatasetId, entries: &[Entry]) -> Result<HashMap<String, ClassId>> {
-        let mut names: Vec<String> = entries.iter().filter_map(|entry| entry.class.clone()).collect();
+        let mut names: Vec<String> = entries.iter().filter_map(|entry| entry.label.clone()).flatten().collect();
         names.sort_by_cached_key(|name| (name.parse::<u64>().unwrap_or(u64::MAX), name.clone()));
         names.dedup();
         let given = names.clone();
@@ -151,10 +158,12 @@ impl Engine {
     ) -> Result<Vec<NewSample>> {
         let (seed, fractions) = self.store.read(|reader| reader.split_rule(dataset))?;
         let mut counts = self.store.read(|reader| reader.split_counts(dataset))?;
-        let class_of = |seen: &Seen| seen.class.as_ref().and_then(|name| classes.get(name).copied());
+        let label_of = |seen: &Seen| -> Option<Label> {
+            Some(seen.label.as_ref()?.iter().filter_map(|name| classes.get(name).copied()).collect())
+        };
         // Equal contents share a split, so that nothing that is tested on is learned from.
         let mut by_hash: HashMap<&str, Split> = HashMap::new();
-        let mut waiting: Vec<(Option<ClassId>, [u8; 32])> = Vec::new();
+        let mut waiting: Vec<(Vec<Stratum>, [u8; 32])> = Vec::new();
         let mut waiting_hashes: Vec<&str> = Vec::new();
         for seen in &seen {
             let decided = seen.split.or_else(|| known.by_hash.get(&seen.hash).map(|listing| listing.split));
@@ -163,7 +172,7 @@ impl Engine {
                     by_hash.insert(&seen.hash, split);
                 }
                 None if !by_hash.contains_key(seen.hash.as_str()) && !waiting_hashes.contains(&seen.hash.as_str()) => {
-                    waiting.push((class_of(seen), seen.digest));
+                    waiting.push((Stratum::of(label_of(seen).as_ref()), seen.digest));
                     waiting_hashes.push(&seen.hash);
                 }
                 None => {}
@@ -179,7 +188,7 @@ impl Engine {
             width: seen.width,
             height: seen.height,
             split: seen.split.or_else(|| by_hash.get(seen.hash.as_str()).copied()).unwrap_or(Split::Train),
-            class: class_of(seen),
+            label: label_of(seen),
         };
         Ok(seen.iter().map(sample).collect())
     }
@@ -194,7 +203,7 @@ struct Seen {
     modified_ms: i64,
     width: u32,
     height: u32,
-    class: Option<String>,
+    label: Option<Vec<String>>,
     split: Option<Split>,
 }
 
@@ -239,7 +248,7 @@ fn look(entry: &Entry, known: &Known) -> Result<Option<Seen>, Problem> {
         modified_ms,
         width: seen.width,
         height: seen.height,
-        class: entry.class.clone(),
+        label: entry.label.clone(),
         split: entry.split,
     }))
 }

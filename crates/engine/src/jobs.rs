@@ -172,7 +172,9 @@ impl Engine {
             let attempt = std::panic::AssertUnwindSafe(|| match &job.work {
                 JobKind::Import { name, source } => self.import(job.id, name, source, &stop),
                 JobKind::Train { run } => self.train(job.id, *run, &stop),
-                JobKind::Evaluate { run, split, dataset } => self.evaluate(*run, *split, *dataset, &stop),
+                JobKind::Evaluate { run, split, dataset, snapshot } => {
+                    self.evaluate(*run, *split, (*dataset, *snapshot), &stop)
+                }
             });
             // A job that panics fails alone.
             std::panic::catch_unwind(attempt).unwrap_or_else(|panic| {

@@ -1,8 +1,9 @@
 //! Models: the checkpoints of all runs, prediction of one image, export.
 
 use crate::{Engine, EngineError, Result};
-use assay_domain::RunId;
 use assay_domain::entity::CheckpointKind;
+use assay_domain::scores::decided;
+use assay_domain::{ClassId, RunId};
 use assay_learn::{Classifier, DeviceChoice, Views};
 use assay_protocol::{FilePrediction, ModelCard, PredictFiles, PredictedClass, PredictionReply};
 use assay_store::Hash;
@@ -69,7 +70,7 @@ impl Engine {
         let (classifier, classes) = self.loaded(run, kind, ModelPrecision::Fp32)?;
         let image = assay_media::decode(image)?;
         let probabilities = classifier.predict(&assay_media::square(&image, classifier.image_size() as u32))?;
-        let classes = sorted(&classes, probabilities);
+        let classes = sorted(&classes, probabilities, classifier.is_multi_label());
         Ok(PredictionReply { classes, elapsed_ms: begun.elapsed().as_secs_f64() * 1000.0 })
     }
 
@@ -100,7 +101,7 @@ impl Engine {
         let prediction = |(path, square): (&String, Result<Vec<u8>>)| match square {
             Ok(_) => FilePrediction {
                 path: path.clone(),
-                classes: sorted(&classes, found.next().unwrap_or_default()),
+                classes: sorted(&classes, found.next().unwrap_or_default(), classifier.is_multi_label()),
                 error: None,
             },
             Err(why) => FilePrediction { path: path.clone(), classes: Vec::new(), error: Some(why.to_string()) },
@@ -170,10 +171,15 @@ impl Engine {
 }
 
 /// Classes with their probabilities, the most probable first.
-fn sorted(classes: &[String], probabilities: Vec<f32>) -> Vec<PredictedClass> {
-    let named = classes.iter().cloned().zip(probabilities);
-    let mut sorted: Vec<PredictedClass> =
-        named.map(|(class, probability)| PredictedClass { class, probability }).collect();
+fn sorted(classes: &[String], probabilities: Vec<f32>, multi_label: bool) -> Vec<PredictedClass> {
+    let said = decided(&probabilities, multi_label);
+    let named = classes.iter().cloned().zip(probabilities).enumerate();
+    let mut sorted: Vec<PredictedClass> = named
+        .map(|(place, (class, probability))| {
+            let is_predicted = said.contains(ClassId(place as i64));
+            PredictedClass { class, probability, is_predicted }
+        })
+        .collect();
     sorted.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     sorted
 }

@@ -2,8 +2,8 @@
 
 use crate::{Engine, EngineError, Result};
 use assay_domain::scores::{Scored, Scores};
-use assay_domain::{RunId, Split};
-use assay_learn::{Classifier, DeviceChoice, Samples, softmax};
+use assay_domain::{Label, RunId, Split};
+use assay_learn::{Classifier, DeviceChoice, Samples};
 use assay_protocol::PrecisionFigures;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,7 +25,7 @@ impl Engine {
         let snapshot = self.store.read(|reader| reader.snapshot(snapshot))?;
         let (labels, samples) = self.snapshot_files(&snapshot)?.of_split(split);
         let samples: Arc<dyn Samples> = samples;
-        let labels: Vec<Option<usize>> = labels.iter().map(|(_, label)| label.map(|label| label as usize)).collect();
+        let labels: Vec<Option<Label>> = labels.into_iter().map(|(_, label)| label).collect();
         let figures = |precision: &str, classifier: &Classifier| {
             figures(precision, classifier, &snapshot.classes, &labels, &samples)
         };
@@ -43,17 +43,19 @@ fn figures(
     precision: &str,
     classifier: &Classifier,
     classes: &[String],
-    labels: &[Option<usize>],
+    labels: &[Option<Label>],
     samples: &Arc<dyn Samples>,
 ) -> Result<PrecisionFigures> {
     let mut probabilities = Vec::with_capacity(labels.len());
-    classifier.run(samples, &AtomicBool::new(false), |made| probabilities.push(softmax(made.logits)))?;
+    classifier.run(samples, &AtomicBool::new(false), |made| {
+        probabilities.push(classifier.probabilities(made.logits));
+    })?;
     let scored: Vec<Scored<'_>> = labels
         .iter()
         .zip(&probabilities)
-        .filter_map(|(label, probabilities)| Some(Scored { label: (*label)?, probabilities }))
+        .filter_map(|(label, probabilities)| Some(Scored { label: label.as_ref()?, probabilities }))
         .collect();
-    let scores = Scores::new(classes, &scored)
+    let scores = Scores::new(classes, classifier.is_multi_label(), &scored)
         .ok_or_else(|| EngineError::Invalid("the split has no labelled images to compare on".into()))?;
     let side = classifier.image_size();
     let pixels: Vec<u8> = (0..BATCH * side * side * 3).map(|place| (place * 37 % 251) as u8).collect();

@@ -7,7 +7,8 @@ use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Artifact, Checkpoint, CheckpointKind, LogLine, Progress, Sample, Snapshot};
 use assay_domain::profile::Profile;
 use assay_domain::record::{Data, Record};
-use assay_domain::{DatasetId, JobId, Point, RunId, RunStatus, SampleId, Split};
+use assay_domain::{DatasetId, JobId, Label, Point, RunId, RunStatus, SampleId, Split};
+use assay_learn::config::LossName;
 use assay_learn::{
     Classifier, Config, Device, DeviceChoice, Outcome, Samples, Saved, Sink, State, Task, check_memory,
     choose_batch_size, measure_loading, train,
@@ -59,6 +60,10 @@ impl Engine {
         let files = self.snapshot_files(&snapshot)?;
         if config.data.image_size == 0 {
             config.data.image_size = usual_side(&files.samples);
+        }
+        if config.train.loss == LossName::Auto {
+            config.train.loss =
+                if snapshot.multi_label { LossName::BinaryCrossEntropy } else { LossName::CrossEntropy };
         }
         let device = DeviceChoice::from(config.device).open()?;
         self.fit_memory(run, &mut config, snapshot.classes.len(), files.split(Split::Train).count(), &device)?;
@@ -220,7 +225,7 @@ impl Engine {
             .filter_map(|entry| Some((by_id.remove(&entry.sample)?, entry)))
             .map(|(sample, entry)| {
                 let hash = Hash::parse(&entry.hash)?;
-                let file = (folder.join(&sample.path), hash, entry.class.map(|class| class.0 as u32));
+                let file = (folder.join(&sample.path), hash, entry.label);
                 Ok((entry.sample, file, entry.split, sample.width.max(sample.height)))
             })
             .collect::<Result<_>>()?;
@@ -228,8 +233,13 @@ impl Engine {
     }
 }
 
-/// Path, hash and class of a sample's file.
-type SampleFile = (std::path::PathBuf, Hash, Option<u32>);
+/// Path, hash and label of a sample's file.
+type SampleFile = (std::path::PathBuf, Hash, Option<Label>);
+
+/// The classes of a label, as a model counts them.
+pub(crate) fn classes_of(label: &Label) -> Vec<u32> {
+    label.classes().iter().map(|class| class.0 as u32).collect()
+}
 
 /// The samples of a snapshot: id, file, split, longer side in pixels.
 pub(crate) struct SnapshotFiles {
@@ -241,7 +251,9 @@ impl SnapshotFiles {
     /// The labelled samples of a split.
     fn split(&self, split: Split) -> Arc<SnapshotSamples> {
         let labelled = self.samples.iter().filter(|(_, _, of, _)| *of == split);
-        let files = labelled.filter_map(|(_, (path, hash, class), _, _)| Some((path.clone(), hash.clone(), (*class)?)));
+        let files = labelled.filter_map(|(_, (path, hash, label), _, _)| {
+            Some((path.clone(), hash.clone(), classes_of(label.as_ref()?)))
+        });
         SnapshotSamples::new(files.collect(), &self.decoded)
     }
 }
@@ -410,11 +422,10 @@ impl Sink for RunSink<'_> {
 
 impl SnapshotFiles {
     /// All samples of a split, labelled or not, with what is needed to predict them.
-    pub(crate) fn of_split(&self, split: Split) -> (Vec<(SampleId, Option<u32>)>, Arc<SnapshotSamples>) {
+    pub(crate) fn of_split(&self, split: Split) -> (Vec<(SampleId, Option<Label>)>, Arc<SnapshotSamples>) {
         let chosen: Vec<_> = self.samples.iter().filter(|(_, _, of, _)| *of == split).collect();
-        let ids = chosen.iter().map(|(id, (_, _, class), _, _)| (*id, *class)).collect();
-        let files =
-            chosen.iter().map(|(_, (path, hash, class), _, _)| (path.clone(), hash.clone(), class.unwrap_or(0)));
+        let ids = chosen.iter().map(|(id, (_, _, label), _, _)| (*id, label.clone())).collect();
+        let files = chosen.iter().map(|(_, (path, hash, _), _, _)| (path.clone(), hash.clone(), Vec::new()));
         (ids, SnapshotSamples::new(files.collect(), &self.decoded))
     }
 }

@@ -54,7 +54,7 @@ fn entry(file: &Path, below: &Path) -> Result<Entry, String> {
     let class = folders.last().filter(|name| Split::parse(name).is_none() && !name.eq_ignore_ascii_case("images"));
     let class =
         class.map(|name| class_name(name)).transpose().map_err(|why| format!("its folder names no class: {why}"))?;
-    Ok(Entry { file: file.to_owned(), path: slashed(below), class, split })
+    Ok(Entry { file: file.to_owned(), path: slashed(below), label: class.map(|class| vec![class]), split })
 }
 
 /// Files that lie beside images and are nobody's mistake.
@@ -99,8 +99,11 @@ mod tests {
             touch(root.path(), path);
         }
         let listing = read(root.path()).unwrap();
-        let seen: Vec<(&str, Option<&str>, Option<Split>)> =
-            listing.entries.iter().map(|e| (e.path.as_str(), e.class.as_deref(), e.split)).collect();
+        let seen: Vec<(&str, Option<&str>, Option<Split>)> = listing
+            .entries
+            .iter()
+            .map(|e| (e.path.as_str(), e.label.as_ref().map(|l| l[0].as_str()), e.split))
+            .collect();
         assert_eq!(
             seen,
             [

@@ -18,8 +18,8 @@ pub struct Entry {
     pub file: PathBuf,
     /// Its path below the source, with forward slashes.
     pub path: String,
-    /// The class that the source gives it.
-    pub class: Option<String>,
+    /// The classes that the source gives it; none where it says nothing.
+    pub label: Option<Vec<String>>,
     /// The split that the source gives it.
     pub split: Option<Split>,
 }
@@ -29,6 +29,8 @@ pub struct Entry {
 pub struct Listing {
     /// The files, in the order of their paths.
     pub entries: Vec<Entry>,
+    /// Whether it is made for files with any number of classes.
+    pub multi_label: bool,
     /// What could not be taken: path and reason.
     pub problems: Vec<(String, String)>,
 }

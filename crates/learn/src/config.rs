@@ -9,7 +9,7 @@ mod field;
 mod resolve;
 
 pub use choice::{
-    BestBy, ClassWeights, DeviceWord, Frozen, ModelName, OptimizerName, Precision, Recipe, Sampler, ScheduleName,
+    ClassWeights, DeviceWord, Frozen, LossName, ModelName, OptimizerName, Precision, Recipe, Sampler, ScheduleName,
     Unfreeze,
 };
 pub use error::ConfigError;
@@ -53,6 +53,10 @@ impl From<DeviceWord> for crate::DeviceChoice {
     }
 }
 
+/// The metrics by which the best checkpoint may be chosen, and where those of classes begin.
+const BEST_BY: [&str; 5] = ["val/loss", "val/accuracy", "val/macro_f1", "val/micro_f1", "val/top5"];
+pub(crate) const F1_OF: &str = "val/f1/";
+
 section! {
     /// Training length and bookkeeping.
     Train {
@@ -66,14 +70,16 @@ section! {
         clip_norm: f64 = 0.0, must be "at least 0" if |norm| *norm >= 0.0;
         /// What the moving mean of the weights keeps of itself each step; validated and kept as the best. 0 for no mean.
         ema_decay: f64 = 0.0, must be "from 0 up to 1" if |decay| (0.0..1.0).contains(decay);
-        /// The share of the target that is spread over all classes.
+        /// What is made less.
+        loss: LossName = LossName::Auto;
+        /// The share of the target that is spread over all classes, or over yes and no.
         label_smoothing: f64 = 0.0, must be "from 0 up to 1" if |share| (0.0..1.0).contains(share);
         /// How much a sample's class counts.
         class_weights: ClassWeights = ClassWeights::None;
         /// Which samples an epoch sees.
         sampler: Sampler = Sampler::Shuffled;
-        /// The metric by which the best checkpoint is chosen, and by which training ends early.
-        best_by: BestBy = BestBy::Accuracy;
+        /// The metric by which the best checkpoint is chosen, and by which training ends early: val/loss, val/accuracy, val/macro_f1, val/micro_f1, val/top5 or val/f1/CLASS.
+        best_by: String = "val/accuracy".into(), must be "val/loss, val/accuracy, val/macro_f1, val/micro_f1, val/top5 or val/f1/CLASS" if |metric| BEST_BY.contains(&metric.as_str()) || metric.starts_with(F1_OF);
         /// Epochs without a better checkpoint after which training ends; 0 for never.
         early_stop_epochs: u64 = 0;
         /// With a frozen backbone: epochs after which more layers begin to learn; 0 for never.

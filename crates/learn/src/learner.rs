@@ -5,7 +5,8 @@ use crate::checkpoint::State;
 use crate::config::{self, Frozen, Unfreeze};
 use crate::judge::{Judge, Judged};
 use crate::layers::Mode;
-use crate::loader::{Batch, Features, Loader, Of, Plan, Samples};
+use crate::loader::{Batch, Features, Loader, Of, Plan, Samples, Target};
+use crate::loss::Loss;
 use crate::measure::StepTime;
 use crate::model::Model;
 use crate::optimizer::Optimizer;
@@ -18,8 +19,7 @@ use crate::watch::{Watch, is_finite};
 use crate::window::Seen;
 use crate::{Config, Device, LearnError, Result, Saved};
 use assay_domain::profile::Profile;
-use assay_kernels::{cross_entropy, cross_entropy_gradient};
-use candle_core::{D, DType, Tensor};
+use candle_core::{DType, Tensor};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Learner {
     pub(crate) parameters: Parameters,
     pub(crate) model: Model,
+    pub(crate) loss: Loss,
     optimizer: Optimizer,
     average: Option<Average>,
     config: config::Train,
@@ -51,10 +52,9 @@ fn precision_on(device: &Device, precision: config::Precision) -> Result<DType> 
     }
 }
 
-/// How many samples are taken for their own class.
-fn right(logits: &Tensor, batch: &Batch) -> Result<Tensor> {
-    let labels = &batch.targets.first().ok_or_else(|| LearnError::Data("a batch has no targets".into()))?.labels;
-    Ok(logits.to_dtype(DType::F32)?.argmax(D::Minus1)?.eq(labels)?.to_dtype(DType::F32)?.sum_all()?)
+/// What the samples of a batch are themselves.
+fn own_target(batch: &Batch) -> Result<&Target> {
+    batch.targets.first().ok_or_else(|| LearnError::Data("a batch has no targets".into()))
 }
 
 impl Learner {
@@ -72,6 +72,7 @@ impl Learner {
             replay: Replay::of(&model, &config.train),
             parameters,
             model,
+            loss: Loss::new(&config.train),
             optimizer,
             average,
             config: config.train.clone(),
@@ -195,7 +196,7 @@ impl Learner {
         }
         let grads = self.backward(batch, &mut tape, &logits, part.share)?;
         self.watch = tape.take_watch();
-        let right = right(&logits.tensor, batch)?;
+        let right = self.loss.right(&logits.tensor, own_target(batch)?)?;
         match &mut self.gathered {
             Some(gathered) => gathered.gather(grads)?,
             None => self.gathered = Some(grads),
@@ -227,27 +228,17 @@ impl Learner {
             Of::Images => self.model.forward(tape, &input, mode)?,
             Of::Features => self.model.head(tape, &input, mode)?,
         };
-        let smoothing = self.config.label_smoothing as f32;
-        let losses = batch.targets.iter().map(|target| {
-            Ok((cross_entropy(&logits.tensor, &target.labels, smoothing)? * &target.weights)?.sum_all()?)
-        });
+        let losses = batch.targets.iter().map(|target| self.loss.of(&logits.tensor, target));
         let losses = losses.collect::<Result<Vec<Tensor>>>()?;
         Ok((logits, Tensor::stack(&losses, 0)?.sum_all()?))
     }
 
     /// From the mean loss to the gradients of the parameters, of a part of a step with this share.
     fn backward(&self, batch: &Batch, tape: &mut Tape, logits: &Value, share: f64) -> Result<Gradients> {
-        let smoothing = self.config.label_smoothing as f32;
-        let mut sum: Option<Tensor> = None;
-        for target in &batch.targets {
-            let weights = if share == 1.0 { target.weights.clone() } else { (&target.weights * share)? };
-            let grad = cross_entropy_gradient(&logits.tensor, &target.labels, smoothing, &weights)?;
-            sum = Some(match sum {
-                Some(sum) => (sum + grad)?,
-                None => grad,
-            });
+        let mut sum = self.loss.gradient(&logits.tensor, own_target(batch)?, share)?;
+        for target in &batch.targets[1..] {
+            sum = (sum + self.loss.gradient(&logits.tensor, target, share)?)?;
         }
-        let sum = sum.ok_or_else(|| LearnError::Data("a batch has no targets".into()))?;
         tape.backward(logits.place, sum)
     }
 
@@ -308,7 +299,7 @@ impl Learner {
     /// How good the model is on samples, with the mean of its weights where there is one.
     pub(crate) fn judge(&self, samples: &Arc<dyn Samples>, plan: &Plan, classes: usize) -> Result<Judged> {
         self.averaged(|learner| {
-            let mut judge = Judge::new(classes);
+            let mut judge = Judge::new(classes, learner.loss.is_of_sets);
             let inference = learner.model.inference()?;
             for batch in Loader::start(samples, plan, 0, learner.parameters.device()) {
                 let batch = batch?;
@@ -318,7 +309,7 @@ impl Learner {
                     Of::Features => learner.model.head(&mut Tape::silent(), &Value::input(input), Mode::Infer)?.tensor,
                 };
                 let rows = logits.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-                rows.iter().zip(&batch.labels).for_each(|(logits, label)| judge.hear(logits, *label));
+                rows.iter().zip(&batch.labels).for_each(|(logits, classes)| judge.hear(logits, classes));
             }
             Ok(judge.judge())
         })
@@ -363,7 +354,8 @@ impl Learner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loader::Target;
+    use crate::loader::Form;
+    use assay_kernels::cross_entropy;
     use candle_core::Var;
     use std::collections::BTreeMap;
 
@@ -374,10 +366,10 @@ mod tests {
         use crate::random::{Purpose, between, stream};
         let batch = |epoch: u64| {
             let mut random = stream(3, Purpose::Order { epoch });
-            let labels: Vec<u32> = (0..16).map(|index| index % CLASSES as u32).collect();
+            let labels: Vec<Vec<u32>> = (0..16).map(|index| vec![index % CLASSES as u32]).collect();
             let pixels: Vec<f32> = labels
                 .iter()
-                .flat_map(|label| vec![*label; SIZE * SIZE * 3])
+                .flat_map(|label| vec![label[0]; SIZE * SIZE * 3])
                 .map(|label| between(&mut random, -1.0, 1.0) as f32 + label as f32 / 2.0)
                 .collect();
             batch_of(pixels, labels, device)
@@ -385,12 +377,9 @@ mod tests {
         (0..4).map(batch).collect()
     }
 
-    fn batch_of(pixels: Vec<f32>, labels: Vec<u32>, device: &Device) -> Batch {
+    fn batch_of(pixels: Vec<f32>, labels: Vec<Vec<u32>>, device: &Device) -> Batch {
         let count = labels.len();
-        let target = Target {
-            labels: Tensor::new(labels.as_slice(), device).unwrap(),
-            weights: Tensor::full(1.0 / count as f32, count, device).unwrap(),
-        };
+        let target = Target::new(&labels, Form::Classes, vec![1.0 / count as f32; count], device).unwrap();
         let input = Tensor::from_vec(pixels, (count, SIZE, SIZE, 3), device).unwrap();
         Batch { input, of: Of::Images, targets: vec![target], labels }
     }
@@ -563,11 +552,11 @@ mod tests {
             fn count(&self) -> usize {
                 16
             }
-            fn label(&self, index: usize) -> u32 {
-                self.0[0].labels[index]
+            fn classes(&self, index: usize) -> &[u32] {
+                &self.0[0].labels[index]
             }
             fn show(&self, index: usize, side: usize, see: &mut dyn FnMut(&[u8])) -> std::result::Result<(), String> {
-                see(&vec![(self.label(index) * 60) as u8; side * side * 3]);
+                see(&vec![(self.classes(index)[0] * 60) as u8; side * side * 3]);
                 Ok(())
             }
         }

@@ -1,7 +1,7 @@
 //! Batches in order, made ahead of time by threads.
 
 use crate::augment::Change;
-use crate::config::{Augment, Config, Sampler};
+use crate::config::{Augment, Config, LossName, Sampler};
 use crate::mix::Mix;
 use crate::random::{self, Purpose, uniform};
 use crate::{Device, LearnError, Result};
@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 pub trait Samples: Send + Sync {
     /// How many there are.
     fn count(&self) -> usize;
-    /// The class of a sample.
-    fn label(&self, index: usize) -> u32;
+    /// The classes of a sample.
+    fn classes(&self, index: usize) -> &[u32];
     /// Shows the sample to `see` as `side` x `side` RGB bytes, row by row; the error says which file failed and why.
     fn show(&self, index: usize, side: usize, see: &mut dyn FnMut(&[u8])) -> Result<(), String>;
 }
@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     order: Order,
     /// How images are changed before a model sees them.
     augment: Option<Augment>,
+    /// How labels are laid out, where they are to be learned.
+    targets: Option<Form>,
     /// How much a sample of each class counts; all the same without.
     class_weights: Option<Arc<[f32]>>,
     /// What a model makes of each sample, instead of images.
@@ -53,6 +55,45 @@ enum Order {
     Of(Sampler),
 }
 
+/// How the labels of a batch are laid out.
+#[derive(Clone, Copy)]
+pub(crate) enum Form {
+    /// The class of each sample, (batch) u32.
+    Classes,
+    /// 1 for each class that a sample has, else 0, (batch, classes) f32.
+    Sets { classes: usize },
+}
+
+impl Form {
+    /// As a loss wants it.
+    pub(crate) fn of(loss: LossName, classes: usize) -> Form {
+        match loss {
+            LossName::Auto | LossName::CrossEntropy => Form::Classes,
+            LossName::BinaryCrossEntropy => Form::Sets { classes },
+        }
+    }
+
+    fn tensor(self, labels: &[Vec<u32>], device: &Device) -> Result<Tensor> {
+        match self {
+            Form::Classes => {
+                let one = |classes: &Vec<u32>| match classes.as_slice() {
+                    [class] => Ok(*class),
+                    _ => Err(LearnError::Data(format!("a sample has {} classes, not one", classes.len()))),
+                };
+                let classes = labels.iter().map(one).collect::<Result<Vec<u32>>>()?;
+                Ok(Tensor::from_vec(classes, labels.len(), device)?)
+            }
+            Form::Sets { classes } => {
+                let mut values = vec![0.0f32; labels.len() * classes];
+                for (row, own) in values.chunks_exact_mut(classes).zip(labels) {
+                    own.iter().for_each(|class| row[*class as usize] = 1.0);
+                }
+                Ok(Tensor::from_vec(values, (labels.len(), classes), device)?)
+            }
+        }
+    }
+}
+
 /// What the frozen part of a model makes of each sample, computed once.
 pub(crate) struct Features {
     pub(crate) width: usize,
@@ -62,9 +103,10 @@ pub(crate) struct Features {
 
 impl Plan {
     /// A pass of training: in the order that the config wants, augmented.
-    pub(crate) fn train(config: &Config, size: usize, epoch: u64) -> Plan {
+    pub(crate) fn train(config: &Config, size: usize, classes: usize, epoch: u64) -> Plan {
         Plan {
             epoch,
+            targets: Some(Form::of(config.train.loss, classes)),
             side: config.augment.source_side(size),
             order: Order::Of(config.train.sampler),
             augment: Some(config.augment.clone()),
@@ -85,6 +127,7 @@ impl Plan {
             std: config.data.std.map(|value| value as f32),
             order: Order::Kept,
             augment: None,
+            targets: None,
             class_weights: None,
             features: None,
         }
@@ -101,6 +144,11 @@ impl Plan {
             Some(_) => Plan { features, augment: None, ..self },
             None => self,
         }
+    }
+
+    /// The same, where nothing is to be learned.
+    pub(crate) fn untargeted(self) -> Plan {
+        Plan { targets: None, ..self }
     }
 
     /// What is subtracted from each channel of values in 0..=1.
@@ -122,8 +170,14 @@ impl Plan {
             Order::Of(Sampler::Shuffled) => random::permutation(&mut random, count),
             Order::Of(Sampler::Balanced) => {
                 let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-                (0..count).for_each(|index| classes.entry(samples.label(index)).or_default().push(index));
-                let classes: Vec<Vec<usize>> = classes.into_values().collect();
+                let mut without = Vec::new();
+                for index in 0..count {
+                    let own = samples.classes(index);
+                    own.iter().for_each(|class| classes.entry(*class).or_default().push(index));
+                    without.extend(own.is_empty().then_some(index));
+                }
+                let classes: Vec<Vec<usize>> =
+                    classes.into_values().chain([without]).filter(|own| !own.is_empty()).collect();
                 let mut one_of = |count: usize| ((uniform(&mut random) * count as f64) as usize).min(count - 1);
                 let draw = |_| {
                     let class = &classes[one_of(classes.len())];
@@ -151,10 +205,10 @@ pub(crate) struct Batch {
     /// Images, (batch, size, size, 3) f32, or features, (batch, features) f32.
     pub(crate) input: Tensor,
     pub(crate) of: Of,
-    /// What is to be learned; more than one where images are mixed.
+    /// What is to be learned; more than one where images are mixed, the samples' own first.
     pub(crate) targets: Vec<Target>,
     /// The samples' own classes.
-    pub(crate) labels: Vec<u32>,
+    pub(crate) labels: Vec<Vec<u32>>,
 }
 
 /// What the input of a batch is.
@@ -164,19 +218,28 @@ pub(crate) enum Of {
     Features,
 }
 
-/// A class for each sample, and how much it counts; the weights of all targets of a batch sum to 1.
+/// The classes of each sample, and how much it counts; the weights of all targets of a batch sum to 1.
 #[derive(Clone)]
 pub(crate) struct Target {
-    /// (batch) u32
+    /// As [`Form`] says.
     pub(crate) labels: Tensor,
     /// (batch) f32
     pub(crate) weights: Tensor,
 }
 
+impl Target {
+    pub(crate) fn new(labels: &[Vec<u32>], form: Form, weights: Vec<f32>, device: &Device) -> Result<Target> {
+        let count = labels.len();
+        Ok(Target { labels: form.tensor(labels, device)?, weights: Tensor::from_vec(weights, count, device)? })
+    }
+}
+
 /// A batch before it is on the device.
 struct Raw {
     input: Vec<f32>,
-    targets: Vec<(Vec<u32>, Vec<f32>)>,
+    labels: Vec<Vec<u32>>,
+    /// The classes of each sample with its weight.
+    targets: Vec<(Vec<Vec<u32>>, Vec<f32>)>,
 }
 
 type Made = (usize, Result<Raw, String>);
@@ -190,6 +253,7 @@ pub(crate) struct Loader {
     /// Of the input of one sample.
     shape: Vec<usize>,
     of: Of,
+    form: Form,
     device: Device,
     waited: Duration,
 }
@@ -218,8 +282,8 @@ impl Loader {
             Some(features) => (vec![features.width], Of::Features),
             None => (vec![plan.size, plan.size, 3], Of::Images),
         };
-        let device = device.clone();
-        Loader { made, early: BTreeMap::new(), next: first, count, shape, of, device, waited: Duration::ZERO }
+        let (form, device) = (plan.targets.unwrap_or(Form::Classes), device.clone());
+        Loader { made, early: BTreeMap::new(), next: first, count, shape, of, form, device, waited: Duration::ZERO }
     }
 
     /// How long the caller has waited for batches so far.
@@ -251,29 +315,24 @@ impl Iterator for Loader {
 
 impl Loader {
     fn batch(&self, raw: Raw) -> Result<Batch> {
-        let labels = raw.targets.first().map(|(labels, _)| labels.clone()).unwrap_or_default();
-        let shape = [&[labels.len()], self.shape.as_slice()].concat();
-        let target = |(labels, weights): (Vec<u32>, Vec<f32>)| {
-            let count = labels.len();
-            Ok(Target {
-                labels: Tensor::from_vec(labels, count, &self.device)?,
-                weights: Tensor::from_vec(weights, count, &self.device)?,
-            })
-        };
+        let shape = [&[raw.labels.len()], self.shape.as_slice()].concat();
+        let target =
+            |(labels, weights): (Vec<Vec<u32>>, Vec<f32>)| Target::new(&labels, self.form, weights, &self.device);
         Ok(Batch {
             input: Tensor::from_vec(raw.input, shape, &self.device)?,
             of: self.of,
             targets: raw.targets.into_iter().map(target).collect::<Result<_>>()?,
-            labels,
+            labels: raw.labels,
         })
     }
 }
 
 fn make(samples: &dyn Samples, plan: &Plan, number: usize, chosen: &[usize]) -> Result<Raw, String> {
-    let labels: Vec<u32> = chosen.iter().map(|index| samples.label(*index)).collect();
+    let labels: Vec<Vec<u32>> = chosen.iter().map(|index| samples.classes(*index).to_vec()).collect();
     if let Some(features) = &plan.features {
         let input = chosen.iter().flat_map(|index| &features.values[index * features.width..][..features.width]);
-        return Ok(Raw { input: input.copied().collect(), targets: weighed(plan, vec![(labels, 1.0)]) });
+        let targets = weighed(plan, vec![(labels.clone(), 1.0)]);
+        return Ok(Raw { input: input.copied().collect(), labels, targets });
     }
     let mut input = Vec::with_capacity(chosen.len() * 3 * plan.size * plan.size);
     for &index in chosen {
@@ -295,21 +354,27 @@ fn make(samples: &dyn Samples, plan: &Plan, number: usize, chosen: &[usize]) -> 
         Some(mix) => {
             mix.apply(&mut input, plan.size);
             let own = mix.own(plan.size);
-            let partners = labels.iter().rev().copied().collect();
-            vec![(labels, own), (partners, 1.0 - own)]
+            let partners = labels.iter().rev().cloned().collect();
+            vec![(labels.clone(), own), (partners, 1.0 - own)]
         }
-        None => vec![(labels, 1.0)],
+        None => vec![(labels.clone(), 1.0)],
     };
-    Ok(Raw { input, targets: weighed(plan, targets) })
+    Ok(Raw { input, labels, targets: weighed(plan, targets) })
 }
 
-/// Targets, of which each counts for a share, with weights by class that sum to 1.
-fn weighed(plan: &Plan, targets: Vec<(Vec<u32>, f32)>) -> Vec<(Vec<u32>, Vec<f32>)> {
-    let of_class = |class: u32| plan.class_weights.as_ref().map_or(1.0, |weights| weights[class as usize]);
-    let mut weighed: Vec<(Vec<u32>, Vec<f32>)> = targets
+/// Targets, of which each counts for a share, with weights by class that sum to 1; none where nothing is to be learned.
+fn weighed(plan: &Plan, targets: Vec<(Vec<Vec<u32>>, f32)>) -> Vec<(Vec<Vec<u32>>, Vec<f32>)> {
+    if plan.targets.is_none() {
+        return Vec::new();
+    }
+    let of_sample = |own: &Vec<u32>| match (&plan.class_weights, own.first()) {
+        (Some(weights), Some(class)) => weights[*class as usize],
+        _ => 1.0,
+    };
+    let mut weighed: Vec<(Vec<Vec<u32>>, Vec<f32>)> = targets
         .into_iter()
         .map(|(labels, share)| {
-            let weights = labels.iter().map(|label| share * of_class(*label)).collect();
+            let weights = labels.iter().map(|own| share * of_sample(own)).collect();
             (labels, weights)
         })
         .collect();
@@ -321,11 +386,27 @@ fn weighed(plan: &Plan, targets: Vec<(Vec<u32>, f32)>) -> Vec<(Vec<u32>, Vec<f32
 /// How much a sample of each class counts so that all classes count the same together: samples / (classes x samples of the
 /// class), over the classes that have any.
 pub(crate) fn balanced(samples: &dyn Samples, classes: usize) -> Arc<[f32]> {
-    let mut counts = vec![0usize; classes];
-    (0..samples.count()).for_each(|index| counts[samples.label(index) as usize] += 1);
+    let counts = class_counts(samples, classes);
     let present = counts.iter().filter(|count| **count > 0).count();
     let weight = |count: &usize| samples.count() as f32 / (present * (*count).max(1)) as f32;
     counts.iter().map(weight).collect()
+}
+
+/// How much the samples of each class must count so that they count as much as those without it: samples without the class
+/// / samples of the class, 1 where either are none.
+pub(crate) fn balanced_positives(samples: &dyn Samples, classes: usize) -> Vec<f32> {
+    let weight = |count: usize| match samples.count() - count {
+        0 => 1.0,
+        others => others as f32 / count.max(1) as f32,
+    };
+    let counts = class_counts(samples, classes).into_iter();
+    counts.map(|count| if count == 0 { 1.0 } else { weight(count) }).collect()
+}
+
+fn class_counts(samples: &dyn Samples, classes: usize) -> Vec<usize> {
+    let mut counts = vec![0; classes];
+    (0..samples.count()).for_each(|index| samples.classes(index).iter().for_each(|class| counts[*class as usize] += 1));
+    counts
 }
 
 #[cfg(test)]
@@ -340,8 +421,8 @@ mod tests {
             10
         }
 
-        fn label(&self, index: usize) -> u32 {
-            u32::from(index == 9)
+        fn classes(&self, index: usize) -> &[u32] {
+            if index == 9 { &[1] } else { &[0] }
         }
 
         fn show(&self, index: usize, side: usize, see: &mut dyn FnMut(&[u8])) -> Result<(), String> {
@@ -368,8 +449,8 @@ mod tests {
     fn a_balanced_sampler_draws_as_many_of_each_class() {
         let rare: usize = (0..50)
             .map(|epoch| {
-                let plan = Plan::train(&config(&["train.sampler=balanced"]), 8, epoch);
-                batches(&plan).iter().flat_map(|batch| batch.labels.clone()).filter(|label| *label == 1).count()
+                let plan = Plan::train(&config(&["train.sampler=balanced"]), 8, 2, epoch);
+                batches(&plan).iter().flat_map(|batch| batch.labels.clone()).filter(|own| *own == [1]).count()
             })
             .sum();
         assert!((200..300).contains(&rare), "{rare} of 500");
@@ -379,22 +460,34 @@ mod tests {
     fn balanced_classes_count_the_same_together() {
         let weights = balanced(&Few, 3);
         assert!((weights[0] - 10.0 / 18.0).abs() < 1e-6 && (weights[1] - 5.0).abs() < 1e-6);
-        let plan = Plan::infer(&config(&["train.batch_size=10"]), 8).weighing(Some(weights));
+        let plan = Plan::train(&config(&["train.batch_size=10"]), 8, 2, 0).weighing(Some(weights));
         let batch = batches(&plan).remove(0);
         let weights = values(&batch.targets[0].weights);
-        assert!((weights[9] - 0.5).abs() < 1e-6 && (weights.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        let rare = batch.labels.iter().position(|own| *own == [1]).unwrap();
+        assert!((weights[rare] - 0.5).abs() < 1e-6 && (weights.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert_eq!(balanced_positives(&Few, 3), [1.0 / 9.0, 9.0, 1.0]);
+    }
+
+    #[test]
+    fn sets_of_classes_are_rows_of_a_table() {
+        let labels = [vec![0, 2], vec![], vec![1]];
+        let table = Form::Sets { classes: 3 }.tensor(&labels, &Device::Cpu).unwrap();
+        assert_eq!(values(&table), [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        let why = Form::Classes.tensor(&labels, &Device::Cpu).unwrap_err().to_string();
+        assert!(why.contains("2 classes"), "{why}");
     }
 
     #[test]
     fn mixed_images_have_the_targets_of_both() {
-        let plan = Plan::train(&config(&["augment.mixup=1", "data.std=[1,1,1]", "data.mean=[0,0,0]"]), 8, 3);
+        let plan = Plan::train(&config(&["augment.mixup=1", "data.std=[1,1,1]", "data.mean=[0,0,0]"]), 8, 2, 3);
         for batch in batches(&plan) {
             let [own, partner] = batch.targets.as_slice() else { panic!("two targets") };
             let count = batch.labels.len();
             let shares = [values(&own.weights)[0], values(&partner.weights)[0]].map(|weight| weight * count as f32);
             assert!((shares[0] + shares[1] - 1.0).abs() < 1e-6);
-            assert_eq!(own.labels.to_vec1::<u32>().unwrap(), batch.labels);
-            let reversed: Vec<u32> = batch.labels.iter().rev().copied().collect();
+            let labels = batch.labels.concat();
+            assert_eq!(own.labels.to_vec1::<u32>().unwrap(), labels);
+            let reversed: Vec<u32> = labels.into_iter().rev().collect();
             assert_eq!(partner.labels.to_vec1::<u32>().unwrap(), reversed);
             // An image and its partner are mixed by opposite shares, so that their sum stays whole.
             let input = values(&batch.input);
@@ -406,7 +499,7 @@ mod tests {
     #[test]
     fn features_come_instead_of_images() {
         let features = Features { width: 2, values: (0..20).map(|value| value as f32).collect() };
-        let plan = Plan::train(&config(&[]), 8, 0).seeing(Some(Arc::new(features)));
+        let plan = Plan::train(&config(&[]), 8, 2, 0).seeing(Some(Arc::new(features)));
         for batch in batches(&plan) {
             assert_eq!((batch.of, batch.input.dims()[1]), (Of::Features, 2));
             for row in batch.input.to_vec2::<f32>().unwrap() {

@@ -4,7 +4,7 @@ pub use assay_kernels::peak_device_bytes;
 
 use crate::layers::Mode;
 use crate::learner::Learner;
-use crate::loader::{Batch, Loader, Of, Plan, Samples, Target};
+use crate::loader::{Batch, Form, Loader, Of, Plan, Samples, Target};
 use crate::parameters::serialize;
 use crate::part::Part;
 use crate::random::{self, Purpose, between};
@@ -85,7 +85,7 @@ pub fn measure_stream(
 /// # Errors
 /// When an image cannot be read.
 pub fn measure_loading(config: &Config, samples: &Arc<dyn Samples>, epoch: u64) -> Result<Duration> {
-    let plan = Plan::train(config, image_size(config)?, epoch);
+    let plan = Plan::train(config, image_size(config)?, 0, epoch).untargeted();
     let _memory = KeptMemory::new();
     let begun = Instant::now();
     for batch in Loader::start(samples, &plan, 0, &Device::Cpu) {
@@ -135,14 +135,12 @@ pub(crate) fn noise(config: &Config, classes: usize, device: &Device) -> Result<
     let (count, size) = (config.train.batch_size, image_size(config)?);
     let mut random = random::stream(config.seed, Purpose::Order { epoch: 0 });
     let pixels: Vec<f32> = (0..count * size * size * 3).map(|_| between(&mut random, -1.0, 1.0) as f32).collect();
-    let labels: Vec<u32> = (0..count).map(|index| (index % classes) as u32).collect();
+    let labels: Vec<Vec<u32>> = (0..count).map(|index| vec![(index % classes) as u32]).collect();
+    let form = Form::of(config.train.loss, classes);
     Ok(Batch {
         input: Tensor::from_vec(pixels, (count, size, size, 3), device)?,
         of: Of::Images,
-        targets: vec![Target {
-            labels: Tensor::new(labels.as_slice(), device)?,
-            weights: Tensor::full(1.0 / count as f32, count, device)?,
-        }],
+        targets: vec![Target::new(&labels, form, vec![1.0 / count as f32; count], device)?],
         labels,
     })
 }

@@ -1,6 +1,8 @@
 //! Prediction with a trained model.
 
+use crate::config::LossName;
 use crate::inference::Inference;
+use crate::judge::{binary_cross_entropy, cross_entropy};
 use crate::loader::{Loader, Plan, Samples};
 use crate::model::Model;
 use crate::onnx;
@@ -27,6 +29,7 @@ pub struct Classifier {
     inference: Option<Inference>,
     plan: Plan,
     classes: usize,
+    is_multi_label: bool,
     /// How many values its parameters have.
     parameters: usize,
     device: Device,
@@ -54,8 +57,15 @@ impl Classifier {
         fill(&parameters)?;
         let inference = model.inference()?;
         let plan = Plan::infer(config, config.data.image_size);
-        let parameters = parameters.counts().1;
-        Ok(Classifier { model, inference, plan, classes, parameters, device: device.clone() })
+        Ok(Classifier {
+            model,
+            inference,
+            plan,
+            classes,
+            is_multi_label: config.train.loss == LossName::BinaryCrossEntropy,
+            parameters: parameters.counts().1,
+            device: device.clone(),
+        })
     }
 
     /// The model as an ONNX file: it takes RGB values from 0 to 1, (batch, 3, size, size), normalises them, and gives logits,
@@ -92,6 +102,28 @@ impl Classifier {
         self.parameters
     }
 
+    /// Whether an image may have any number of classes.
+    pub fn is_multi_label(&self) -> bool {
+        self.is_multi_label
+    }
+
+    /// The probability of each class by logits: together 1, or each by itself where an image may have any number of classes.
+    pub fn probabilities(&self, logits: &[f32]) -> Vec<f32> {
+        match self.is_multi_label {
+            true => logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
+            false => softmax(logits),
+        }
+    }
+
+    /// The cross-entropy of logits against the classes of a sample, in nats; none where they do not fit the model.
+    pub fn loss(&self, logits: &[f32], classes: &[u32]) -> Option<f64> {
+        match (self.is_multi_label, classes) {
+            (true, _) => Some(binary_cross_entropy(logits, classes)),
+            (false, [class]) => Some(cross_entropy(logits, *class as usize)),
+            (false, _) => None,
+        }
+    }
+
     /// The side of the square input, in pixels.
     pub fn image_size(&self) -> usize {
         self.plan.size
@@ -115,7 +147,7 @@ impl Classifier {
         let mut values: Vec<f32> = pixels.iter().map(|value| f32::from(*value)).collect();
         self.plan.normalise(&mut values);
         let logits = self.logits(Tensor::from_vec(values, (count, size, size, 3), &self.device)?)?;
-        Ok(logits.chunks_exact(self.classes).map(softmax).collect())
+        Ok(logits.chunks_exact(self.classes).map(|logits| self.probabilities(logits)).collect())
     }
 
     /// The probabilities of each image of a batch, each of [`Views::side`] RGB bytes a side: the mean over its views.
@@ -152,8 +184,7 @@ impl Classifier {
     }
 }
 
-/// The probabilities of these logits.
-pub fn softmax(logits: &[f32]) -> Vec<f32> {
+fn softmax(logits: &[f32]) -> Vec<f32> {
     let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f32> = logits.iter().map(|logit| (logit - greatest).exp()).collect();
     let sum: f32 = powers.iter().sum();

@@ -1,10 +1,10 @@
 //! The training loop.
 
 use crate::checkpoint::Best;
-use crate::config::{BestBy, ClassWeights, ScheduleName};
+use crate::config::{ClassWeights, F1_OF, LossName, ScheduleName};
 use crate::judge::Judged;
 use crate::learner::Learner;
-use crate::loader::{Features, Loader, Plan, Samples, balanced};
+use crate::loader::{Features, Loader, Plan, Samples, balanced, balanced_positives};
 use crate::memory::out_of_memory;
 use crate::part::Part;
 use crate::profile::PROFILED_STEP;
@@ -96,7 +96,7 @@ pub fn train(task: &Task<'_>, sink: &mut dyn Sink, stop: &AtomicBool) -> Result<
         }
         if training.waits_in_vain() {
             let epochs = task.config.train.early_stop_epochs;
-            sink.log(format!("no better {} for {epochs} epochs", training.best_by()));
+            sink.log(format!("no better {} for {epochs} epochs", task.config.train.best_by));
             return Ok(Outcome::StoppedEarly);
         }
     }
@@ -136,6 +136,8 @@ impl<'a> Training<'a> {
                 task.classes.len()
             )));
         }
+        check_labels(task)?;
+        check_best_by(task)?;
         let mut learner = Learner::begin(config, task.classes.len(), &task.device)?;
         match (&task.resume, &task.weights) {
             (Some(saved), _) => learner.resume(saved, &config.optimizer)?,
@@ -143,10 +145,14 @@ impl<'a> Training<'a> {
             (None, None) => {}
         }
         let batches = task.train.count().div_ceil(config.train.batch_size) as u64;
-        let class_weights = match config.train.class_weights {
-            ClassWeights::None => None,
-            ClassWeights::Balanced => Some(balanced(task.train.as_ref(), task.classes.len())),
-        };
+        let mut class_weights = None;
+        if config.train.class_weights == ClassWeights::Balanced {
+            let (samples, classes) = (task.train.as_ref(), task.classes.len());
+            match learner.loss.is_of_sets {
+                true => learner.loss.weigh_positives(&balanced_positives(samples, classes), &task.device)?,
+                false => class_weights = Some(balanced(samples, classes)),
+            }
+        }
         let steps = Steps::new(&config.train, &config.schedule, batches);
         let mut training = Training { task, learner, steps, class_weights, features: None };
         sink.log(training.summary());
@@ -226,7 +232,7 @@ impl<'a> Training<'a> {
     fn loader(&self) -> Loader {
         let (config, state) = (self.task.config, &self.learner.state);
         let features = self.features.as_ref().map(|[train, _]| train.clone());
-        let plan = Plan::train(config, config.data.image_size, state.epoch)
+        let plan = Plan::train(config, config.data.image_size, self.task.classes.len(), state.epoch)
             .weighing(self.class_weights.clone())
             .seeing(features);
         Loader::start(&self.task.train, &plan, state.batch as usize, &self.task.device)
@@ -249,12 +255,14 @@ impl<'a> Training<'a> {
         let features = self.features.as_ref().map(|[_, val]| val.clone());
         let plan = Plan::infer(config, config.data.image_size).seeing(features);
         let judged = self.learner.judge(&task.val, &plan, task.classes.len())?;
-        self.tell(sink, step, epoch, &judged);
+        let values = self.tell(sink, step, epoch, &judged);
         self.learner.state.plateau.hear(&config.schedule, judged.loss);
         self.learner.state.val_accuracy = Some(judged.accuracy);
-        let (loss, value) = (judged.loss, value_of(config.train.best_by, &judged));
+        // The F1 of a class is none where nothing is labelled or predicted so.
+        let value = values.iter().find(|(key, _)| *key == config.train.best_by).map_or(0.0, |(_, value)| *value);
+        let loss = judged.loss;
         let better = self.learner.state.best.is_none_or(|best| {
-            let more = if config.train.best_by == BestBy::Loss { value < best.value } else { value > best.value };
+            let more = if config.train.best_by == "val/loss" { value < best.value } else { value > best.value };
             more || (value == best.value && loss < best.loss)
         });
         if better {
@@ -263,20 +271,22 @@ impl<'a> Training<'a> {
         Ok(better)
     }
 
-    fn tell(&self, sink: &mut dyn Sink, step: u64, epoch: u64, judged: &Judged) {
+    /// Tells how good the model is, and returns the metrics.
+    fn tell(&self, sink: &mut dyn Sink, step: u64, epoch: u64, judged: &Judged) -> Vec<(String, f64)> {
         let classes = self.task.classes;
         let mut values = vec![("val/loss".to_owned(), judged.loss), ("val/accuracy".into(), judged.accuracy)];
         values.push(("epoch".into(), epoch as f64));
         values.extend(judged.confusion.macro_f1().map(|f1| ("val/macro_f1".into(), f1)));
-        if classes.len() > 5 {
-            values.push(("val/top5".into(), judged.top5));
+        if self.learner.loss.is_of_sets {
+            values.extend(judged.confusion.micro_f1().map(|f1| ("val/micro_f1".into(), f1)));
         }
-        if classes.len() <= CLASSES_TOLD {
-            let f1 = |(number, name): (usize, &String)| {
-                judged.confusion.score(number).f1.map(|f1| (format!("val/f1/{name}"), f1))
-            };
-            values.extend(classes.iter().enumerate().filter_map(f1));
-        }
+        values.extend(judged.top5.filter(|_| classes.len() > 5).map(|top5| ("val/top5".into(), top5)));
+        let f1 = |(number, name): (usize, &String)| {
+            let key = format!("{F1_OF}{name}");
+            let is_told = classes.len() <= CLASSES_TOLD || key == self.task.config.train.best_by;
+            judged.confusion.score(number).f1.filter(|_| is_told).map(|f1| (key, f1))
+        };
+        values.extend(classes.iter().enumerate().filter_map(f1));
         let borrowed: Vec<(&str, f64)> = values.iter().map(|(key, value)| (key.as_str(), *value)).collect();
         sink.metrics(step, &borrowed);
         sink.log(format!(
@@ -285,6 +295,7 @@ impl<'a> Training<'a> {
             judged.loss,
             judged.accuracy * 100.0
         ));
+        values
     }
 
     /// Looks for a learning rate: it rises until the loss explodes (Smith 2017, section 3.3).
@@ -325,15 +336,6 @@ impl<'a> Training<'a> {
         Ok(Outcome::Found(found.steepest))
     }
 
-    fn best_by(&self) -> &'static str {
-        match self.task.config.train.best_by {
-            BestBy::Accuracy => "validation accuracy",
-            BestBy::Loss => "validation loss",
-            BestBy::MacroF1 => "macro F1",
-            BestBy::Top5 => "top-5 accuracy",
-        }
-    }
-
     fn waits_in_vain(&self) -> bool {
         let (patience, state) = (self.task.config.train.early_stop_epochs, &self.learner.state);
         patience > 0 && state.best.is_some_and(|best| state.epoch - best.epoch >= patience)
@@ -357,13 +359,33 @@ impl<'a> Training<'a> {
     }
 }
 
-fn value_of(metric: BestBy, judged: &Judged) -> f64 {
-    match metric {
-        BestBy::Accuracy => judged.accuracy,
-        BestBy::Loss => judged.loss,
-        BestBy::MacroF1 => judged.confusion.macro_f1().unwrap_or(0.0),
-        BestBy::Top5 => judged.top5,
+/// Samples have one class each where the loss is of one.
+fn check_labels(task: &Task<'_>) -> Result<()> {
+    if task.config.train.loss == LossName::BinaryCrossEntropy {
+        return Ok(());
     }
+    let others = |samples: &Arc<dyn Samples>| (0..samples.count()).filter(|i| samples.classes(*i).len() != 1).count();
+    match others(&task.train) + others(&task.val) {
+        0 => Ok(()),
+        others => Err(LearnError::Data(format!(
+            "{others} samples have several classes or none: set train.loss=binary-cross-entropy, or train.loss=auto"
+        ))),
+    }
+}
+
+/// The metric by which the best checkpoint is chosen is one that will be told.
+fn check_best_by(task: &Task<'_>) -> Result<()> {
+    let (metric, of_sets) = (&task.config.train.best_by, task.config.train.loss == LossName::BinaryCrossEntropy);
+    let why = match metric.as_str() {
+        "val/top5" if of_sets => "samples have any number of classes",
+        "val/top5" if task.classes.len() <= 5 => "there are no more than five classes",
+        "val/micro_f1" if !of_sets => "each sample has one class, so that it is the accuracy: choose val/accuracy",
+        _ => match metric.strip_prefix(F1_OF) {
+            Some(class) if !task.classes.iter().any(|own| own == class) => "there is no such class",
+            _ => return Ok(()),
+        },
+    };
+    Err(LearnError::Data(format!("train.best_by={metric} tells nothing apart: {why}")))
 }
 
 #[cfg(test)]
@@ -380,8 +402,8 @@ mod tests {
             self.0
         }
 
-        fn label(&self, index: usize) -> u32 {
-            (index % 3) as u32
+        fn classes(&self, index: usize) -> &[u32] {
+            &[0, 1, 2][index % 3..=index % 3]
         }
 
         fn show(&self, index: usize, side: usize, see: &mut dyn FnMut(&[u8])) -> Result<(), String> {
@@ -493,6 +515,13 @@ mod tests {
             "augment.shift=0",
         ],
         &["model.frozen=backbone", "train.unfreeze_epochs=2", "schedule.name=one-cycle", "augment.rand_count=2"],
+        &[
+            "train.loss=binary-cross-entropy",
+            "train.class_weights=balanced",
+            "train.best_by=val/f1/dark",
+            "train.label_smoothing=0.1",
+            "augment.mixup=0.4",
+        ],
     ];
 
     #[test]
@@ -550,6 +579,24 @@ mod tests {
         assert!(of("val/top5").is_empty(), "there are three classes");
         let least = of("val/loss").into_iter().fold(f64::INFINITY, f64::min);
         assert_eq!(told.best.unwrap().state.best.unwrap().value, least);
+    }
+
+    #[test]
+    fn the_best_is_chosen_by_nothing_that_is_not_told() {
+        let why = |metric: &str| {
+            let classes = ["dark", "light"].map(str::to_owned);
+            let samples: Arc<dyn Samples> = Arc::new(Shades(6));
+            let config = &config(&[&format!("train.best_by={metric}")]);
+            let (train, val) = (samples.clone(), samples);
+            let task = Task { config, classes: &classes, train, val, device: Device::Cpu, weights: None, resume: None };
+            check_best_by(&task).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!((why("val/f1/light"), why("val/macro_f1")), (String::new(), String::new()));
+        assert!(why("val/f1/grey").contains("no such class"));
+        assert!(why("val/top5").contains("five classes"));
+        assert!(why("val/micro_f1").contains("val/accuracy"));
+        let refused = Config::resolve("", &["train.best_by=val/acc".to_owned()]).unwrap_err().to_string();
+        assert!(refused.contains("val/f1/CLASS"), "{refused}");
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub use reply::{
     SampleDetail, SamplePage, SeriesReply, SimilarSample, Verdict,
 };
 pub use request::{
-    AddClasses, CheckRequest, ClientCommand, ConfigQuery, EvaluateRequest, EventsQuery, ImportRequest, LabelRequest,
-    PathsQuery, PersonRequest, PredictFiles, PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery,
-    SeriesQuery, StartRun,
+    AddClasses, CheckRequest, ClientCommand, ConfigQuery, DatasetChange, EvaluateRequest, EventsQuery, ImportRequest,
+    LabelRequest, PathsQuery, PersonRequest, PredictFiles, PredictQuery, PredictionsQuery, RunPatch, RunsQuery,
+    SamplesQuery, SeriesQuery, StartRun,
 };
 pub use settings::{Settings, SettingsPatch, Theme};

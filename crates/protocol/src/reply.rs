@@ -4,7 +4,7 @@ use assay_domain::entity::{
     Artifact, Checkpoint, Dataset, Evaluation, LabelEdit, LogLine, Prediction, Run, Sample, SequencedEvent,
 };
 use assay_domain::record::Record;
-use assay_domain::{Bucket, ClassId, EventSeq, RunId, SampleId, Split, Timestamp};
+use assay_domain::{Bucket, EventSeq, Label, RunId, SampleId, Split, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What serves, and where.
@@ -195,7 +195,7 @@ pub struct SimilarSample {
     /// Its path below the dataset's source.
     pub path: String,
     /// Its label.
-    pub class: Option<ClassId>,
+    pub label: Option<Label>,
     /// Its split.
     pub split: Split,
     /// The cosine of what the model's last layer sees of both, at most 1.
@@ -279,8 +279,10 @@ pub struct PredictionPage {
 pub struct PredictedClass {
     /// The class.
     pub class: String,
-    /// Its probability.
+    /// Its probability; all together 1, or each by itself where an image may have any number of classes.
     pub probability: f32,
+    /// Whether the model says so: of the most probable class, or of each that is more probable than not.
+    pub is_predicted: bool,
 }
 
 /// What a model says of an image.

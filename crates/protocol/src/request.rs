@@ -1,7 +1,7 @@
 //! What clients ask.
 
 use crate::query::query_string;
-use assay_domain::{ClassId, RunId, Split};
+use assay_domain::{LabelChange, RunId, Split};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -169,13 +169,15 @@ pub struct ImportRequest {
     pub test: Option<f64>,
     /// The seed of the split.
     pub seed: Option<u64>,
+    /// Whether an image may have any number of classes, though the source does not say so.
+    pub multi_label: bool,
 }
 
 /// Asks for a page of samples.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SamplesQuery {
-    /// Only this class (its number), or `none` for samples without a label.
+    /// Only this class (its number), `none` for samples without a label, or `empty` for those labelled with no class.
     pub class: Option<String>,
     /// Only this split.
     pub split: Option<Split>,
@@ -204,11 +206,20 @@ pub struct AddClasses {
     pub names: Vec<String>,
 }
 
-/// Sets or clears a label.
+/// Changes a dataset.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DatasetChange {
+    /// Whether an image may have any number of classes, instead of one.
+    pub multi_label: Option<bool>,
+}
+
+/// Changes a label: `set` it to a list of classes, or to null to clear it; `add` or `remove` one class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelRequest {
-    /// The class; null clears the label.
-    pub class: Option<ClassId>,
+    /// How.
+    #[serde(flatten)]
+    pub change: LabelChange,
     /// Who labels.
     pub person: String,
     /// The run whose proposal is confirmed.
@@ -231,16 +242,22 @@ pub struct EvaluateRequest {
     pub split: Option<Split>,
     /// Another dataset than the run's, by name or number, as it is now; the run's snapshot without it.
     pub dataset: Option<String>,
+    /// A snapshot of that dataset (else of the run's), by number or the beginning of its hash.
+    pub snapshot: Option<String>,
 }
 
 /// Asks for a page of predictions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PredictionsQuery {
-    /// Only samples labelled so.
+    /// Only samples labelled so, among others.
     pub label: Option<i64>,
-    /// Only samples predicted so.
+    /// Only samples that are labelled, and not so.
+    pub label_without: Option<i64>,
+    /// Only samples predicted so, among others.
     pub predicted: Option<i64>,
+    /// Only samples not predicted so.
+    pub predicted_without: Option<i64>,
     /// Only wrong ones.
     pub wrong: bool,
     /// `loss` (the default), `confidence` or `sample`.
@@ -256,7 +273,9 @@ impl PredictionsQuery {
     pub fn to_query(&self) -> String {
         query_string(&[
             ("label", self.label.map(|class| class.to_string())),
+            ("label_without", self.label_without.map(|class| class.to_string())),
             ("predicted", self.predicted.map(|class| class.to_string())),
+            ("predicted_without", self.predicted_without.map(|class| class.to_string())),
             ("wrong", self.wrong.then(|| "true".into())),
             ("order", self.order.clone()),
             ("offset", Some(self.offset.to_string())),

@@ -4,9 +4,9 @@ use crate::interface;
 use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RunId, SampleId, Split};
 use assay_engine::{Engine, EngineError};
 use assay_protocol::{
-    AddClasses, CheckRequest, ConfigQuery, ErrorBody, ErrorCode, EvaluateRequest, EventPage, EventsQuery,
-    ImportRequest, LabelRequest, PathsQuery, PersonRequest, PredictFiles, PredictQuery, PredictionsQuery, RunPatch,
-    RunsQuery, SamplesQuery, SeriesQuery, SettingsPatch, StartRun, path,
+    AddClasses, CheckRequest, ConfigQuery, DatasetChange, ErrorBody, ErrorCode, EvaluateRequest, EventPage,
+    EventsQuery, ImportRequest, LabelRequest, PathsQuery, PersonRequest, PredictFiles, PredictQuery, PredictionsQuery,
+    RunPatch, RunsQuery, SamplesQuery, SeriesQuery, SettingsPatch, StartRun, path,
 };
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -100,7 +100,10 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(path::COMPARE, get(compare))
         .route(path::CHART, get(chart))
         .route(path::DATASETS, get(async |State(e): Shared| on(e, |e| e.datasets()).await).post(import))
-        .route(&of_dataset(""), get(async |State(e): Shared, id: Named<DatasetId>| act(e, id, Engine::dataset).await))
+        .route(
+            &of_dataset(""),
+            get(async |State(e): Shared, id: Named<DatasetId>| act(e, id, Engine::dataset).await).patch(change_dataset),
+        )
         .route(&of_dataset("/samples"), get(samples))
         .route(
             &of_dataset("/problems"),
@@ -340,6 +343,11 @@ async fn import(State(engine): Shared, body: Bytes) -> Answer {
 async fn samples(State(engine): Shared, id: Named<DatasetId>, query: Asked<SamplesQuery>) -> Answer {
     let (id, query) = (named(id)?, asked(query)?);
     on(engine, move |engine| engine.samples(id, &query)).await
+}
+
+async fn change_dataset(State(engine): Shared, id: Named<DatasetId>, body: Bytes) -> Answer {
+    let (id, change): (DatasetId, DatasetChange) = (named(id)?, read(&body)?);
+    on(engine, move |engine| engine.change_dataset(id, &change)).await
 }
 
 async fn add_classes(State(engine): Shared, id: Named<DatasetId>, body: Bytes) -> Answer {

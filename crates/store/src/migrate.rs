@@ -23,6 +23,7 @@ const STEPS: &[&[&str]] = &[
     ],
     &[setting::TABLES],
     &[evaluation::EMBEDDINGS],
+    &[dataset::SETS, label::SETS, snapshot::SETS, evaluation::SETS],
 ];
 
 /// The format that this version writes.
@@ -62,4 +63,50 @@ pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
         transaction.commit()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assay_domain::{ClassId, DatasetId, EvaluationId, Label, SampleId};
+
+    #[test]
+    fn labels_of_one_class_become_sets() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("assay.db");
+        let mut connection = Connection::open(&path).unwrap();
+        for statements in STEPS[..3].iter().flat_map(|step| step.iter()) {
+            connection.execute_batch(statements).unwrap();
+        }
+        connection.pragma_update(None, "application_id", APPLICATION).unwrap();
+        connection.pragma_update(None, "user_version", 3).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO datasets VALUES (1, 'd', '/d', 0, 0, 0.1, 0.2);
+                 INSERT INTO classes VALUES (1, 0, 'cat'), (1, 1, 'dog');
+                 INSERT INTO samples VALUES (1, 1, 'a', 'h', 1, 1, 8, 8, 'train', 1), (2, 1, 'b', 'i', 1, 1, 8, 8, 'val', NULL);
+                 INSERT INTO annotations (dataset, sample, before, after, at, author, person, action)
+                 VALUES (1, 1, 0, 1, 5, '\"import\"', NULL, 'edit'), (1, 2, 1, NULL, 5, '\"import\"', NULL, 'edit');
+                 INSERT INTO predictions (evaluation, sample, label, predicted, loss, confidence, probabilities)
+                 VALUES (1, 1, 1, 0, 0.5, 0.9, x''), (1, 2, NULL, 1, NULL, 0.9, x'');",
+            )
+            .unwrap();
+        migrate(&mut connection, &path).unwrap();
+        let reader = crate::Reader { db: &connection };
+        let [cat, dog] = [0, 1].map(|class| Some(Label::one(ClassId(class))));
+        let samples = reader.all_samples(DatasetId(1)).unwrap();
+        assert_eq!([&samples[0].label, &samples[1].label], [&dog, &None]);
+        let edits = [1, 2].map(|sample| reader.label_history(SampleId(sample)).unwrap().remove(0));
+        assert_eq!((&edits[0].before, &edits[0].after), (&cat, &dog));
+        assert_eq!((&edits[1].before, &edits[1].after), (&dog, &None));
+        let dataset = reader.dataset(DatasetId(1)).unwrap();
+        assert_eq!((dataset.multi_label, dataset.samples, dataset.labeled, dataset.counts.len()), (false, 2, 1, 1));
+        let all = crate::PredictionFilter::default();
+        let order = crate::PredictionOrder::Sample;
+        let (predictions, _) = reader.predictions(EvaluationId(1), &all, order, 0, 10).unwrap();
+        assert_eq!((&predictions[0].label, Some(&predictions[0].predicted)), (&dog, cat.as_ref()));
+        assert_eq!((&predictions[1].label, Some(&predictions[1].predicted)), (&None, dog.as_ref()));
+        let wrong = crate::PredictionFilter { wrong: true, ..all };
+        assert_eq!(reader.predictions(EvaluationId(1), &wrong, order, 0, 10).unwrap().1, 1);
+    }
 }

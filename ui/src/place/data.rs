@@ -9,9 +9,10 @@ use crate::transport::Method;
 use crate::widgets::{
     badge_ui, card_ui, empty_ui, entered, image_ui, modal, primary_button, remote_ui, tile_ui, tiles_ui,
 };
-use assay_domain::entity::{Dataset, Problem, Sample};
-use assay_domain::{ClassId, DatasetId, Split};
-use assay_protocol::{ImportRequest, PathSuggestion, PathsQuery, SamplePage, SamplesQuery, path};
+use assay_domain::entity::{Dataset, Problem, Sample, SplitCount};
+use assay_domain::split::Stratum;
+use assay_domain::{ClassId, DatasetId, Label, Split};
+use assay_protocol::{DatasetChange, ImportRequest, PathSuggestion, PathsQuery, SamplePage, SamplesQuery, path};
 use egui::{Align, ComboBox, Layout, RichText, ScrollArea, Sense, TextEdit, Ui};
 
 /// Samples of a page of the grid.
@@ -22,7 +23,7 @@ const TILES: [f32; 3] = [84.0, 124.0, 188.0];
 #[derive(Default)]
 pub(crate) struct Data {
     import: Option<Import>,
-    class: Option<Option<ClassId>>,
+    stratum: Option<Stratum>,
     split: Option<Split>,
     tile: usize,
     opened: Option<usize>,
@@ -33,6 +34,7 @@ pub(crate) struct Data {
 struct Import {
     source: String,
     name: String,
+    multi_label: bool,
     /// Whether the path had the keys already.
     focused: bool,
 }
@@ -134,7 +136,16 @@ impl Data {
                 }
             });
         });
-        ui.label(RichText::new(&dataset.source).color(cx.tokens.weak));
+        ui.horizontal_wrapped(|ui| {
+            let mut multi_label = dataset.multi_label;
+            let hint = "Each image has any number of the classes, or none of them, instead of exactly one.";
+            if ui.checkbox(&mut multi_label, "Several classes an image").on_hover_text(hint).changed() {
+                let change = DatasetChange { multi_label: Some(multi_label) };
+                cx.api.act(Method::Patch, &path::dataset(dataset.id, ""), &change, Then::Nothing);
+            }
+            ui.add_space(GRID);
+            ui.label(RichText::new(&dataset.source).color(cx.tokens.weak));
+        });
         ui.add_space(GRID);
         if self.problems {
             problems_ui(ui, cx, dataset.id);
@@ -145,23 +156,36 @@ impl Data {
     }
 
     fn filters_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, dataset: &Dataset) {
-        let count = |class: Option<Option<ClassId>>, split: Option<Split>| -> u64 {
-            let counts = dataset.counts.iter().filter(|count| class.is_none_or(|class| class == count.class));
-            counts.filter(|count| split.is_none_or(|split| split == count.split)).map(|count| count.samples).sum()
+        let count = |stratum: Option<Stratum>, split: Option<Split>| -> u64 {
+            let of_split = |found: Split| split.is_none_or(|split| split == found);
+            if let Some(Stratum::Class(class)) = stratum {
+                let counts = dataset.counts.iter().filter(|count| count.class == class && of_split(count.split));
+                return counts.map(|count| count.samples).sum();
+            }
+            let counts = dataset.splits.iter().filter(|count| of_split(count.split));
+            let samples = |count: &SplitCount| match stratum {
+                Some(Stratum::Unlabeled) => count.unlabeled,
+                Some(Stratum::Empty) => count.empty,
+                _ => count.samples,
+            };
+            counts.map(samples).sum()
         };
         ui.horizontal_wrapped(|ui| {
-            let mut chip = |ui: &mut Ui, class: Option<Option<ClassId>>, name: &str| {
-                let text = format!("{name}  {}", count(class, self.split));
-                if ui.selectable_label(self.class == class, text).clicked() {
-                    (self.class, self.opened) = (class, None);
+            let mut chip = |ui: &mut Ui, stratum: Option<Stratum>, name: &str| {
+                let text = format!("{name}  {}", count(stratum, self.split));
+                if ui.selectable_label(self.stratum == stratum, text).clicked() {
+                    (self.stratum, self.opened) = (stratum, None);
                 }
             };
             chip(ui, None, "All");
             for (index, name) in dataset.classes.iter().enumerate() {
-                chip(ui, Some(Some(ClassId(index as i64))), name);
+                chip(ui, Some(Stratum::Class(ClassId(index as i64))), name);
+            }
+            if count(Some(Stratum::Empty), None) > 0 {
+                chip(ui, Some(Stratum::Empty), "None of them");
             }
             if dataset.samples > dataset.labeled {
-                chip(ui, Some(None), "Unlabelled");
+                chip(ui, Some(Stratum::Unlabeled), "Unlabelled");
             }
         });
         ui.horizontal(|ui| {
@@ -171,7 +195,7 @@ impl Data {
                 (Some(Split::Val), "Val"),
                 (Some(Split::Test), "Test"),
             ] {
-                let text = format!("{name}  {}", count(self.class, split));
+                let text = format!("{name}  {}", count(self.stratum, split));
                 if ui.selectable_label(self.split == split, text).clicked() {
                     (self.split, self.opened) = (split, None);
                 }
@@ -182,12 +206,16 @@ impl Data {
                     self.tile = index;
                 }
             }
-            ui.label(RichText::new(format!("{} shown", count(self.class, self.split))).color(cx.tokens.weak));
+            ui.label(RichText::new(format!("{} shown", count(self.stratum, self.split))).color(cx.tokens.weak));
         });
     }
 
     fn page(&self, cx: &Cx<'_>, dataset: DatasetId, index: usize) -> (String, crate::api::Remote<SamplePage>) {
-        let class = self.class.map(|class| class.map_or("none".into(), |class| class.to_string()));
+        let class = self.stratum.map(|stratum| match stratum {
+            Stratum::Class(class) => class.to_string(),
+            Stratum::Empty => "empty".into(),
+            Stratum::Unlabeled => "none".into(),
+        });
         let query = SamplesQuery { class, split: self.split, offset: index / PAGE * PAGE, limit: Some(PAGE) };
         let address = path::dataset(dataset, &format!("/samples{}", query.to_query()));
         let remote = cx.api.get::<SamplePage>(&address);
@@ -216,9 +244,9 @@ impl Data {
                 ui.painter().rect_filled(rect, 6.0, cx.tokens.panel);
                 return;
             };
-            let class = class_name(dataset, sample.class);
-            let (address, name) = (thumbnail(&sample, rect.width()), format!("{}: {class}", sample.path));
-            if tile_ui(ui, cx.images, &address, rect, &name, class, false).clicked() {
+            let label = label_text(dataset, sample.label.as_ref());
+            let (address, name) = (thumbnail(&sample, rect.width()), format!("{}: {label}", sample.path));
+            if tile_ui(ui, cx.images, &address, rect, &name, &label, false).clicked() {
                 opened = Some(index);
             }
         });
@@ -235,7 +263,7 @@ impl Data {
             }
             ui.label(format!("{} of {total}", index + 1));
             if let Some(sample) = &sample {
-                badge_ui(ui, class_name(dataset, sample.class), cx.tokens.accent);
+                badge_ui(ui, &label_text(dataset, sample.label.as_ref()), cx.tokens.accent);
                 badge_ui(ui, sample.split.as_str(), cx.tokens.weak);
                 let facts = format!("{}   {} × {}   {}", sample.path, sample.width, sample.height, &sample.hash[..12]);
                 ui.label(RichText::new(facts).color(cx.tokens.weak));
@@ -260,7 +288,7 @@ impl Data {
             ui.set_width(520.0);
             ui.heading("Import images");
             ui.add_space(GRID);
-            let text = "A folder with one sub-folder per class, a .zip or .tar of one, or a .csv of path,label, on the machine that runs Assay. Files stay where they are.";
+            let text = "A folder with one sub-folder per class, a .zip or .tar of one, or a .csv of path,label, on the machine that runs Assay. Images of several classes: a .csv of path,labels, as cat|dog. Files stay where they are.";
             ui.add(egui::Label::new(RichText::new(text).color(cx.tokens.weak)).wrap());
             ui.add_space(2.0 * GRID);
             let mut was_entered = false;
@@ -277,6 +305,9 @@ impl Data {
                 let field = TextEdit::singleline(&mut import.name).hint_text("taken from the path").desired_width(240.0);
                 was_entered |= entered(&ui.add(field).accessible_name("Dataset name"));
                 ui.end_row();
+                ui.label("Labels");
+                ui.checkbox(&mut import.multi_label, "Several classes an image");
+                ui.end_row();
             });
             ui.add_space(GRID);
             import.suggestions_ui(ui, cx);
@@ -285,7 +316,12 @@ impl Data {
                 let was_entered = was_entered && !import.source.trim().is_empty();
                 if primary_button(ui, "Import").clicked() || was_entered {
                     let name = Some(import.name.clone()).filter(|name| !name.trim().is_empty());
-                    let request = ImportRequest { source: import.source.clone(), name, ..ImportRequest::default() };
+                    let request = ImportRequest {
+                        source: import.source.clone(),
+                        name,
+                        multi_label: import.multi_label,
+                        ..ImportRequest::default()
+                    };
                     cx.api.act(Method::Post, path::DATASETS, &request, Then::Say("Importing; the progress is shown above".into()));
                     close = true;
                 }
@@ -331,9 +367,9 @@ impl Import {
     }
 }
 
-/// The name of a class.
-pub(super) fn class_name(dataset: &Dataset, class: Option<ClassId>) -> &str {
-    class.and_then(|class| dataset.classes.get(class.0 as usize)).map_or("–", String::as_str)
+/// The names of the classes of a label; a dash without a label.
+pub(super) fn label_text(dataset: &Dataset, label: Option<&Label>) -> String {
+    label.map_or("–".into(), |label| label.names(&dataset.classes))
 }
 
 /// The address of a thumbnail for a tile.

@@ -1,7 +1,8 @@
-//! Labeling: one image, one key, the next image. A label is shown as set once it is durable.
+//! Labeling: one image, one key, the next image; or where an image may have several classes, a key for each. A label is
+//! shown as set once it is durable.
 
 use super::Cx;
-use super::data::{class_name, dataset_choice_ui, thumbnail};
+use super::data::{dataset_choice_ui, label_text, thumbnail};
 use crate::api::Then;
 use crate::command::Command;
 use crate::keymap::{DIGITS, Keymap, pressed_digit};
@@ -10,7 +11,7 @@ use crate::tokens::{GRID, strong};
 use crate::transport::Method;
 use crate::widgets::{badge_ui, empty_ui, entered, image_ui, remote_ui, tile_ui};
 use assay_domain::entity::{Dataset, Sample};
-use assay_domain::{ClassId, DatasetId, SampleId};
+use assay_domain::{ClassId, DatasetId, LabelChange, SampleId};
 use assay_protocol::{AddClasses, LabelRequest, PersonRequest, SampleDetail, SamplePage, SamplesQuery, path};
 use egui::{Modifiers, Rect, RichText, ScrollArea, Sense, TextEdit, Ui, pos2, vec2};
 
@@ -25,13 +26,16 @@ pub(crate) struct Label {
     queue: Vec<Sample>,
     asked: Option<String>,
     at: usize,
-    saving: Vec<SampleId>,
+    /// What was asked for and is not durable yet.
+    saving: Vec<(SampleId, LabelChange)>,
     new_class: String,
 }
 
 impl Label {
     pub(crate) fn saved(&mut self, sample: SampleId) {
-        self.saving.retain(|waiting| *waiting != sample);
+        if let Some(first) = self.saving.iter().position(|(waiting, _)| *waiting == sample) {
+            self.saving.remove(first);
+        }
     }
 
     /// A label was refused: its image is shown again.
@@ -152,7 +156,10 @@ impl Label {
             self.revert(cx, "/redo");
         }
         if cx.asked_for(Command::ClearLabel) {
-            self.set(cx, None);
+            self.change(cx, LabelChange::Set(None));
+        }
+        if cx.asked_for(Command::NoClass) && dataset.multi_label {
+            self.change(cx, LabelChange::Set(Some(assay_domain::Label::default())));
         }
         if ui.ctx().text_edit_focused() {
             return;
@@ -160,18 +167,38 @@ impl Label {
         while let Some(digit) = pressed_digit(ui.ctx()) {
             let class = (0..dataset.classes.len()).find(|class| key_of(dataset, *class) == Some(digit));
             if let Some(class) = class {
-                self.set(cx, Some(ClassId(class as i64)));
+                self.choose(cx, dataset, ClassId(class as i64));
             }
         }
     }
 
-    /// Asks for the label to be set and goes on to the next image.
-    fn set(&mut self, cx: &Cx<'_>, class: Option<ClassId>) {
+    /// Labels with a class, or takes it away again where an image may have several.
+    fn choose(&mut self, cx: &Cx<'_>, dataset: &Dataset, class: ClassId) {
+        let change = match (dataset.multi_label, self.label_to_be(cx)) {
+            (false, _) => LabelChange::Set(Some(assay_domain::Label::one(class))),
+            (true, Some(label)) if label.contains(class) => LabelChange::Remove(class),
+            (true, _) => LabelChange::Add(class),
+        };
+        self.change(cx, change);
+    }
+
+    /// The label of the current image once all is saved.
+    fn label_to_be(&self, cx: &Cx<'_>) -> Option<assay_domain::Label> {
+        let sample = self.queue.get(self.at)?;
+        let detail = cx.api.get::<SampleDetail>(&path::sample(sample.id, "")).value;
+        let now = detail.map_or(sample.label.clone(), |detail| detail.sample.label.clone());
+        let asked = self.saving.iter().filter(|(waiting, _)| *waiting == sample.id);
+        asked.fold(now, |label, (_, change)| change.of(label.as_ref()))
+    }
+
+    /// Asks for a change of the label, and goes on to the next image where nothing more is to be said of this one.
+    fn change(&mut self, cx: &Cx<'_>, change: LabelChange) {
         let Some(sample) = self.queue.get(self.at) else { return };
-        let request = LabelRequest { class, person: cx.person.clone(), proposed_by: None };
-        self.saving.push(sample.id);
+        let is_all = matches!(change, LabelChange::Set(Some(_)));
+        self.saving.push((sample.id, change.clone()));
+        let request = LabelRequest { change, person: cx.person.clone(), proposed_by: None };
         cx.api.act(Method::Post, &path::sample(sample.id, "/label"), &request, Then::Labelled(sample.id));
-        if class.is_some() {
+        if is_all {
             self.at = (self.at + 1).min(self.queue.len() - 1);
         }
     }
@@ -186,7 +213,7 @@ impl Label {
     fn image_and_classes_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, dataset: &Dataset) {
         let sample = self.queue[self.at].clone();
         let detail = cx.api.get::<SampleDetail>(&path::sample(sample.id, "")).value;
-        let class = detail.as_ref().map_or(sample.class, |detail| detail.sample.class);
+        let label = detail.map_or(sample.label.clone(), |detail| detail.sample.label.clone());
         let side_width = 232.0;
         let strip_height = 92.0;
         let whole = ui.available_rect_before_wrap();
@@ -209,33 +236,56 @@ impl Label {
             }
         }
         let side = Rect::from_min_max(pos2(stage.right() + 16.0, whole.top()), pos2(whole.right(), stage.bottom()));
-        ui.scope_builder(egui::UiBuilder::new().max_rect(side), |ui| self.classes_ui(ui, cx, dataset, class));
+        ui.scope_builder(egui::UiBuilder::new().max_rect(side), |ui| {
+            self.classes_ui(ui, cx, dataset, label.as_ref());
+        });
         let strip = Rect::from_min_max(pos2(whole.left(), whole.bottom() - strip_height), whole.max);
         self.strip_ui(ui, cx, dataset, strip);
         ui.advance_cursor_after_rect(whole);
     }
 
-    fn classes_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, dataset: &Dataset, current: Option<ClassId>) {
-        ui.label(RichText::new("Classes").font(strong(13.0)));
+    fn classes_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, dataset: &Dataset, current: Option<&assay_domain::Label>) {
+        ui.horizontal(|ui| {
+            ui.label(RichText::new("Classes").font(strong(13.0)));
+            if dataset.multi_label {
+                let next = Keymap::of(ui.ctx()).text(ui.ctx(), Command::Skip);
+                ui.label(RichText::new(format!("any number; {next} goes on")).color(cx.tokens.weak));
+            }
+        });
         ui.add_space(GRID);
-        ScrollArea::vertical().id_salt("classes").max_height(ui.available_height() - 70.0).show(ui, |ui| {
+        let below = if dataset.multi_label { 106.0 } else { 70.0 };
+        ScrollArea::vertical().id_salt("classes").max_height(ui.available_height() - below).show(ui, |ui| {
             for (index, name) in dataset.classes.iter().enumerate() {
                 let class = ClassId(index as i64);
                 let count: u64 =
-                    dataset.counts.iter().filter(|count| count.class == Some(class)).map(|count| count.samples).sum();
+                    dataset.counts.iter().filter(|count| count.class == class).map(|count| count.samples).sum();
                 let key = key_of(dataset, index).map(|(digit, shift)| {
                     let modifiers = if shift { Modifiers::SHIFT } else { Modifiers::NONE };
                     ui.ctx().format_shortcut(&egui::KeyboardShortcut::new(modifiers, DIGITS[digit]))
                 });
                 let key = RichText::new(format!("{:<2}", key.unwrap_or_default())).monospace().color(cx.tokens.weak);
-                let button = egui::Button::selectable(current == Some(class), (key, RichText::new(name)))
+                let is_chosen = current.is_some_and(|label| label.contains(class));
+                let button = egui::Button::selectable(is_chosen, (key, RichText::new(name)))
                     .right_text(RichText::new(count.to_string()).color(cx.tokens.weak))
                     .min_size(vec2(ui.available_width() - 6.0, 28.0));
                 if ui.add(button).accessible_name(format!("Label as {name}")).clicked() {
-                    self.set(cx, Some(class));
+                    self.choose(cx, dataset, class);
                 }
             }
         });
+        if dataset.multi_label {
+            ui.add_space(GRID);
+            let none = assay_domain::Label::default();
+            let key = Keymap::of(ui.ctx()).text(ui.ctx(), Command::NoClass);
+            let key = RichText::new(format!("{key:<2}")).monospace().color(cx.tokens.weak);
+            let count: u64 = dataset.splits.iter().map(|count| count.empty).sum();
+            let button = egui::Button::selectable(current == Some(&none), (key, RichText::new("None of them")))
+                .right_text(RichText::new(count.to_string()).color(cx.tokens.weak))
+                .min_size(vec2(ui.available_width() - 6.0, 28.0));
+            if ui.add(button).accessible_name("Label with none of the classes").clicked() {
+                self.change(cx, LabelChange::Set(Some(none)));
+            }
+        }
         ui.add_space(GRID);
         ui.horizontal(|ui| {
             let field = ui.add(TextEdit::singleline(&mut self.new_class).hint_text("New class").desired_width(130.0));
@@ -255,7 +305,7 @@ impl Label {
         for (place, index) in (first..(first + count).min(self.queue.len())).enumerate() {
             let sample = self.queue[index].clone();
             let detail = cx.api.get::<SampleDetail>(&path::sample(sample.id, "")).value;
-            let class = detail.map_or(sample.class, |detail| detail.sample.class);
+            let label = detail.map_or(sample.label.clone(), |detail| detail.sample.label.clone());
             let rect =
                 Rect::from_min_size(pos2(strip.left() + place as f32 * (tile + 6.0), strip.top()), vec2(tile, tile));
             let name = format!("Image {}", index + 1);
@@ -265,7 +315,7 @@ impl Label {
                 &thumbnail(&sample, tile),
                 rect,
                 &name,
-                class_name(dataset, class),
+                &label_text(dataset, label.as_ref()),
                 index == self.at,
             )
             .clicked()

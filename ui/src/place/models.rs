@@ -145,7 +145,8 @@ impl Models {
         }
         if let Some(prediction) = &self.prediction {
             for class in prediction.classes.iter().take(8) {
-                bar_ui(ui, &class.class, class.probability, cx.tokens.accent);
+                let color = if class.is_predicted { cx.tokens.good } else { cx.tokens.accent };
+                bar_ui(ui, &class.class, class.probability, color);
             }
             ui.label(RichText::new(format!("{:.1} ms", prediction.elapsed_ms)).color(cx.tokens.weak));
         }

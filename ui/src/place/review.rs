@@ -8,8 +8,9 @@ use crate::route::Route;
 use crate::tokens::{GRID, Tokens, strong};
 use crate::transport::Method;
 use crate::widgets::{badge_ui, card_ui, empty_ui, image_ui, remote_ui, tile_ui, tiles_ui};
+use assay_domain::confusion::{Confusion, Decisions, Matrix};
 use assay_domain::entity::{Author, Evaluation, Prediction};
-use assay_domain::{ClassId, EvaluationId, RunId, Split};
+use assay_domain::{ClassId, EvaluationId, Label, RunId, Split};
 use assay_protocol::{EvaluateRequest, PredictionPage, PredictionsQuery, SampleDetail, SimilarSample, path};
 use egui::{Align, Align2, FontId, Layout, Rect, RichText, ScrollArea, Sense, Ui, pos2, vec2};
 use egui_extras::{Column, TableBuilder};
@@ -19,12 +20,54 @@ const PAGE: usize = 120;
 #[derive(Default)]
 pub(crate) struct Review {
     evaluation: Option<EvaluationId>,
-    cell: Option<(usize, usize)>,
+    cell: Option<Cell>,
     wrong: bool,
     order: Order,
     opened: Option<usize>,
     shows_scores: bool,
     scores: ScoresView,
+}
+
+/// What was counted together.
+#[derive(Clone, Copy, PartialEq)]
+enum Cell {
+    /// Labelled with one class and predicted as another.
+    Pair { label: usize, predicted: usize },
+    /// Labelled with the class, and predicted so.
+    Found(usize),
+    /// Labelled with the class, and not predicted so.
+    Missed(usize),
+    /// Predicted as the class, and not labelled so.
+    Wrong(usize),
+}
+
+impl Cell {
+    fn title(self, classes: &[String]) -> String {
+        match self {
+            Cell::Pair { label, predicted } => format!("{} predicted as {}", classes[label], classes[predicted]),
+            Cell::Found(class) => format!("{} found", classes[class]),
+            Cell::Missed(class) => format!("{} missed", classes[class]),
+            Cell::Wrong(class) => format!("Wrongly {}", classes[class]),
+        }
+    }
+
+    /// The predictions that it counts.
+    fn query(self) -> PredictionsQuery {
+        let (label, not_label, predicted, not_predicted) = match self {
+            Cell::Pair { label, predicted } => (Some(label), None, Some(predicted), None),
+            Cell::Found(class) => (Some(class), None, Some(class), None),
+            Cell::Missed(class) => (Some(class), None, None, Some(class)),
+            Cell::Wrong(class) => (None, Some(class), Some(class), None),
+        };
+        let number = |class: Option<usize>| class.map(|class| class as i64);
+        PredictionsQuery {
+            label: number(label),
+            label_without: number(not_label),
+            predicted: number(predicted),
+            predicted_without: number(not_predicted),
+            ..PredictionsQuery::default()
+        }
+    }
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -73,7 +116,7 @@ impl Review {
             ui.heading(format!("Run {} on {}", evaluation.run, evaluation.split));
             let percent = |value: Option<f64>| value.map_or("–".into(), |value| format!("{:.2} %", value * 100.0));
             ui.label(RichText::new(percent(evaluation.confusion.accuracy())).font(strong(18.0)).color(cx.tokens.good));
-            ui.label(RichText::new("accuracy").color(cx.tokens.weak));
+            ui.label(RichText::new(accuracy_name(evaluation)).color(cx.tokens.weak));
             // What does not fit beside the buttons is left to the list of evaluations.
             if ui.available_width() > 520.0 {
                 ui.label(percent(evaluation.confusion.macro_f1()));
@@ -95,7 +138,10 @@ impl Review {
         let matrix_side = (whole.width() * 0.42).min(whole.height() - 8.0).clamp(220.0, 560.0);
         let left = Rect::from_min_size(whole.min, vec2(matrix_side, whole.height()));
         let right = Rect::from_min_max(pos2(left.right() + 20.0, whole.top()), whole.max);
-        ui.scope_builder(egui::UiBuilder::new().max_rect(left), |ui| self.matrix_ui(ui, cx, evaluation, matrix_side));
+        ui.scope_builder(egui::UiBuilder::new().max_rect(left), |ui| match &evaluation.confusion {
+            Confusion::Matrix(matrix) => self.matrix_ui(ui, cx, &evaluation.classes, matrix, matrix_side),
+            sets @ Confusion::Sets(_) => self.decisions_ui(ui, cx, &evaluation.classes, sets),
+        });
         ui.scope_builder(egui::UiBuilder::new().max_rect(right), |ui| {
             ui.horizontal(|ui| {
                 for (shown, name) in [(false, "Images"), (true, "Scores")] {
@@ -113,14 +159,13 @@ impl Review {
     }
 
     /// The confusion matrix; a click on a cell shows its samples.
-    fn matrix_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, evaluation: &Evaluation, side: f32) {
-        let classes = evaluation.classes.len();
+    fn matrix_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, names: &[String], matrix: &Matrix, side: f32) {
+        let classes = names.len();
         let (margin, head) = (56.0, 40.0);
         let cell =
             ((side - margin) / classes as f32).min((ui.available_height() - head - 30.0) / classes as f32).min(52.0);
         let most = (0..classes).flat_map(|label| (0..classes).filter(move |p| *p != label).map(move |p| (label, p)));
-        let most =
-            most.map(|(label, predicted)| evaluation.confusion.count(label, predicted)).max().unwrap_or(0).max(1);
+        let most = most.map(|(label, predicted)| matrix.count(label, predicted)).max().unwrap_or(0).max(1);
         ui.label(RichText::new("Confusion matrix").font(strong(13.0)));
         let (area, _) =
             ui.allocate_exact_size(vec2(margin + cell * classes as f32, head + cell * classes as f32), Sense::hover());
@@ -134,7 +179,7 @@ impl Review {
             small.clone(),
             cx.tokens.weak,
         );
-        for (index, name) in evaluation.classes.iter().enumerate() {
+        for (index, name) in names.iter().enumerate() {
             let middle = (index as f32 + 0.5) * cell;
             ui.painter().text(
                 origin + vec2(-6.0, middle),
@@ -152,9 +197,9 @@ impl Review {
             );
         }
         for label in 0..classes {
-            let row: u64 = (0..classes).map(|predicted| evaluation.confusion.count(label, predicted)).sum();
+            let row: u64 = (0..classes).map(|predicted| matrix.count(label, predicted)).sum();
             for predicted in 0..classes {
-                let count = evaluation.confusion.count(label, predicted);
+                let count = matrix.count(label, predicted);
                 let rect = Rect::from_min_size(origin + vec2(predicted as f32, label as f32) * cell, vec2(cell, cell))
                     .shrink(1.0);
                 let fill = if count == 0 {
@@ -165,11 +210,9 @@ impl Review {
                     Tokens::blend(cx.tokens.panel, cx.tokens.bad, 0.3 + 0.6 * count as f32 / most as f32)
                 };
                 let response = ui.interact(rect, ui.scope_id().with((label, predicted)), Sense::click());
-                let name = format!(
-                    "{} labelled {} predicted as {}",
-                    count, evaluation.classes[label], evaluation.classes[predicted]
-                );
-                let chosen = self.cell == Some((label, predicted));
+                let name = format!("{count} labelled {} predicted as {}", names[label], names[predicted]);
+                let cell_here = Cell::Pair { label, predicted };
+                let chosen = self.cell == Some(cell_here);
                 response.widget_info(|| egui::WidgetInfo::selected(egui::Role::Button, true, chosen, &name));
                 ui.painter().rect_filled(rect, 3.0, fill);
                 if chosen || response.hovered() {
@@ -184,11 +227,76 @@ impl Review {
                     ui.painter().text(rect.center(), Align2::CENTER_CENTER, count, small.clone(), cx.tokens.text);
                 }
                 if response.on_hover_text(name).clicked() {
-                    self.cell = if chosen { None } else { Some((label, predicted)) };
+                    self.cell = if chosen { None } else { Some(cell_here) };
                     self.opened = None;
                 }
             }
         }
+    }
+
+    /// What was decided about each class; a click on a number shows its samples.
+    fn decisions_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, names: &[String], confusion: &Confusion) {
+        ui.label(RichText::new("Decisions by class").font(strong(13.0)));
+        ui.add_space(GRID);
+        let wrong = |of: &Decisions| of.false_negatives.max(of.false_positives);
+        let most = (0..names.len()).map(|class| wrong(&confusion.decisions(class))).max().unwrap_or(0).max(1) as f32;
+        let width = ui.available_width();
+        let table = TableBuilder::new(ui)
+            .id_salt("decisions")
+            .cell_layout(Layout::left_to_right(Align::Center))
+            .column(Column::exact((width - 3.0 * 76.0).max(70.0)).clip(true))
+            .columns(Column::exact(64.0), 3);
+        let head = |ui: &mut Ui, text: &str, help: &str| {
+            ui.label(RichText::new(text).color(cx.tokens.weak)).on_hover_text(help);
+        };
+        table
+            .header(24.0, |mut row| {
+                row.col(|ui| head(ui, "Class", "Each class is decided by itself."));
+                row.col(|ui| head(ui, "Found", "Labelled so and predicted so."));
+                row.col(|ui| head(ui, "Missed", "Labelled so, but not predicted so."));
+                row.col(|ui| head(ui, "Wrong", "Predicted so, but not labelled so."));
+            })
+            .body(|body| {
+                body.rows(30.0, names.len(), |mut row| {
+                    let class = row.index();
+                    let found = confusion.decisions(class);
+                    let support = (found.true_positives + found.false_negatives).max(1) as f32;
+                    row.col(|ui| {
+                        ui.add(egui::Label::new(&names[class]).truncate());
+                    });
+                    for (cell, count, color, share) in [
+                        (
+                            Cell::Found(class),
+                            found.true_positives,
+                            cx.tokens.good,
+                            found.true_positives as f32 / support,
+                        ),
+                        (
+                            Cell::Missed(class),
+                            found.false_negatives,
+                            cx.tokens.bad,
+                            found.false_negatives as f32 / most,
+                        ),
+                        (Cell::Wrong(class), found.false_positives, cx.tokens.bad, found.false_positives as f32 / most),
+                    ] {
+                        row.col(|ui| {
+                            let strength = if count == 0 { 0.0 } else { 0.2 + 0.5 * share };
+                            let fill = Tokens::blend(cx.tokens.panel, color, strength);
+                            let chosen = self.cell == Some(cell);
+                            let edge = if chosen { cx.tokens.accent } else { fill };
+                            let button = egui::Button::new(count.to_string())
+                                .fill(fill)
+                                .stroke(egui::Stroke::new(2.0, edge))
+                                .min_size(vec2(56.0, 24.0));
+                            let name = format!("{count} {}", cell.title(names));
+                            if ui.add(button).accessible_name(&name).on_hover_text(name).clicked() {
+                                self.cell = if chosen { None } else { Some(cell) };
+                                self.opened = None;
+                            }
+                        });
+                    }
+                });
+            });
     }
 
     fn page(
@@ -198,12 +306,11 @@ impl Review {
         index: usize,
     ) -> (String, crate::api::Remote<PredictionPage>) {
         let query = PredictionsQuery {
-            label: self.cell.map(|cell| cell.0 as i64),
-            predicted: self.cell.map(|cell| cell.1 as i64),
             wrong: self.wrong,
             order: Some(if self.order == Order::Loss { "loss" } else { "confidence" }.into()),
             offset: index / PAGE * PAGE,
             limit: Some(PAGE),
+            ..self.cell.map(Cell::query).unwrap_or_default()
         };
         let address = path::evaluation(evaluation, &format!("/predictions{}", query.to_query()));
         let remote = cx.api.get(&address);
@@ -211,11 +318,9 @@ impl Review {
     }
 
     fn samples_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, evaluation: &Evaluation) {
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             let title = match self.cell {
-                Some((label, predicted)) => {
-                    format!("{} predicted as {}", evaluation.classes[label], evaluation.classes[predicted])
-                }
+                Some(cell) => cell.title(&evaluation.classes),
                 None => "All predictions".into(),
             };
             ui.label(RichText::new(title).font(strong(13.0)));
@@ -297,10 +402,8 @@ impl Review {
             let detail = cx.api.get::<SampleDetail>(&address);
             remote_ui(ui, cx.api, &address, detail, |ui, detail| {
                 for edit in &detail.history {
-                    let name = |class: Option<ClassId>| {
-                        class
-                            .and_then(|class| evaluation.classes.get(class.0 as usize))
-                            .map_or("no label", String::as_str)
+                    let name = |label: &Option<Label>| {
+                        label.as_ref().map_or("no label".into(), |label| label.names(&evaluation.classes))
                     };
                     let author = match &edit.author {
                         Author::Import => "import".to_owned(),
@@ -308,7 +411,7 @@ impl Review {
                         Author::Proposal { person, run } => format!("{person}, proposed by run {run}"),
                     };
                     ui.label(
-                        RichText::new(format!("{} → {}   by {author}", name(edit.before), name(edit.after)))
+                        RichText::new(format!("{} → {}   by {author}", name(&edit.before), name(&edit.after)))
                             .color(cx.tokens.weak),
                     );
                 }
@@ -317,26 +420,42 @@ impl Review {
     }
 }
 
+fn accuracy_name(evaluation: &Evaluation) -> &'static str {
+    if evaluation.confusion.is_of_sets() { "exact match" } else { "accuracy" }
+}
+
+/// What was said of a sample, and whether it is right.
 fn verdict(evaluation: &Evaluation, prediction: &Prediction) -> (String, Option<bool>) {
-    let name = |class: ClassId| evaluation.classes.get(class.0 as usize).map_or("?", String::as_str);
-    match prediction.label {
-        Some(label) if label == prediction.predicted => (name(label).to_owned(), Some(true)),
-        Some(label) => (format!("{} → {}", name(label), name(prediction.predicted)), Some(false)),
-        None => (format!("→ {}", name(prediction.predicted)), None),
+    let names = |label: &Label| label.names(&evaluation.classes);
+    let predicted = &prediction.predicted;
+    match &prediction.label {
+        Some(label) if label == predicted => (names(label), Some(true)),
+        Some(label) if evaluation.confusion.is_of_sets() => {
+            let of = |sign: &str, from: &Label, but: &Label| -> String {
+                let others = from.classes().iter().filter(|class| !but.contains(**class));
+                others.map(|class| format!("  {sign}{}", names(&Label::one(*class)))).collect()
+            };
+            let both: Label = label.classes().iter().copied().filter(|class| predicted.contains(*class)).collect();
+            let both = if both.classes().is_empty() { String::new() } else { names(&both) };
+            let text = format!("{both}{}{}", of("−", label, predicted), of("+", predicted, label));
+            (text.trim_start().to_owned(), Some(false))
+        }
+        Some(label) => (format!("{} → {}", names(label), names(predicted)), Some(false)),
+        None => (format!("→ {}", names(predicted)), None),
     }
 }
 
+/// The most probable classes, and all that are labelled or predicted.
 fn probabilities_ui(ui: &mut Ui, cx: &Cx<'_>, evaluation: &Evaluation, prediction: &Prediction) {
     let mut order: Vec<usize> = (0..prediction.probabilities.len()).collect();
     order.sort_by(|a, b| prediction.probabilities[*b].total_cmp(&prediction.probabilities[*a]));
-    for class in order.into_iter().take(4) {
-        let is_label = prediction.label == Some(ClassId(class as i64));
-        bar_ui(
-            ui,
-            &evaluation.classes[class],
-            prediction.probabilities[class],
-            if is_label { cx.tokens.good } else { cx.tokens.accent },
-        );
+    for (rank, place) in order.into_iter().enumerate() {
+        let class = ClassId(place as i64);
+        let is_label = prediction.label.as_ref().is_some_and(|label| label.contains(class));
+        if rank < 4 || is_label || prediction.predicted.contains(class) {
+            let color = if is_label { cx.tokens.good } else { cx.tokens.accent };
+            bar_ui(ui, &evaluation.classes[place], prediction.probabilities[place], color);
+        }
     }
 }
 
@@ -379,13 +498,12 @@ fn similar_ui(ui: &mut Ui, cx: &mut Cx<'_>, evaluation: &Evaluation, prediction:
     });
     ui.horizontal_wrapped(|ui| {
         for found in similar.iter() {
-            let class = found.class.and_then(|class| evaluation.classes.get(class.0 as usize));
-            let class = class.map_or("no label", String::as_str);
+            let class = found.label.as_ref().map_or("no label".into(), |label| label.names(&evaluation.classes));
             let caption = format!("{class} {:.2} {}", found.similarity, found.split);
             let name = format!("{} {caption}", found.path);
             let (rect, _) = ui.allocate_exact_size(vec2(96.0, 108.0), Sense::hover());
             let thumbnail = path::sample(found.sample, "/thumbnail?side=128");
-            let differs = found.class != prediction.label;
+            let differs = found.label != prediction.label;
             tile_ui(ui, cx.images, &thumbnail, rect, &name, &caption, false).on_hover_text(&found.path);
             if differs {
                 ui.painter().circle_filled(rect.right_top() + vec2(-10.0, 10.0), 4.0, cx.tokens.bad);
@@ -397,7 +515,7 @@ fn similar_ui(ui: &mut Ui, cx: &mut Cx<'_>, evaluation: &Evaluation, prediction:
 fn evaluate_buttons_ui(ui: &mut Ui, cx: &Cx<'_>, run: RunId) {
     for split in [Split::Train, Split::Val, Split::Test] {
         if ui.button(format!("Evaluate on {split}")).clicked() {
-            let request = EvaluateRequest { split: Some(split), dataset: None };
+            let request = EvaluateRequest { split: Some(split), ..EvaluateRequest::default() };
             cx.api.act(
                 Method::Post,
                 &path::run(run, "/evaluate"),

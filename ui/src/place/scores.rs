@@ -115,8 +115,13 @@ fn figures_ui(ui: &mut Ui, tokens: &Tokens, scores: &Scores) {
             let within =
                 |estimate: &Estimate| format!("{} to {}", percent(estimate.interval.0), percent(estimate.interval.1));
             let interval = "Beside it: the interval that holds it with 95 % confidence, by bootstrap.";
-            row("accuracy", percent(scores.accuracy.value), within(&scores.accuracy), interval);
+            let accuracy = if scores.multi_label { "exact match" } else { "accuracy" };
+            row(accuracy, percent(scores.accuracy.value), within(&scores.accuracy), interval);
             row("macro F1", percent(scores.macro_f1.value), within(&scores.macro_f1), interval);
+            if scores.multi_label {
+                let help = "F1 of all decisions together, whatever their class.";
+                row("micro F1", percent(scores.micro_f1), String::new(), help);
+            }
             row(
                 "weighted F1",
                 percent(scores.weighted_f1),
@@ -129,23 +134,25 @@ fn figures_ui(ui: &mut Ui, tokens: &Tokens, scores: &Scores) {
                 percent(scores.recall.macro_mean),
                 "Macro means.",
             );
-            if scores.classes.len() > 5 {
-                row(
-                    "top-5 accuracy",
-                    percent(scores.top5),
-                    String::new(),
-                    "The class is among the five most probable.",
-                );
+            if let Some(top5) = scores.top5.filter(|_| scores.classes.len() > 5) {
+                row("top-5 accuracy", percent(top5), String::new(), "The class is among the five most probable.");
             }
             if let Some(area) = scores.roc_auc {
                 row("ROC AUC", format!("{area:.4}"), String::new(), "One class against the rest, macro mean.");
+            }
+            if let Some(mean) = scores.average_precision {
+                let help = "The precision over all recalls of a class, macro mean.";
+                row("average precision", percent(mean), String::new(), help);
             }
             row("loss", format!("{:.4}", scores.loss), String::new(), "Mean cross-entropy, in nats.");
             row(
                 "Brier score",
                 format!("{:.4}", scores.brier),
                 String::new(),
-                "Mean squared distance of the probabilities from what is true, 0 to 2.",
+                match scores.multi_label {
+                    true => "Mean squared distance of each probability from what is true, 0 to 1.",
+                    false => "Mean squared distance of the probabilities from what is true, 0 to 2.",
+                },
             );
             row("images", scores.samples.to_string(), String::new(), "Images with a label.");
         });
@@ -193,13 +200,13 @@ fn diagram(ui: &Ui, tokens: &Tokens, area: Rect, bins: &[Bin], pointer: Option<f
 
 fn classes_ui(ui: &mut Ui, tokens: &Tokens, scores: &Scores) {
     ui.label(RichText::new("Class by class").font(strong(13.0)));
-    let head = ["Class", "Images", "Precision", "Recall", "F1", "ROC AUC"];
+    let head = ["Class", "Images", "Precision", "Recall", "F1", "ROC AUC", "Avg. precision"];
     TableBuilder::new(ui)
         .id_salt("class figures")
         .vscroll(false)
         .cell_layout(Layout::left_to_right(Align::Center))
         .column(Column::initial(150.0).at_least(80.0).clip(true))
-        .columns(Column::initial(82.0).at_least(60.0), 5)
+        .columns(Column::initial(82.0).at_least(60.0), 6)
         .header(24.0, |mut row| {
             for name in head {
                 row.col(|ui| {
@@ -218,6 +225,7 @@ fn classes_ui(ui: &mut Ui, tokens: &Tokens, scores: &Scores) {
                     share(figures.score.recall),
                     share(figures.score.f1),
                     figures.roc_auc.map_or("–".into(), |area| format!("{area:.4}")),
+                    share(figures.average_precision),
                 ];
                 for cell in cells {
                     row.col(|ui| {

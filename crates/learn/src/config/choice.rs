@@ -108,7 +108,7 @@ choice! {
     ClassWeights {
         /// All classes the same.
         None = "none",
-        /// Each class by samples / (classes x samples of the class), as scikit-learn's "balanced".
+        /// Each class by samples / (classes x samples of the class), as scikit-learn's "balanced"; where samples may have several, those of a class count as much as all others together.
         Balanced = "balanced",
     }
 }
@@ -124,16 +124,14 @@ choice! {
 }
 
 choice! {
-    /// The metric by which the best checkpoint is chosen.
-    BestBy {
-        /// The share of right answers.
-        Accuracy = "val/accuracy",
-        /// The loss; less is better.
-        Loss = "val/loss",
-        /// The mean F1 of all classes, each weighing the same.
-        MacroF1 = "val/macro_f1",
-        /// The share of samples whose class is among the five most probable.
-        Top5 = "val/top5",
+    /// What a model is to make less.
+    LossName {
+        /// As the dataset has it: cross-entropy where images have one class, else binary cross-entropy.
+        Auto = "auto",
+        /// Of one class a sample, with probabilities that sum to 1.
+        CrossEntropy = "cross-entropy",
+        /// Of any number of classes, each with a probability of its own; the mean over classes.
+        BinaryCrossEntropy = "binary-cross-entropy",
     }
 }
 

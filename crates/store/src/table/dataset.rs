@@ -1,10 +1,11 @@
 //! Datasets, their classes, samples and what could not be taken.
 
 use super::unknown_word;
+use crate::table::label::label_of;
 use crate::{Reader, Result, StoreError, WriteTx};
-use assay_domain::entity::{Author, ClassCount, Dataset, Event, Problem, Sample};
-use assay_domain::split::{Counts, Fractions};
-use assay_domain::{ClassId, DatasetId, SampleId, Split, Timestamp};
+use assay_domain::entity::{Author, ClassCount, Dataset, Event, Problem, Sample, SplitCount};
+use assay_domain::split::{Counts, Fractions, Stratum};
+use assay_domain::{ClassId, DatasetId, Label, SampleId, Split, Timestamp};
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 use std::collections::BTreeMap;
 
@@ -27,6 +28,19 @@ CREATE TABLE problems (dataset INTEGER NOT NULL, path TEXT NOT NULL, reason TEXT
     STRICT, WITHOUT ROWID;
 ";
 
+/// Samples may have any number of classes, which lie in a table of their own too, so that each is found by an index.
+pub(crate) const SETS: &str = "
+ALTER TABLE datasets ADD COLUMN multi_label INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE sample_classes (dataset INTEGER NOT NULL, class INTEGER NOT NULL, split TEXT NOT NULL,
+    sample INTEGER NOT NULL, PRIMARY KEY (dataset, class, split, sample)) STRICT, WITHOUT ROWID;
+INSERT INTO sample_classes SELECT dataset, class, split, id FROM samples WHERE class IS NOT NULL;
+ALTER TABLE samples ADD COLUMN label TEXT;
+UPDATE samples SET label = ',' || class || ',';
+DROP INDEX samples_by_class;
+ALTER TABLE samples DROP COLUMN class;
+CREATE INDEX samples_without_class ON samples (dataset, label, split, id) WHERE label IS NULL OR label = ',';
+";
+
 /// A sample to be stored; one that has the path already is replaced and keeps its id, label and split.
 #[derive(Clone, Debug)]
 pub struct NewSample {
@@ -44,8 +58,8 @@ pub struct NewSample {
     pub height: u32,
     /// Its split.
     pub split: Split,
-    /// Its class.
-    pub class: Option<ClassId>,
+    /// Its label.
+    pub label: Option<Label>,
 }
 
 /// What is known of a file without opening it.
@@ -68,30 +82,33 @@ pub struct Listing {
 /// Which samples of a dataset.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SampleFilter {
-    /// Only this class; `Some(None)` for samples without a label.
-    pub class: Option<Option<ClassId>>,
+    /// Only samples of this stratum.
+    pub stratum: Option<Stratum>,
     /// Only this split.
     pub split: Option<Split>,
 }
 
 impl SampleFilter {
-    /// The condition with its values, which follow the dataset.
-    fn sql(&self, dataset: DatasetId) -> (String, Vec<rusqlite::types::Value>) {
+    /// Where the ids are, what they are called there and the condition, with its values.
+    fn sql(&self, dataset: DatasetId) -> (&'static str, &'static str, String, Vec<rusqlite::types::Value>) {
+        let (mut table, mut id) = ("samples", "id");
         let mut condition = String::from("dataset = ?");
         let mut values = vec![dataset.0.into()];
-        match self.class {
-            Some(Some(class)) => {
+        match self.stratum {
+            Some(Stratum::Class(class)) => {
+                (table, id) = ("sample_classes", "sample");
                 condition.push_str(" AND class = ?");
                 values.push(class.0.into());
             }
-            Some(None) => condition.push_str(" AND class IS NULL"),
+            Some(Stratum::Unlabeled) => condition.push_str(" AND label IS NULL"),
+            Some(Stratum::Empty) => condition.push_str(" AND label = ','"),
             None => {}
         }
         if let Some(split) = self.split {
             condition.push_str(" AND split = ?");
             values.push(split.as_str().to_owned().into());
         }
-        (condition, values)
+        (table, id, condition, values)
     }
 }
 
@@ -178,8 +195,8 @@ impl WriteTx<'_> {
                     new.split.as_str()
                 ])?;
             let sample = SampleId(self.db.last_insert_rowid());
-            if new.class.is_some() {
-                self.append_label(dataset, sample, None, new.class, &Author::Import)?;
+            if new.label.is_some() {
+                self.append_label(dataset, sample, None, new.label.clone(), &Author::Import)?;
             }
             ids.push(sample);
         }
@@ -210,7 +227,7 @@ impl WriteTx<'_> {
     }
 }
 
-const SAMPLE: &str = "id, dataset, path, hash, width, height, split, class FROM samples";
+const SAMPLE: &str = "id, dataset, path, hash, width, height, split, label FROM samples";
 
 fn sample_of(row: &Row<'_>) -> rusqlite::Result<Sample> {
     Ok(Sample {
@@ -221,7 +238,7 @@ fn sample_of(row: &Row<'_>) -> rusqlite::Result<Sample> {
         width: row.get(4)?,
         height: row.get(5)?,
         split: split_of(row, 6)?,
-        class: row.get::<_, Option<i64>>(7)?.map(ClassId),
+        label: label_of(row, 7)?,
     })
 }
 
@@ -242,14 +259,12 @@ impl Reader<'_> {
     pub fn dataset(&self, dataset: DatasetId) -> Result<Dataset> {
         let found = self
             .db
-            .prepare_cached("SELECT name, source, created FROM datasets WHERE id = ?1")?
-            .query_row([dataset.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .prepare_cached("SELECT name, source, created, multi_label FROM datasets WHERE id = ?1")?
+            .query_row([dataset.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
-        let (name, source, created) = found.ok_or_else(|| StoreError::missing("dataset", dataset))?;
-        let counts = self.class_counts(dataset)?;
-        let total = |labeled: bool| {
-            counts.iter().filter(|count| !labeled || count.class.is_some()).map(|count| count.samples).sum()
-        };
+        let (name, source, created, multi_label) = found.ok_or_else(|| StoreError::missing("dataset", dataset))?;
+        let splits = self.sample_counts(dataset)?;
+        let samples = splits.iter().map(|count| count.samples).sum();
         let problems: i64 =
             self.db.query_row("SELECT count(*) FROM problems WHERE dataset = ?1", [dataset.0], |row| row.get(0))?;
         Ok(Dataset {
@@ -258,9 +273,11 @@ impl Reader<'_> {
             source,
             created: Timestamp(created),
             classes: self.classes(dataset)?,
-            samples: total(false),
-            labeled: total(true),
-            counts,
+            multi_label,
+            samples,
+            labeled: samples - splits.iter().map(|count| count.unlabeled).sum::<u64>(),
+            counts: self.class_counts(dataset)?,
+            splits,
             problems: problems as u64,
         })
     }
@@ -291,12 +308,12 @@ impl Reader<'_> {
     }
 
     fn class_counts(&self, dataset: DatasetId) -> Result<Vec<ClassCount>> {
-        let mut statement = self
-            .db
-            .prepare_cached("SELECT class, split, count(*) FROM samples WHERE dataset = ?1 GROUP BY class, split")?;
+        let mut statement = self.db.prepare_cached(
+            "SELECT class, split, count(*) FROM sample_classes WHERE dataset = ?1 GROUP BY class, split",
+        )?;
         let rows = statement.query_map([dataset.0], |row| {
             Ok(ClassCount {
-                class: row.get::<_, Option<i64>>(0)?.map(ClassId),
+                class: ClassId(row.get(0)?),
                 split: split_of(row, 1)?,
                 samples: row.get::<_, i64>(2)? as u64,
             })
@@ -304,11 +321,40 @@ impl Reader<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// How many samples of each class each split holds, as [`assay_domain::split::assign`] wants it.
-    pub fn split_counts(&self, dataset: DatasetId) -> Result<BTreeMap<Option<ClassId>, Counts>> {
-        let mut counts: BTreeMap<Option<ClassId>, Counts> = BTreeMap::new();
+    fn sample_counts(&self, dataset: DatasetId) -> Result<Vec<SplitCount>> {
+        let mut all =
+            self.db.prepare_cached("SELECT split, count(*) FROM samples WHERE dataset = ?1 GROUP BY split")?;
+        let rows = all.query_map([dataset.0], |row| {
+            Ok(SplitCount { split: split_of(row, 0)?, samples: row.get::<_, i64>(1)? as u64, unlabeled: 0, empty: 0 })
+        })?;
+        let mut counts: Vec<SplitCount> = rows.collect::<rusqlite::Result<_>>()?;
+        let mut without = self.db.prepare_cached(
+            "SELECT split, label IS NULL, count(*) FROM samples
+             WHERE dataset = ?1 AND (label IS NULL OR label = ',') GROUP BY split, label IS NULL",
+        )?;
+        let mut rows = without.query([dataset.0])?;
+        while let Some(row) = rows.next()? {
+            let split = split_of(row, 0)?;
+            if let Some(count) = counts.iter_mut().find(|count| count.split == split) {
+                let which = if row.get(1)? { &mut count.unlabeled } else { &mut count.empty };
+                *which = row.get::<_, i64>(2)? as u64;
+            }
+        }
+        Ok(counts)
+    }
+
+    /// How many samples of each stratum each split holds, as [`assay_domain::split::assign`] wants it.
+    pub fn split_counts(&self, dataset: DatasetId) -> Result<BTreeMap<Stratum, Counts>> {
+        let mut counts: BTreeMap<Stratum, Counts> = BTreeMap::new();
+        let mut add = |stratum: Stratum, split: Split, samples: u64| {
+            counts.entry(stratum).or_default()[split as usize] += samples;
+        };
         for count in self.class_counts(dataset)? {
-            counts.entry(count.class).or_default()[count.split as usize] += count.samples;
+            add(Stratum::Class(count.class), count.split, count.samples);
+        }
+        for count in self.sample_counts(dataset)? {
+            add(Stratum::Unlabeled, count.split, count.unlabeled);
+            add(Stratum::Empty, count.split, count.empty);
         }
         Ok(counts)
     }
@@ -348,15 +394,15 @@ impl Reader<'_> {
         offset: usize,
         limit: usize,
     ) -> Result<(Vec<Sample>, u64)> {
-        let (condition, mut values) = filter.sql(dataset);
+        let (table, id, condition, mut values) = filter.sql(dataset);
         let total: i64 = self
             .db
-            .prepare_cached(&format!("SELECT count(*) FROM samples WHERE {condition}"))?
+            .prepare_cached(&format!("SELECT count(*) FROM {table} WHERE {condition}"))?
             .query_row(params_from_iter(&values), |row| row.get(0))?;
         values.extend([(limit as i64).into(), (offset as i64).into()]);
         // The page's ids come from an index alone; only its rows are read.
         let mut statement = self.db.prepare_cached(&format!(
-            "SELECT {SAMPLE} WHERE id IN (SELECT id FROM samples WHERE {condition} ORDER BY id LIMIT ? OFFSET ?)
+            "SELECT {SAMPLE} WHERE id IN (SELECT {id} FROM {table} WHERE {condition} ORDER BY {id} LIMIT ? OFFSET ?)
              ORDER BY id"
         ))?;
         let rows = statement.query_map(params_from_iter(&values), sample_of)?;

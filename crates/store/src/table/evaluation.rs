@@ -2,8 +2,10 @@
 
 use super::{from_json, to_json};
 use crate::table::dataset::split_of;
+use crate::table::label::{label_of, written, written_class};
 use crate::{Reader, Result, StoreError, WriteTx};
 use assay_domain::entity::{CheckpointKind, Evaluation, Event, Prediction};
+use assay_domain::scores::confidence;
 use assay_domain::{ClassId, EvaluationId, RunId, SampleId, SnapshotId, Timestamp};
 use half::f16;
 use rusqlite::types::Value;
@@ -26,13 +28,28 @@ CREATE INDEX predictions_by_sample ON predictions (sample);
 /// What a model's last layer sees of a sample, as a direction: half-precision numbers.
 pub(crate) const EMBEDDINGS: &str = "ALTER TABLE predictions ADD COLUMN embedding BLOB;";
 
+/// Labels and what is predicted are sets of classes.
+pub(crate) const SETS: &str = "
+ALTER TABLE predictions ADD COLUMN label_set TEXT;
+ALTER TABLE predictions ADD COLUMN predicted_set TEXT NOT NULL DEFAULT ',';
+UPDATE predictions SET label_set = ',' || label || ',', predicted_set = ',' || predicted || ',';
+ALTER TABLE predictions DROP COLUMN label;
+ALTER TABLE predictions DROP COLUMN predicted;
+ALTER TABLE predictions RENAME COLUMN label_set TO label;
+ALTER TABLE predictions RENAME COLUMN predicted_set TO predicted;
+";
+
 /// Which predictions of an evaluation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PredictionFilter {
-    /// Only samples labelled so.
+    /// Only samples labelled so, among others.
     pub label: Option<ClassId>,
-    /// Only samples predicted so.
+    /// Only samples that are labelled, and not so.
+    pub label_without: Option<ClassId>,
+    /// Only samples predicted so, among others.
     pub predicted: Option<ClassId>,
+    /// Only samples not predicted so.
+    pub predicted_without: Option<ClassId>,
     /// Only those whose prediction differs from their label.
     pub wrong: bool,
 }
@@ -82,13 +99,13 @@ impl WriteTx<'_> {
                 embedding.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()
             };
             let embedding = embeddings.next().map(half);
-            let confidence = prediction.probabilities.iter().copied().fold(0.0, f32::max);
+            let confidence = confidence(&prediction.probabilities, evaluation.confusion.is_of_sets());
             let probabilities: Vec<u8> = prediction.probabilities.iter().flat_map(|p| p.to_le_bytes()).collect();
             insert.execute(params![
                 id.0,
                 prediction.sample.0,
-                prediction.label.map(|class| class.0),
-                prediction.predicted.0,
+                prediction.label.as_ref().map(written),
+                written(&prediction.predicted),
                 prediction.loss,
                 confidence,
                 probabilities,
@@ -125,8 +142,8 @@ fn prediction_of(row: &Row<'_>) -> rusqlite::Result<Prediction> {
     let probabilities = bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
     Ok(Prediction {
         sample: SampleId(row.get(0)?),
-        label: row.get::<_, Option<i64>>(1)?.map(ClassId),
-        predicted: ClassId(row.get(2)?),
+        label: label_of(row, 1)?,
+        predicted: label_of(row, 2)?.unwrap_or_default(),
         loss: row.get(3)?,
         probabilities: probabilities.collect(),
     })
@@ -202,10 +219,15 @@ impl Reader<'_> {
     ) -> Result<(Vec<Prediction>, u64)> {
         let mut condition = String::from("evaluation = ?");
         let mut values: Vec<Value> = vec![evaluation.0.into()];
-        for (column, class) in [("label", filter.label), ("predicted", filter.predicted)] {
+        for (test, class) in [
+            ("instr(label, ?) > 0", filter.label),
+            ("instr(label, ?) = 0", filter.label_without),
+            ("instr(predicted, ?) > 0", filter.predicted),
+            ("instr(predicted, ?) = 0", filter.predicted_without),
+        ] {
             if let Some(class) = class {
-                condition.push_str(&format!(" AND {column} = ?"));
-                values.push(class.0.into());
+                condition.push_str(&format!(" AND {test}"));
+                values.push(written_class(class).into());
             }
         }
         if filter.wrong {

@@ -1,10 +1,10 @@
 //! The annotation log: append-only; the current label of a sample is derived from it in the same transaction, and
 //! undo is another entry.
 
-use super::{from_json, to_json};
+use super::{from_json, to_json, unknown_word};
 use crate::{Reader, Result, StoreError, WriteTx};
 use assay_domain::entity::{Author, Event, LabelEdit};
-use assay_domain::{AnnotationId, ClassId, DatasetId, SampleId, Timestamp};
+use assay_domain::{AnnotationId, ClassId, DatasetId, Label, LabelChange, SampleId, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
 
 pub(crate) const TABLES: &str = "
@@ -16,6 +16,37 @@ CREATE TABLE annotations (
 CREATE INDEX annotations_by_sample ON annotations (sample, id);
 CREATE INDEX annotations_by_person ON annotations (dataset, person, action, id) WHERE person IS NOT NULL;
 ";
+
+/// Labels are sets of classes, written as `,1,4,`; `,` is a label without classes.
+pub(crate) const SETS: &str = "
+ALTER TABLE annotations ADD COLUMN label_before TEXT;
+ALTER TABLE annotations ADD COLUMN label_after TEXT;
+UPDATE annotations SET label_before = ',' || before || ',', label_after = ',' || after || ',';
+ALTER TABLE annotations DROP COLUMN before;
+ALTER TABLE annotations DROP COLUMN after;
+ALTER TABLE annotations RENAME COLUMN label_before TO before;
+ALTER TABLE annotations RENAME COLUMN label_after TO after;
+";
+
+/// A label as a column holds it.
+pub(crate) fn written(label: &Label) -> String {
+    label.classes().iter().fold(",".to_owned(), |text, class| format!("{text}{class},"))
+}
+
+/// The part of a column by which a class is found in it.
+pub(crate) fn written_class(class: ClassId) -> String {
+    format!(",{class},")
+}
+
+/// The label of a column.
+pub(crate) fn label_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Label>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| {
+        let classes = text.split(',').filter(|part| !part.is_empty());
+        classes.map(|class| class.parse().map_err(|_| unknown_word(column, &text))).collect()
+    })
+    .transpose()
+}
 
 /// How an edit came about.
 #[derive(Clone, Copy, PartialEq)]
@@ -36,25 +67,57 @@ impl Action {
 }
 
 impl WriteTx<'_> {
-    /// Sets or clears the label of a sample.
-    pub fn set_label(&mut self, sample: SampleId, class: Option<ClassId>, author: &Author) -> Result<LabelEdit> {
+    /// Changes the label of a sample.
+    pub fn change_label(&mut self, sample: SampleId, change: &LabelChange, author: &Author) -> Result<LabelEdit> {
         let (dataset, before) = self.current_label(sample)?;
-        let classes: i64 =
-            self.db.query_row("SELECT count(*) FROM classes WHERE dataset = ?1", [dataset.0], |row| row.get(0))?;
-        if let Some(class) = class
-            && !(0..classes).contains(&class.0)
-        {
-            return Err(StoreError::missing("class", class));
+        let after = change.of(before.as_ref());
+        let (classes, multi_label): (i64, bool) = self.db.query_row(
+            "SELECT (SELECT count(*) FROM classes WHERE dataset = id), multi_label FROM datasets WHERE id = ?1",
+            [dataset.0],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        if let Some(label) = &after {
+            if let Some(class) = label.classes().iter().find(|class| !(0..classes).contains(&class.0)) {
+                return Err(StoreError::missing("class", class));
+            }
+            if !multi_label && label.only().is_none() {
+                return Err(StoreError::Conflict(
+                    "an image of this dataset has one class: let the dataset's images have several first".into(),
+                ));
+            }
         }
-        self.append_label(dataset, sample, before, class, author)
+        self.append_label(dataset, sample, before, after, author)
+    }
+
+    /// Whether samples of a dataset may have any number of classes from now on.
+    pub fn set_multi_label(&mut self, dataset: DatasetId, multi_label: bool) -> Result<()> {
+        if !multi_label {
+            let others: i64 = self.db.query_row(
+                "SELECT count(*) FROM samples WHERE dataset = ?1 AND label IS NOT NULL
+                 AND (label = ',' OR instr(trim(label, ','), ',') > 0)",
+                [dataset.0],
+                |row| row.get(0),
+            )?;
+            if others > 0 {
+                return Err(StoreError::Conflict(format!(
+                    "{others} images have several classes or none: label them with one class each first"
+                )));
+            }
+        }
+        let changed =
+            self.db.execute("UPDATE datasets SET multi_label = ?2 WHERE id = ?1", params![dataset.0, multi_label])?;
+        if changed == 0 {
+            return Err(StoreError::missing("dataset", dataset));
+        }
+        self.emit(&Event::DatasetChanged { dataset })
     }
 
     pub(crate) fn append_label(
         &mut self,
         dataset: DatasetId,
         sample: SampleId,
-        before: Option<ClassId>,
-        after: Option<ClassId>,
+        before: Option<Label>,
+        after: Option<Label>,
         author: &Author,
     ) -> Result<LabelEdit> {
         let edit = self.append(dataset, sample, (before, after), author, (Action::Edit, None))?;
@@ -100,7 +163,8 @@ impl WriteTx<'_> {
             ));
         }
         let author = Author::Person(person.to_owned());
-        let reverted = self.append(dataset, edit.sample, (current, edit.before), &author, (action, Some(edit.id)))?;
+        let states = (current, edit.before.clone());
+        let reverted = self.append(dataset, edit.sample, states, &author, (action, Some(edit.id)))?;
         self.db.execute("UPDATE annotations SET undone_by = ?2 WHERE id = ?1", params![edit.id.0, reverted.id.0])?;
         self.emit(&Event::LabelChanged { dataset, sample: edit.sample })?;
         Ok(reverted)
@@ -110,7 +174,7 @@ impl WriteTx<'_> {
         &mut self,
         dataset: DatasetId,
         sample: SampleId,
-        (before, after): (Option<ClassId>, Option<ClassId>),
+        (before, after): (Option<Label>, Option<Label>),
         author: &Author,
         (action, undoes): (Action, Option<AnnotationId>),
     ) -> Result<LabelEdit> {
@@ -126,8 +190,8 @@ impl WriteTx<'_> {
             .execute(params![
                 dataset.0,
                 sample.0,
-                before.map(|class| class.0),
-                after.map(|class| class.0),
+                before.as_ref().map(written),
+                after.as_ref().map(written),
                 self.now.0,
                 to_json("author", author)?,
                 person,
@@ -136,16 +200,28 @@ impl WriteTx<'_> {
             ])?;
         let id = AnnotationId(self.db.last_insert_rowid());
         self.db
-            .prepare_cached("UPDATE samples SET class = ?2 WHERE id = ?1")?
-            .execute(params![sample.0, after.map(|class| class.0)])?;
+            .prepare_cached("UPDATE samples SET label = ?2 WHERE id = ?1")?
+            .execute(params![sample.0, after.as_ref().map(written)])?;
+        let of = |label: &Option<Label>| label.clone().unwrap_or_default();
+        for (statement, classes) in [
+            ("DELETE FROM sample_classes WHERE (dataset, class, split, sample) =", of(&before)),
+            ("INSERT INTO sample_classes (dataset, class, split, sample) SELECT", of(&after)),
+        ] {
+            let row = "dataset, ?2, split, id FROM samples WHERE id = ?1";
+            let row = if statement.ends_with('=') { format!("(SELECT {row})") } else { row.to_owned() };
+            let mut statement = self.db.prepare_cached(&format!("{statement} {row}"))?;
+            for class in classes.classes() {
+                statement.execute(params![sample.0, class.0])?;
+            }
+        }
         Ok(LabelEdit { id, sample, before, after, at: self.now, author: author.clone(), undoes })
     }
 
-    fn current_label(&self, sample: SampleId) -> Result<(DatasetId, Option<ClassId>)> {
+    fn current_label(&self, sample: SampleId) -> Result<(DatasetId, Option<Label>)> {
         let found = self
             .db
-            .prepare_cached("SELECT dataset, class FROM samples WHERE id = ?1")?
-            .query_row([sample.0], |row| Ok((DatasetId(row.get(0)?), row.get::<_, Option<i64>>(1)?.map(ClassId))))
+            .prepare_cached("SELECT dataset, label FROM samples WHERE id = ?1")?
+            .query_row([sample.0], |row| Ok((DatasetId(row.get(0)?), label_of(row, 1)?)))
             .optional()?;
         found.ok_or_else(|| StoreError::missing("sample", sample))
     }
@@ -157,8 +233,8 @@ fn edit_of(row: &Row<'_>) -> rusqlite::Result<LabelEdit> {
     Ok(LabelEdit {
         id: AnnotationId(row.get(0)?),
         sample: SampleId(row.get(1)?),
-        before: row.get::<_, Option<i64>>(2)?.map(ClassId),
-        after: row.get::<_, Option<i64>>(3)?.map(ClassId),
+        before: label_of(row, 2)?,
+        after: label_of(row, 3)?,
         at: Timestamp(row.get(4)?),
         author: from_json(row, 5)?,
         undoes: row.get::<_, Option<i64>>(6)?.map(AnnotationId),

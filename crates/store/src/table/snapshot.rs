@@ -3,7 +3,7 @@
 use super::{from_json, to_json};
 use crate::{Hash, Reader, Result, Store, StoreError, WriteTx};
 use assay_domain::entity::{Event, Snapshot, SnapshotEntry};
-use assay_domain::{ClassId, DatasetId, SampleId, SnapshotId, Split, Timestamp};
+use assay_domain::{ClassId, DatasetId, Label, SampleId, SnapshotId, Split, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
 
 pub(crate) const TABLES: &str = "
@@ -13,23 +13,57 @@ CREATE TABLE snapshots (
 ) STRICT;
 ";
 
+/// Whether samples could have any number of classes.
+pub(crate) const SETS: &str = "ALTER TABLE snapshots ADD COLUMN multi_label INTEGER NOT NULL DEFAULT 0;";
+
 /// What the blob holds, as JSON.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Contents {
     classes: Vec<String>,
-    entries: Vec<(SampleId, String, Option<ClassId>, Split)>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    multi_label: bool,
+    entries: Vec<(SampleId, String, Option<Written>, Split)>,
+}
+
+/// A label as the blob holds it.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+enum Written {
+    /// Where samples have one class.
+    Class(ClassId),
+    /// Where they may have any number.
+    Set(Label),
+}
+
+impl Written {
+    fn new(label: Label, multi_label: bool) -> Written {
+        match label.only().filter(|_| !multi_label) {
+            Some(class) => Written::Class(class),
+            None => Written::Set(label),
+        }
+    }
+
+    fn into_label(self) -> Label {
+        match self {
+            Written::Class(class) => Label::one(class),
+            Written::Set(label) => label,
+        }
+    }
 }
 
 impl Store {
     /// Fixes the samples, labels and splits of a dataset as they are now. Equal contents give the same snapshot.
     pub fn take_snapshot(&self, dataset: DatasetId) -> Result<Snapshot> {
         let contents = self.read(|reader| {
-            let samples = reader.all_samples(dataset)?;
-            let entries = samples.into_iter().map(|sample| (sample.id, sample.hash, sample.class, sample.split));
-            Ok(Contents { classes: reader.dataset(dataset)?.classes, entries: entries.collect() })
+            let of = reader.dataset(dataset)?;
+            let written = |label| Written::new(label, of.multi_label);
+            let samples = reader.all_samples(dataset)?.into_iter();
+            let entries = samples.map(|sample| (sample.id, sample.hash, sample.label.map(written), sample.split));
+            let entries = entries.collect();
+            Ok(Contents { classes: of.classes, multi_label: of.multi_label, entries })
         })?;
         let hash = self.blobs().put(to_json("snapshot", &contents)?.as_bytes())?;
-        self.write(move |tx| tx.name_snapshot(dataset, &hash, contents.entries.len(), &contents.classes))
+        self.write(move |tx| tx.name_snapshot(dataset, &hash, &contents))
     }
 
     /// The lines of a snapshot, in browsing order.
@@ -37,23 +71,29 @@ impl Store {
         let bytes = self.blobs().get(&Hash::parse(&snapshot.hash)?)?;
         let contents: Contents =
             serde_json::from_slice(&bytes).map_err(|why| StoreError::unreadable("snapshot", why))?;
-        let entry = |(sample, hash, class, split)| SnapshotEntry { sample, hash, class, split };
+        let entry = |(sample, hash, label, split): (_, _, Option<Written>, _)| SnapshotEntry {
+            sample,
+            hash,
+            label: label.map(Written::into_label),
+            split,
+        };
         Ok(contents.entries.into_iter().map(entry).collect())
     }
 }
 
 impl WriteTx<'_> {
-    fn name_snapshot(
-        &mut self,
-        dataset: DatasetId,
-        hash: &Hash,
-        samples: usize,
-        classes: &[String],
-    ) -> Result<Snapshot> {
+    fn name_snapshot(&mut self, dataset: DatasetId, hash: &Hash, contents: &Contents) -> Result<Snapshot> {
         let made = self.db.execute(
-            "INSERT INTO snapshots (dataset, created, hash, samples, classes) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (dataset, hash) DO NOTHING",
-            params![dataset.0, self.now.0, hash.as_str(), samples as i64, to_json("classes", &classes)?],
+            "INSERT INTO snapshots (dataset, created, hash, samples, classes, multi_label)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (dataset, hash) DO NOTHING",
+            params![
+                dataset.0,
+                self.now.0,
+                hash.as_str(),
+                contents.entries.len() as i64,
+                to_json("classes", &contents.classes)?,
+                contents.multi_label
+            ],
         )?;
         if made > 0 {
             self.emit(&Event::SnapshotMade { dataset })?;
@@ -63,7 +103,7 @@ impl WriteTx<'_> {
     }
 }
 
-const COLUMNS: &str = "id, dataset, created, hash, samples, classes FROM snapshots";
+const COLUMNS: &str = "id, dataset, created, hash, samples, classes, multi_label FROM snapshots";
 
 fn snapshot_of(row: &Row<'_>) -> rusqlite::Result<Snapshot> {
     Ok(Snapshot {
@@ -73,6 +113,7 @@ fn snapshot_of(row: &Row<'_>) -> rusqlite::Result<Snapshot> {
         hash: row.get(3)?,
         samples: row.get::<_, i64>(4)? as u64,
         classes: from_json(row, 5)?,
+        multi_label: row.get(6)?,
     })
 }
 
