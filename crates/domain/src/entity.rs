@@ -17,6 +17,16 @@ pub struct Experiment {
     pub name: String,
     /// How many runs it holds, deleted ones left out.
     pub runs: u64,
+    /// Where clients keep the artifacts of its runs, if they chose so.
+    pub location: Option<String>,
+    /// Free key-value notes.
+    pub tags: BTreeMap<String, String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was last renamed, tagged, deleted or restored.
+    pub updated: Timestamp,
+    /// When it was deleted; it can be restored.
+    pub deleted: Option<Timestamp>,
 }
 
 /// How far a run or job has come.
@@ -44,6 +54,12 @@ pub struct Run {
     pub uid: String,
     /// The experiment it belongs to.
     pub experiment: String,
+    /// The same by its id.
+    pub experiment_id: ExperimentId,
+    /// The program that logs it, where that is not Assay itself.
+    pub client: Option<String>,
+    /// Who made it, as the client says.
+    pub user: Option<String>,
     /// Its name; need not be unique.
     pub name: String,
     /// What people wrote about it.

@@ -13,6 +13,7 @@ pub mod query;
 pub mod record;
 mod run;
 pub mod scores;
+pub mod search;
 pub mod series;
 pub mod split;
 mod text;

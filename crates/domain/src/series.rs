@@ -119,10 +119,13 @@ pub fn reduce(input: impl IntoIterator<Item = Bucket>, buckets: usize) -> Vec<Bu
 pub struct Summary {
     /// How many points there are.
     pub count: u64,
-    /// The value at the greatest step (the latest to arrive, of several).
+    /// The value at the greatest step (of several, the one of the latest wall time; of several, the greatest).
     pub last: Option<f64>,
     /// The greatest step.
     pub last_step: i64,
+    /// The wall time of the last value, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub last_wall_ms: i64,
     /// The least finite value and its step.
     pub min: Option<(f64, i64)>,
     /// The greatest finite value and its step.
@@ -132,9 +135,15 @@ pub struct Summary {
 impl Summary {
     /// Takes one more point into account.
     pub fn add(&mut self, point: Point) {
-        if self.count == 0 || point.step >= self.last_step {
+        let last = (self.last_step, self.last_wall_ms);
+        let is_later = match (point.step, point.wall_ms).cmp(&last) {
+            std::cmp::Ordering::Equal => self.last.is_none_or(|value| point.value > value || value.is_nan()),
+            order => order.is_gt(),
+        };
+        if self.count == 0 || is_later {
             self.last = Some(point.value);
             self.last_step = point.step;
+            self.last_wall_ms = point.wall_ms;
         }
         self.count += 1;
         if point.value.is_finite() {

@@ -24,16 +24,18 @@ mod quantize;
 mod record;
 mod runs;
 mod settings;
+mod tracking;
 mod training;
 mod watch;
 mod weights;
 
 pub use acceptance::{check_model, junit};
 pub use assay_formats::named_as_image;
-pub use assay_store::{Clock, StoreError};
+pub use assay_store::{ClientRun, ClientRunChange, Clock, NewBlob, RunSearch, StoreError};
 pub use config_file::read_config;
 pub use engine::{Engine, Options, Work};
 pub use error::EngineError;
+pub use tracking::{Batch, ListedFile};
 
 /// What the use cases return.
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;

@@ -35,7 +35,7 @@ impl Engine {
         let (mut record, files) = self.begin_record(request.command);
         let model = params.get("model.name").cloned().unwrap_or_default();
         let name = request.name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| format!("{model}-"));
-        let experiment = request.experiment.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| "default".into());
+        let experiment = request.experiment.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| "Default".into());
         let new = NewRun {
             uid: (self.uid)(),
             experiment,

@@ -1,6 +1,6 @@
 //! The native API: each handler reads a request, calls the engine on a thread that may wait, and writes the answer.
 
-use crate::interface;
+use crate::{interface, mlflow};
 use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RunId, SampleId, Split};
 use assay_engine::{Engine, EngineError};
 use assay_protocol::{
@@ -13,7 +13,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::http::{Response, StatusCode};
+use axum::http::{Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use serde::Serialize;
@@ -154,17 +154,22 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
             }),
         )
         .route("/api/{*rest}", axum::routing::any(nothing))
+        .route("/ajax-api/{*rest}", axum::routing::any(nothing))
         .fallback(interface::file)
         .layer(DefaultBodyLimit::max(256 << 20))
-        .with_state(engine)
+        .with_state(engine.clone())
+        .merge(mlflow::router(engine))
 }
 
-async fn nothing() -> Answer {
+async fn nothing(uri: Uri) -> Answer {
+    if let Some(missing) = mlflow::missing(uri.path()) {
+        return Ok(missing);
+    }
     Err(ErrorBody::new(ErrorCode::NotFound, "there is no such path in the API").into())
 }
 
 /// Calls the engine on a thread that may wait.
-async fn work<T: Send + 'static>(
+pub(crate) async fn work<T: Send + 'static>(
     engine: Arc<Engine>,
     call: impl FnOnce(&Arc<Engine>) -> Result<T, EngineError> + Send + 'static,
 ) -> Result<T, Failure> {

@@ -8,6 +8,7 @@ mod access;
 mod api;
 mod door;
 mod interface;
+mod mlflow;
 mod socket;
 mod workspace;
 

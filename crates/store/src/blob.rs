@@ -87,6 +87,14 @@ impl Blobs {
         written.map(|()| hash)
     }
 
+    /// A blob that is written piece by piece, so that it need not fit into memory.
+    pub fn begin(&self) -> Result<NewBlob> {
+        let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
+        let path = self.folder.join("temporary").join(number.to_string());
+        let file = File::create(&path).map_err(StoreError::io("writing a blob", &path))?;
+        Ok(NewBlob { file, path, folder: self.folder.clone(), hasher: blake3::Hasher::new(), bytes: 0 })
+    }
+
     /// Reads a blob back and verifies it.
     pub fn get(&self, hash: &Hash) -> Result<Vec<u8>> {
         let path = self.path(hash);
@@ -106,6 +114,45 @@ impl Blobs {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             removed => removed.map_err(StoreError::io("removing a blob", &path)),
         }
+    }
+}
+
+/// A blob on its way; nothing is left of it when it is dropped unfinished.
+pub struct NewBlob {
+    file: File,
+    path: PathBuf,
+    folder: PathBuf,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl NewBlob {
+    /// Writes the next piece.
+    pub fn write(&mut self, piece: &[u8]) -> Result<()> {
+        self.hasher.update(piece);
+        self.bytes += piece.len() as u64;
+        self.file.write_all(piece).map_err(StoreError::io("writing a blob", &self.path))
+    }
+
+    /// Makes it durable; returns its hash and size.
+    pub fn finish(self) -> Result<(Hash, u64)> {
+        self.file.sync_all().map_err(StoreError::io("writing a blob", &self.path))?;
+        let hash = Hash(self.hasher.finalize().to_hex().to_string());
+        let folder = self.folder.join(&hash.0[..2]);
+        let path = folder.join(&hash.0);
+        if std::fs::metadata(&path).is_ok_and(|found| found.len() == self.bytes) {
+            return Ok((hash, self.bytes));
+        }
+        std::fs::create_dir_all(&folder).map_err(StoreError::io("making a blob folder", &folder))?;
+        std::fs::rename(&self.path, &path).map_err(StoreError::io("naming a blob", &path))?;
+        sync_folder(&folder)?;
+        Ok((hash, self.bytes))
+    }
+}
+
+impl Drop for NewBlob {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path); // it has its name already, or is not wanted
     }
 }
 
@@ -138,6 +185,13 @@ mod tests {
         assert!(matches!(blobs.get(&hash), Err(StoreError::Damaged(_))));
         blobs.remove(&hash).unwrap();
         assert!(matches!(blobs.get(&hash), Err(StoreError::NotFound { .. })));
+        let mut pieces = blobs.begin().unwrap();
+        pieces.write(b"wei").unwrap();
+        pieces.write(b"ghts").unwrap();
+        assert_eq!(pieces.finish().unwrap(), (hash.clone(), 7));
+        assert_eq!(blobs.get(&hash).unwrap(), b"weights");
+        drop(blobs.begin().unwrap());
+        assert_eq!(std::fs::read_dir(folder.path().join("blobs/temporary")).unwrap().count(), 0);
     }
 
     #[test]

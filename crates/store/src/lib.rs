@@ -13,14 +13,15 @@ mod store;
 mod table;
 mod writer;
 
-pub use blob::{Blobs, Hash};
+pub use blob::{Blobs, Hash, NewBlob};
 pub use error::StoreError;
 pub use lock::Holder;
 pub use reader::Reader;
 pub use store::{Clock, Store};
 pub use table::dataset::{Listing, NewSample, SampleFilter};
 pub use table::evaluation::{PredictionFilter, PredictionOrder};
-pub use table::run::{NewRun, RunOrder, RunPage, RunQuery};
+pub use table::run::{ClientRun, ClientRunChange, NewRun, RunOrder, RunPage, RunQuery};
+pub use table::search::RunSearch;
 pub use table::series::SeriesRange;
 pub use writer::WriteTx;
 

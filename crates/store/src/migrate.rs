@@ -1,6 +1,6 @@
 //! Migrations: append-only, each applied once, in one transaction.
 
-use crate::table::{artifact, dataset, evaluation, event, job, label, run, series, setting, snapshot};
+use crate::table::{artifact, dataset, evaluation, event, experiment, job, label, run, series, setting, snapshot};
 use crate::{Result, StoreError};
 use rusqlite::Connection;
 use std::path::Path;
@@ -12,6 +12,7 @@ const APPLICATION: i64 = 0x6173_6179;
 const STEPS: &[&[&str]] = &[
     &[
         event::TABLES,
+        experiment::TABLES,
         run::TABLES,
         series::TABLES,
         artifact::TABLES,
@@ -24,6 +25,7 @@ const STEPS: &[&[&str]] = &[
     &[setting::TABLES],
     &[evaluation::EMBEDDINGS],
     &[dataset::SETS, label::SETS, snapshot::SETS, evaluation::SETS],
+    &[run::CLIENTS, experiment::CLIENTS, artifact::CLIENTS, series::LAST_WALL, series::LATEST],
 ];
 
 /// The format that this version writes.

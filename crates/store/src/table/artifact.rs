@@ -16,6 +16,15 @@ CREATE TABLE checkpoints (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Files of clients that are of no run.
+pub(crate) const CLIENTS: &str = "
+CREATE TABLE client_files (path TEXT PRIMARY KEY, hash TEXT NOT NULL, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX client_files_by_hash ON client_files (hash);
+";
+
+/// The file ?1 and what is below it as a folder; everything where it is empty.
+const BELOW: &str = "(?1 = '' OR path = ?1 OR (path > ?1 || '/' AND path < ?1 || '0'))";
+
 /// The three files of a checkpoint, in the order weights, optimizer, state.
 const FILES: [&str; 3] = ["model.safetensors", "optimizer.safetensors", "state.json"];
 
@@ -32,6 +41,27 @@ impl WriteTx<'_> {
             .execute(params![run.0, path, hash.as_str(), bytes as i64])?;
         self.emit(&Event::ArtifactsChanged { run })?;
         before.map(|hash| Hash::parse(&hash)).transpose()
+    }
+
+    /// Forgets an artifact of a run, or all below a folder.
+    pub fn remove_artifacts(&mut self, run: RunId, path: &str) -> Result<()> {
+        let sql = format!("DELETE FROM artifacts WHERE run = ?2 AND {BELOW}");
+        self.db.execute(&sql, params![path, run.0])?;
+        self.emit(&Event::ArtifactsChanged { run })
+    }
+
+    /// Gives a blob a name among the files of clients that are of no run; a file of that name is replaced.
+    pub fn put_client_file(&mut self, path: &str, hash: &Hash, bytes: u64) -> Result<()> {
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO client_files (path, hash, bytes) VALUES (?1, ?2, ?3)")?
+            .execute(params![path, hash.as_str(), bytes as i64])?;
+        Ok(())
+    }
+
+    /// Forgets a file of a client, or all below a folder.
+    pub fn remove_client_files(&mut self, path: &str) -> Result<()> {
+        self.db.execute(&format!("DELETE FROM client_files WHERE {BELOW}"), [path])?;
+        Ok(())
     }
 
     /// Makes stored blobs the run's checkpoint of this kind: all three files or none. Returns the blobs that nothing
@@ -77,6 +107,23 @@ impl Reader<'_> {
         let mut statement =
             self.db.prepare_cached("SELECT path, hash, bytes FROM artifacts WHERE run = ?1 ORDER BY path")?;
         let rows = statement.query_map([run.0], artifact_of)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// A file of a client.
+    pub fn client_file(&self, path: &str) -> Result<Artifact> {
+        self.db
+            .prepare_cached("SELECT path, hash, bytes FROM client_files WHERE path = ?1")?
+            .query_row([path], artifact_of)
+            .optional()?
+            .ok_or_else(|| StoreError::missing("file", path))
+    }
+
+    /// The files of clients at or below a path, by path.
+    pub fn client_files(&self, path: &str) -> Result<Vec<Artifact>> {
+        let sql = format!("SELECT path, hash, bytes FROM client_files WHERE {BELOW} ORDER BY path");
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let rows = statement.query_map([path], artifact_of)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 

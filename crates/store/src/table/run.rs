@@ -1,8 +1,8 @@
-//! Experiments and runs, with their params, tags, records and logs.
+//! Runs, with their params, tags, records and logs.
 
 use super::{from_json, to_json, unknown_word};
 use crate::{Reader, Result, StoreError, WriteTx};
-use assay_domain::entity::{Event, Experiment, LogLine, Progress, Run};
+use assay_domain::entity::{Event, LogLine, Progress, Run};
 use assay_domain::query::{Field, Value};
 use assay_domain::record::Record;
 use assay_domain::{DatasetId, ExperimentId, Filter, RunId, RunStatus, SnapshotId, Timestamp};
@@ -10,7 +10,6 @@ use rusqlite::{OptionalExtension, Row, params};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(crate) const TABLES: &str = "
-CREATE TABLE experiments (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL) STRICT;
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     uid TEXT NOT NULL UNIQUE,
@@ -41,6 +40,13 @@ CREATE TABLE run_log (number INTEGER PRIMARY KEY, run INTEGER NOT NULL, at INTEG
 CREATE INDEX run_log_by_run ON run_log (run, number);
 ";
 
+/// Runs of other programs: which, and by whom.
+pub(crate) const CLIENTS: &str = "
+ALTER TABLE runs ADD COLUMN client TEXT;
+ALTER TABLE runs ADD COLUMN user TEXT;
+CREATE INDEX runs_by_experiment ON runs (experiment, id);
+";
+
 /// What a new run is made of.
 #[derive(Clone, Debug)]
 pub struct NewRun {
@@ -62,6 +68,36 @@ pub struct NewRun {
     pub params: BTreeMap<String, String>,
     /// Free key-value notes.
     pub tags: BTreeMap<String, String>,
+}
+
+/// What a run of another program begins with.
+#[derive(Clone, Debug)]
+pub struct ClientRun {
+    /// 32 hexadecimal digits, unique everywhere.
+    pub uid: String,
+    /// The experiment.
+    pub experiment: ExperimentId,
+    /// Its name.
+    pub name: String,
+    /// The program.
+    pub client: String,
+    /// Who made it.
+    pub user: Option<String>,
+    /// When it began, as the client says.
+    pub started: Option<Timestamp>,
+    /// Free key-value notes.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What changes of a run of another program.
+#[derive(Clone, Debug, Default)]
+pub struct ClientRunChange {
+    /// Another name.
+    pub name: Option<String>,
+    /// Another status.
+    pub status: Option<RunStatus>,
+    /// When it ended, as the client says.
+    pub ended: Option<Timestamp>,
 }
 
 /// Which runs, in which order.
@@ -98,19 +134,6 @@ pub struct RunPage {
 }
 
 impl WriteTx<'_> {
-    /// The experiment of this name, made if it is missing.
-    pub fn experiment(&mut self, name: &str) -> Result<ExperimentId> {
-        let found =
-            self.db.prepare_cached("SELECT id FROM experiments WHERE name = ?1")?.query_row([name], |row| row.get(0));
-        if let Some(id) = found.optional()? {
-            return Ok(ExperimentId(id));
-        }
-        self.db.execute("INSERT INTO experiments (name, created) VALUES (?1, ?2)", params![name, self.now.0])?;
-        let experiment = ExperimentId(self.db.last_insert_rowid());
-        self.emit(&Event::ExperimentChanged { experiment })?;
-        Ok(experiment)
-    }
-
     /// Makes a queued run.
     pub fn create_run(&mut self, new: &NewRun) -> Result<RunId> {
         let experiment = self.experiment(&new.experiment)?;
@@ -133,11 +156,72 @@ impl WriteTx<'_> {
             self.db.execute("UPDATE runs SET name = name || id WHERE id = ?1", [run.0])?;
         }
         self.set_params(run, &new.params)?;
-        for (key, value) in &new.tags {
-            self.db.execute("INSERT INTO tags (run, key, value) VALUES (?1, ?2, ?3)", params![run.0, key, value])?;
-        }
+        self.put_tags(run, &new.tags)?;
+        Ok(run)
+    }
+
+    /// Makes a run of another program, at work from now on.
+    pub fn create_client_run(&mut self, new: &ClientRun) -> Result<RunId> {
+        self.db.execute(
+            "INSERT INTO runs (uid, experiment, name, status, created, started, config, client, user)
+             VALUES (?1, ?2, ?3, 'running', ?4, ?5, '', ?6, ?7)",
+            params![new.uid, new.experiment.0, new.name, self.now.0, new.started.map(|at| at.0), new.client, new.user],
+        )?;
+        let run = RunId(self.db.last_insert_rowid());
+        self.put_tags(run, &new.tags)?;
         self.emit(&Event::RunChanged { run })?;
         Ok(run)
+    }
+
+    /// Changes what a client says of its run.
+    pub fn change_client_run(&mut self, run: RunId, change: &ClientRunChange) -> Result<()> {
+        self.update_run(
+            run,
+            "name = coalesce(?2, name), status = coalesce(?3, status), ended = coalesce(?4, ended)",
+            params![run.0, change.name, change.status.map(RunStatus::as_str), change.ended.map(|at| at.0)],
+        )
+    }
+
+    /// Adds params of a run that are never changed again.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when one is there with another value.
+    pub fn add_params(&mut self, run: RunId, new: &[(String, String)]) -> Result<()> {
+        for (key, value) in new {
+            let old: Option<String> = self
+                .db
+                .prepare_cached("SELECT value FROM params WHERE run = ?1 AND key = ?2")?
+                .query_row(params![run.0, key], |row| row.get(0))
+                .optional()?;
+            match old {
+                None => self
+                    .db
+                    .prepare_cached("INSERT INTO params (run, key, value) VALUES (?1, ?2, ?3)")?
+                    .execute(params![run.0, key, value])?,
+                Some(old) if old == *value => continue,
+                Some(old) => {
+                    return Err(StoreError::Conflict(format!(
+                        "Changing param values is not allowed. Param with key='{key}' was already logged with \
+                         value='{old}' for run ID={}. Attempted logging new value '{value}'.",
+                        run_uid(self.db, run)?
+                    )));
+                }
+            };
+        }
+        self.emit(&Event::RunChanged { run })
+    }
+
+    /// Sets several tags.
+    pub fn put_tags(&mut self, run: RunId, tags: &BTreeMap<String, String>) -> Result<()> {
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO tags (run, key, value) VALUES (?1, ?2, ?3)
+             ON CONFLICT (run, key) DO UPDATE SET value = excluded.value",
+        )?;
+        for (key, value) in tags {
+            insert.execute(params![run.0, key, value])?;
+        }
+        drop(insert);
+        self.emit(&Event::RunChanged { run })
     }
 
     /// Replaces the params of a run.
@@ -187,7 +271,8 @@ impl WriteTx<'_> {
 
     /// Ends what an earlier process left running: its lock is gone, so it is as well.
     pub fn crash_abandoned_runs(&mut self) -> Result<Vec<RunId>> {
-        let mut statement = self.db.prepare("SELECT id, heartbeat FROM runs WHERE status = 'running'")?;
+        let mut statement =
+            self.db.prepare("SELECT id, heartbeat FROM runs WHERE status = 'running' AND client IS NULL")?;
         let rows = statement.query_map([], |row| Ok((RunId(row.get(0)?), row.get::<_, Option<i64>>(1)?)))?;
         let abandoned: Vec<(RunId, Option<i64>)> = rows.collect::<rusqlite::Result<_>>()?;
         for &(run, heartbeat) in &abandoned {
@@ -223,8 +308,10 @@ impl WriteTx<'_> {
 
     /// Deletes a run so that it can be restored.
     pub fn delete_run(&mut self, run: RunId) -> Result<()> {
-        let status: Option<String> =
-            self.db.query_row("SELECT status FROM runs WHERE id = ?1", [run.0], |row| row.get(0)).optional()?;
+        let status: Option<String> = self
+            .db
+            .query_row("SELECT status FROM runs WHERE id = ?1 AND client IS NULL", [run.0], |row| row.get(0))
+            .optional()?;
         if status.as_deref() == Some("running") {
             return Err(StoreError::Conflict(format!("run {run} is running: stop it before deleting it")));
         }
@@ -255,11 +342,16 @@ impl WriteTx<'_> {
     }
 }
 
-const COLUMNS: &str = "runs.id, uid, experiments.name, runs.name, note, status, reason, runs.created, started, ended,
-    heartbeat, done, total, dataset, snapshot, parent, deleted
+fn run_uid(db: &rusqlite::Connection, run: RunId) -> Result<String> {
+    Ok(db.query_row("SELECT uid FROM runs WHERE id = ?1", [run.0], |row| row.get(0))?)
+}
+
+pub(super) const COLUMNS: &str =
+    "runs.id, uid, experiments.name, runs.name, note, status, reason, runs.created, started, ended,
+    heartbeat, done, total, dataset, snapshot, parent, runs.deleted, client, user, runs.experiment
     FROM runs JOIN experiments ON experiments.id = runs.experiment";
 
-fn run_of(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Run> {
+pub(super) fn run_of(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Run> {
     let word: String = row.get(5)?;
     let recorded = RunStatus::parse(&word).ok_or_else(|| unknown_word(5, &word))?;
     let heartbeat = row.get::<_, Option<i64>>(10)?.map(Timestamp);
@@ -281,6 +373,9 @@ fn run_of(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Run> {
         snapshot: row.get::<_, Option<i64>>(14)?.map(SnapshotId),
         parent: row.get::<_, Option<i64>>(15)?.map(RunId),
         deleted: time(16)?,
+        client: row.get(17)?,
+        user: row.get(18)?,
+        experiment_id: ExperimentId(row.get(19)?),
         params: BTreeMap::new(),
         tags: BTreeMap::new(),
         metrics: BTreeMap::new(),
@@ -288,19 +383,6 @@ fn run_of(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Run> {
 }
 
 impl Reader<'_> {
-    /// All experiments by name.
-    pub fn experiments(&self) -> Result<Vec<Experiment>> {
-        let mut statement = self.db.prepare_cached(
-            "SELECT experiments.id, experiments.name, count(runs.id) FROM experiments
-             LEFT JOIN runs ON runs.experiment = experiments.id AND runs.deleted IS NULL
-             GROUP BY experiments.id ORDER BY experiments.name",
-        )?;
-        let rows = statement.query_map([], |row| {
-            Ok(Experiment { id: ExperimentId(row.get(0)?), name: row.get(1)?, runs: row.get::<_, i64>(2)? as u64 })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
     /// One run with its params, tags and metric summaries; a silent one is seen as crashed at `now`.
     pub fn run(&self, run: RunId, now: Timestamp) -> Result<Run> {
         let sql = format!("SELECT {COLUMNS} WHERE runs.id = ?1");
@@ -312,6 +394,19 @@ impl Reader<'_> {
             .ok_or_else(|| StoreError::missing("run", run))?;
         self.complete(&mut found)?;
         Ok(found)
+    }
+
+    /// The run of this uid, deleted or not.
+    pub fn run_by_uid(&self, uid: &str) -> Result<RunId> {
+        let mut statement = self.db.prepare_cached("SELECT id FROM runs WHERE uid = ?1")?;
+        let found = statement.query_row([uid], |row| row.get(0)).optional()?;
+        found.map(RunId).ok_or_else(|| StoreError::missing("run", uid))
+    }
+
+    /// Whether a run is deleted.
+    pub fn is_deleted(&self, run: RunId) -> Result<bool> {
+        let mut statement = self.db.prepare_cached("SELECT deleted IS NOT NULL FROM runs WHERE id = ?1")?;
+        statement.query_row([run.0], |row| row.get(0)).optional()?.ok_or_else(|| StoreError::missing("run", run))
     }
 
     /// The runs that a person may mean: by number, by name, or by the beginning of the uid (six digits or more).
@@ -387,7 +482,7 @@ impl Reader<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn complete(&self, run: &mut Run) -> Result<()> {
+    pub(super) fn complete(&self, run: &mut Run) -> Result<()> {
         let pairs = |sql: &str| -> Result<BTreeMap<String, String>> {
             let mut statement = self.db.prepare_cached(sql)?;
             let rows = statement.query_map([run.id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -28,6 +28,15 @@ CREATE TABLE chunks (
 ) STRICT;
 ";
 
+/// When the last value was.
+pub(crate) const LAST_WALL: &str = "ALTER TABLE series ADD COLUMN last_wall INTEGER NOT NULL DEFAULT 0;";
+
+/// The latest segment of each series.
+pub(crate) const LATEST: &str = "
+CREATE VIEW latest AS SELECT run, key, last, last_step, last_wall FROM series AS own
+    WHERE segment = (SELECT max(segment) FROM series WHERE run = own.run AND key = own.key);
+";
+
 /// Which part of a series, how finely.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SeriesRange {
@@ -83,7 +92,7 @@ impl WriteTx<'_> {
                 "SELECT {SUMMARY}, id, waiting FROM series WHERE run = ?1 AND key = ?2 AND segment = ?3"
             ))?
             .query_row(params![run.0, key, segment], |row| {
-                Ok((row.get::<_, i64>(7)?, summary_of(row)?, row.get::<_, i64>(8)? as usize))
+                Ok((row.get::<_, i64>(8)?, summary_of(row)?, row.get::<_, i64>(9)? as usize))
             })?;
         new.iter().for_each(|&point| summary.add(point));
         let mut waiting = waiting + new.len();
@@ -95,7 +104,7 @@ impl WriteTx<'_> {
         self.db
             .prepare_cached(
                 "UPDATE series SET count = ?2, last = ?3, last_step = ?4, min = ?5, min_step = ?6, max = ?7,
-                 max_step = ?8, waiting = ?9 WHERE id = ?1",
+                 max_step = ?8, waiting = ?9, last_wall = ?10 WHERE id = ?1",
             )?
             .execute(params![
                 series,
@@ -106,7 +115,8 @@ impl WriteTx<'_> {
                 summary.min.map(|min| min.1),
                 summary.max.map(|max| max.0),
                 summary.max.map(|max| max.1),
-                waiting as i64
+                waiting as i64,
+                summary.last_wall_ms
             ])?;
         Ok(())
     }
@@ -150,7 +160,7 @@ impl WriteTx<'_> {
     }
 }
 
-const SUMMARY: &str = "count, last, last_step, min, min_step, max, max_step";
+const SUMMARY: &str = "count, last, last_step, min, min_step, max, max_step, last_wall";
 
 fn summary_of(row: &Row<'_>) -> rusqlite::Result<Summary> {
     let count = row.get::<_, i64>(0)? as u64;
@@ -162,6 +172,7 @@ fn summary_of(row: &Row<'_>) -> rusqlite::Result<Summary> {
         // SQLite has no NaN: it becomes NULL.
         last: (count > 0).then_some(row.get::<_, Option<f64>>(1)?.unwrap_or(f64::NAN)),
         last_step: row.get(2)?,
+        last_wall_ms: row.get(7)?,
         min: extreme(3)?,
         max: extreme(5)?,
     })
@@ -180,7 +191,7 @@ impl Reader<'_> {
     pub(crate) fn summaries(&self, run: RunId) -> Result<BTreeMap<String, Summary>> {
         let sql = format!("SELECT {SUMMARY}, key FROM series WHERE run = ?1 ORDER BY key, segment");
         let mut statement = self.db.prepare_cached(&sql)?;
-        let rows = statement.query_map([run.0], |row| Ok((row.get::<_, String>(7)?, summary_of(row)?)))?;
+        let rows = statement.query_map([run.0], |row| Ok((row.get::<_, String>(8)?, summary_of(row)?)))?;
         let mut summaries: BTreeMap<String, Summary> = BTreeMap::new();
         for row in rows {
             let (key, later) = row?;
@@ -198,6 +209,7 @@ impl Reader<'_> {
                         count: summary.count + later.count,
                         last: later.last,
                         last_step: later.last_step,
+                        last_wall_ms: later.last_wall_ms,
                         min: least(summary.min, later.min),
                         max: negated(least(negated(summary.max), negated(later.max))),
                     };

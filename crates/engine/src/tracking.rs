@@ -1,0 +1,264 @@
+//! Runs that other programs log: experiments, runs, points and files, as clients of MLflow ask for them.
+
+use crate::{Engine, EngineError, Result};
+use assay_domain::entity::{Artifact, Experiment, Run};
+use assay_domain::{ExperimentId, Point, RunId};
+use assay_store::{ClientRun, ClientRunChange, Hash, NewBlob, RunSearch};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What a client logs at once.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Points by key.
+    pub points: Vec<(String, Point)>,
+    /// Params, which never change.
+    pub params: Vec<(String, String)>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A file or folder of a client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedFile {
+    /// Its name in its folder.
+    pub name: String,
+    /// Its size; none of a folder.
+    pub bytes: Option<u64>,
+}
+
+impl Engine {
+    /// Makes an experiment.
+    pub fn create_experiment(
+        &self,
+        name: String,
+        location: Option<String>,
+        tags: BTreeMap<String, String>,
+    ) -> Result<ExperimentId> {
+        Ok(self.store.write(move |tx| tx.create_experiment(&name, location.as_deref(), &tags))?)
+    }
+
+    /// All experiments by name, deleted ones too.
+    pub fn all_experiments(&self) -> Result<Vec<Experiment>> {
+        Ok(self.store.read(|reader| reader.experiments())?)
+    }
+
+    /// One experiment, deleted or not.
+    pub fn experiment(&self, experiment: ExperimentId) -> Result<Experiment> {
+        let found = self.all_experiments()?.into_iter().find(|found| found.id == experiment);
+        found.ok_or_else(|| EngineError::NotFound(format!("No Experiment with id={experiment} exists")))
+    }
+
+    /// Renames an experiment.
+    pub fn rename_experiment(&self, experiment: ExperimentId, name: String) -> Result<()> {
+        Ok(self.store.write(move |tx| tx.rename_experiment(experiment, &name))?)
+    }
+
+    /// Deletes an experiment with its runs.
+    pub fn delete_experiment(&self, experiment: ExperimentId) -> Result<()> {
+        Ok(self.store.write(move |tx| tx.delete_experiment(experiment, true))?)
+    }
+
+    /// Brings an experiment back with the runs that were deleted with it.
+    pub fn restore_experiment(&self, experiment: ExperimentId) -> Result<()> {
+        Ok(self.store.write(move |tx| tx.delete_experiment(experiment, false))?)
+    }
+
+    /// Sets a tag of an experiment, or removes it; returns whether there was one.
+    pub fn tag_experiment(&self, experiment: ExperimentId, key: String, value: Option<String>) -> Result<bool> {
+        Ok(self.store.write(move |tx| tx.set_experiment_tag(experiment, &key, value.as_deref()))?)
+    }
+
+    /// Makes a run of another program; its name follows from its uid where it has none.
+    pub fn create_client_run(&self, new: ClientRun) -> Result<Run> {
+        let uid = (self.uid)();
+        let name = if new.name.is_empty() { format!("run-{}", &uid[..8]) } else { new.name };
+        let mut tags = new.tags;
+        tags.insert(RUN_NAME.to_owned(), name.clone());
+        let note = tags.get(NOTE).cloned();
+        let new = ClientRun { uid, name, tags, ..new };
+        let run = self.store.write(move |tx| {
+            let run = tx.create_client_run(&new)?;
+            note.iter().try_for_each(|note| tx.set_note(run, note))?;
+            Ok(run)
+        })?;
+        self.run(run)
+    }
+
+    /// The run of this uid, deleted or not.
+    pub fn run_by_uid(&self, uid: &str) -> Result<Run> {
+        let now = (self.clock)();
+        let found = self.store.read(|reader| {
+            let run = reader.run_by_uid(uid)?;
+            reader.run(run, now)
+        });
+        found.map_err(|error| match error {
+            assay_store::StoreError::NotFound { .. } => EngineError::NotFound(format!("Run with id={uid} not found")),
+            other => other.into(),
+        })
+    }
+
+    /// The number of the run of this uid, which must not be deleted.
+    pub fn active_run(&self, uid: &str) -> Result<RunId> {
+        let found = self.store.read(|reader| {
+            let run = reader.run_by_uid(uid)?;
+            Ok((run, reader.is_deleted(run)?))
+        });
+        match found {
+            Ok((run, false)) => Ok(run),
+            Ok(_) => Err(EngineError::Invalid(format!(
+                "The run {uid} must be in the 'active' state. Current state is deleted."
+            ))),
+            Err(assay_store::StoreError::NotFound { .. }) => {
+                Err(EngineError::NotFound(format!("Run with id={uid} not found")))
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// Changes what a client says of its run.
+    pub fn change_client_run(&self, run: RunId, change: ClientRunChange) -> Result<Run> {
+        self.store.write(move |tx| {
+            if let Some(name) = &change.name {
+                tx.set_tag(run, RUN_NAME, Some(name))?;
+            }
+            tx.change_client_run(run, &change)
+        })?;
+        self.run(run)
+    }
+
+    /// Logs a batch: all of it or nothing.
+    pub fn log_batch(&self, run: RunId, batch: Batch) -> Result<()> {
+        Ok(self.store.write(move |tx| {
+            if !batch.points.is_empty() {
+                tx.append_points(run, &batch.points)?;
+            }
+            if !batch.params.is_empty() {
+                tx.add_params(run, &batch.params)?;
+            }
+            if !batch.tags.is_empty() {
+                if let Some(name) = batch.tags.get(RUN_NAME) {
+                    tx.rename_run(run, name)?;
+                }
+                if let Some(note) = batch.tags.get(NOTE) {
+                    tx.set_note(run, note)?;
+                }
+                tx.put_tags(run, &batch.tags)?;
+            }
+            Ok(())
+        })?)
+    }
+
+    /// Removes a tag of a run.
+    pub fn remove_tag(&self, run: RunId, key: String) -> Result<()> {
+        if !self.run(run)?.tags.contains_key(&key) {
+            return Err(EngineError::NotFound(format!("No tag with name: {key} in run with id {run}")));
+        }
+        Ok(self.store.write(move |tx| tx.set_tag(run, &key, None))?)
+    }
+
+    /// A page of the runs that match, and whether there are more.
+    pub fn search_runs(&self, search: &RunSearch) -> Result<(Vec<Run>, bool)> {
+        let now = (self.clock)();
+        self.store.read(|reader| reader.search_runs(search, now)).map_err(|error| match error {
+            assay_store::StoreError::Conflict(why) => EngineError::Invalid(why),
+            other => other.into(),
+        })
+    }
+
+    /// Every point of a metric, by wall time, step and value.
+    pub fn history(&self, run: RunId, key: &str) -> Result<Vec<Point>> {
+        let mut points = self.store.read(|reader| reader.points(run, key))?;
+        points.sort_by(|a, b| (a.wall_ms, a.step).cmp(&(b.wall_ms, b.step)).then_with(|| a.value.total_cmp(&b.value)));
+        Ok(points)
+    }
+
+    /// A file that will be a client's, to be written piece by piece.
+    pub fn begin_file(&self) -> Result<NewBlob> {
+        Ok(self.store.blobs().begin()?)
+    }
+
+    /// Keeps a file at a path of a client's: with its run where the path is of one.
+    pub fn keep_file(&self, path: &str, blob: NewBlob) -> Result<()> {
+        let place = self.writable_place(path)?;
+        let (hash, bytes) = blob.finish()?;
+        Ok(self.store.write(move |tx| match place {
+            Place::OfRun(run, path) => tx.put_artifact(run, &path, &hash, bytes).map(|_| ()),
+            Place::Loose(path) => tx.put_client_file(&path, &hash, bytes),
+        })?)
+    }
+
+    /// Where a file of a client's lies.
+    pub fn kept_file(&self, path: &str) -> Result<(PathBuf, u64)> {
+        let found: Artifact = match self.place_of_file(path)? {
+            Place::OfRun(run, path) => self.store.read(|reader| reader.artifact(run, &path))?,
+            Place::Loose(path) => self.store.read(|reader| reader.client_file(&path))?,
+        };
+        Ok((self.store.blobs().path(&Hash::parse(&found.hash)?), found.bytes))
+    }
+
+    /// The files and folders in a folder of a client's; of a file, nothing.
+    pub fn list_files(&self, path: &str) -> Result<Vec<ListedFile>> {
+        let (files, folder) = match self.place_of_file(path)? {
+            Place::OfRun(run, path) => (self.store.read(|reader| reader.artifacts(run))?, path),
+            Place::Loose(path) => (self.store.read(|reader| reader.client_files(&path))?, path),
+        };
+        let mut listed: BTreeMap<String, Option<u64>> = BTreeMap::new();
+        for file in files {
+            let below = match folder.as_str() {
+                "" => Some(file.path.as_str()),
+                folder => file.path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')),
+            };
+            match below.map(|below| below.split_once('/')) {
+                Some(Some((folder, _))) => drop(listed.insert(folder.to_owned(), None)),
+                Some(None) => drop(listed.insert(below.unwrap_or_default().to_owned(), Some(file.bytes))),
+                None => {}
+            }
+        }
+        Ok(listed.into_iter().map(|(name, bytes)| ListedFile { name, bytes }).collect())
+    }
+
+    /// Removes a file, or a folder with all that is in it.
+    pub fn remove_files(&self, path: &str) -> Result<()> {
+        let place = self.writable_place(path)?;
+        Ok(self.store.write(move |tx| match place {
+            Place::OfRun(run, path) => tx.remove_artifacts(run, &path),
+            Place::Loose(path) => tx.remove_client_files(&path),
+        })?)
+    }
+
+    /// The place of a file that a client may write: not among what Assay itself keeps of its runs.
+    fn writable_place(&self, path: &str) -> Result<Place> {
+        let place = self.place_of_file(path)?;
+        if let Place::OfRun(run, _) = place
+            && self.run(run)?.client.is_none()
+        {
+            return Err(EngineError::Invalid(format!("the files of run {run} are Assay's own and are not changed")));
+        }
+        Ok(place)
+    }
+
+    /// `EXPERIMENT/UID/artifacts/PATH` is a path of a run, anything else a client's own.
+    fn place_of_file(&self, path: &str) -> Result<Place> {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        if parts.contains(&"..") || path.contains(['\\', '\0']) || path.starts_with('/') {
+            return Err(EngineError::Invalid("Invalid path".into()));
+        }
+        if let [_, uid, "artifacts", rest @ ..] = parts.as_slice()
+            && let Ok(run) = self.store.read(|reader| reader.run_by_uid(uid))
+        {
+            return Ok(Place::OfRun(run, rest.join("/")));
+        }
+        Ok(Place::Loose(parts.join("/")))
+    }
+}
+
+/// The tags that clients keep a run's name and note in.
+const RUN_NAME: &str = "mlflow.runName";
+const NOTE: &str = "mlflow.note.content";
+
+/// Where a file of a client's is kept.
+enum Place {
+    OfRun(RunId, String),
+    Loose(String),
+}

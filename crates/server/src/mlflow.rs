@@ -1,0 +1,117 @@
+//! The REST API that MLflow's clients speak, over Assay's own runs, experiments and files.
+//!
+//! A handler reads the fields of a request, calls the engine and writes the answer in MLflow's shapes. Codes, messages and
+//! limits are those of MLflow 3, since clients act on them; what makes no sense is never an internal error, which they would
+//! send again. Traces, prompts, scorers, gateways and webhooks are not here and say so.
+
+mod artifacts;
+mod experiments;
+mod failure;
+mod fields;
+mod metrics;
+mod runs;
+mod wire;
+
+use crate::api::work;
+use assay_engine::Engine;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, Response};
+use axum::response::IntoResponse;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use failure::{Code, Failure};
+use fields::Fields;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The release whose API this is.
+const VERSION: &str = "3.8.1";
+/// Where the API is; clients use the second from browsers.
+const ROOTS: [&str; 2] = ["/api/2.0/mlflow", "/ajax-api/2.0/mlflow"];
+/// A request of JSON may be as large as this.
+const LARGEST_BODY: usize = 32 << 20;
+
+type Answer<T = Value> = Result<T, Failure>;
+type Handler = fn(&Engine, &Fields) -> Answer;
+
+/// Every request of JSON: method, path below the root, and who answers it.
+const ENDPOINTS: &[(MethodFilter, &str, Handler)] = &[
+    (MethodFilter::POST, "/experiments/create", experiments::create),
+    (MethodFilter::GET, "/experiments/get", experiments::get),
+    (MethodFilter::GET, "/experiments/get-by-name", experiments::get_by_name),
+    (MethodFilter::POST.or(MethodFilter::GET), "/experiments/search", experiments::search),
+    (MethodFilter::POST, "/experiments/update", experiments::update),
+    (MethodFilter::POST, "/experiments/delete", experiments::delete),
+    (MethodFilter::POST, "/experiments/restore", experiments::restore),
+    (MethodFilter::POST, "/experiments/set-experiment-tag", experiments::set_tag),
+    (MethodFilter::POST, "/experiments/delete-experiment-tag", experiments::delete_tag),
+    (MethodFilter::POST, "/runs/create", runs::create),
+    (MethodFilter::GET, "/runs/get", runs::get),
+    (MethodFilter::POST, "/runs/update", runs::update),
+    (MethodFilter::POST, "/runs/delete", runs::delete),
+    (MethodFilter::POST, "/runs/restore", runs::restore),
+    (MethodFilter::POST, "/runs/search", runs::search),
+    (MethodFilter::POST, "/runs/set-tag", runs::set_tag),
+    (MethodFilter::POST, "/runs/delete-tag", runs::delete_tag),
+    (MethodFilter::POST, "/runs/log-parameter", runs::log_param),
+    (MethodFilter::POST, "/runs/log-metric", metrics::log_metric),
+    (MethodFilter::POST, "/runs/log-batch", metrics::log_batch),
+    (MethodFilter::GET, "/metrics/get-history", metrics::history),
+    (MethodFilter::GET, "/metrics/get-history-bulk", metrics::history_bulk),
+    (MethodFilter::GET, "/metrics/get-history-bulk-interval", metrics::history_bulk_interval),
+    (MethodFilter::GET, "/artifacts/list", artifacts::list_of_run),
+];
+
+/// The routes of the API.
+pub(crate) fn router(engine: Arc<Engine>) -> Router {
+    let mut router = Router::new();
+    for root in ROOTS {
+        for (method, path, handler) in ENDPOINTS {
+            router = router.route(&format!("{root}{path}"), endpoint(*method, *handler));
+        }
+    }
+    router
+        .route("/version", axum::routing::get(async || VERSION))
+        .route("/health", axum::routing::get(async || "OK"))
+        .merge(artifacts::router())
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(engine)
+}
+
+/// What is below the roots and is not there.
+pub(crate) fn missing(path: &str) -> Option<Response<Body>> {
+    let roots = ["/api/2.0/mlflow", "/ajax-api/2.0/mlflow", "/api/3.0/mlflow", "/ajax-api/3.0/mlflow"];
+    roots.iter().any(|root| path.starts_with(root)).then(|| {
+        let message = format!("Assay has no {path}: of MLflow it has tracking, artifacts and the model registry");
+        Failure::new(Code::EndpointNotFound, message).into_response()
+    })
+}
+
+fn endpoint(method: MethodFilter, handler: Handler) -> MethodRouter<Arc<Engine>> {
+    on(
+        method,
+        async move |State(engine): State<Arc<Engine>>, method: Method, RawQuery(query): RawQuery, body: Bytes| {
+            let query = query.filter(|_| method == Method::GET);
+            let answered = work(engine, move |engine| Ok(answer(engine, handler, query.as_deref(), &body)));
+            answered.await.unwrap_or_else(IntoResponse::into_response)
+        },
+    )
+}
+
+fn answer(engine: &Engine, handler: Handler, query: Option<&str>, body: &[u8]) -> Response<Body> {
+    let fields = match query {
+        Some(query) => Ok(Fields::of_query(query)),
+        None => Fields::of_body(body),
+    };
+    match fields.and_then(|fields| handler(engine, &fields)) {
+        Ok(value) => json(&value),
+        Err(failure) => failure.into_response(),
+    }
+}
+
+fn json(value: &Value) -> Response<Body> {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    Response::builder().header(CONTENT_TYPE, "application/json").body(Body::from(body)).unwrap_or_default()
+}

@@ -1,0 +1,183 @@
+//! Files of clients, streamed piece by piece: at paths of their own, and as artifacts of runs.
+
+use super::failure::{Code, Failure};
+use super::fields::Fields;
+use super::{Answer, json, wire};
+use crate::api::work;
+use assay_engine::{Engine, EngineError, ListedFile};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::Response;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::io::AsyncReadExt;
+
+/// A piece of a file that is sent.
+const PIECE: usize = 256 << 10;
+
+type Shared = State<Arc<Engine>>;
+
+/// The routes that do not read and write JSON.
+pub(super) fn router() -> Router<Arc<Engine>> {
+    let mut router = Router::new().route("/get-artifact", get(download_of_run));
+    for root in ["/api/2.0/mlflow-artifacts", "/ajax-api/2.0/mlflow-artifacts"] {
+        router = router
+            .route(&format!("{root}/artifacts"), get(list))
+            .route(&format!("{root}/artifacts/{{*path}}"), get(download).put(upload).delete(remove))
+            .route(&format!("{root}/mpu/{{what}}/{{*path}}"), post(multipart));
+    }
+    router
+}
+
+/// Clients that ask for an upload in parts send the whole when they hear this.
+async fn multipart() -> Response<Body> {
+    Failure::new(Code::NotImplemented, "files are uploaded whole here, piece by piece").into_response()
+}
+
+fn listed(files: Vec<ListedFile>, prefix: &str) -> Value {
+    let entry = |file: &ListedFile| {
+        let path = if prefix.is_empty() { file.name.clone() } else { format!("{prefix}/{}", file.name) };
+        match file.bytes {
+            Some(bytes) => json!({ "path": path, "is_dir": false, "file_size": bytes }),
+            None => json!({ "path": path, "is_dir": true }),
+        }
+    };
+    files.iter().map(entry).collect()
+}
+
+async fn list(State(engine): Shared, RawQuery(query): RawQuery) -> Response<Body> {
+    let answered = work(engine, move |engine| {
+        let fields = Fields::of_query(&query.unwrap_or_default());
+        let found = (|| {
+            let path = fields.text("path")?.unwrap_or_default();
+            Ok(json!({ "files": listed(engine.list_files(&path)?, "") }))
+        })();
+        Ok(match found {
+            Ok(found) => json(&found),
+            Err(failure) => Failure::into_response(failure),
+        })
+    });
+    answered.await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// The path of an artifact of a run among the files of clients; none where its experiment keeps them elsewhere.
+fn path_in(engine: &Engine, uid: &str, path: &str) -> Answer<(String, String)> {
+    let run = engine.run_by_uid(uid)?;
+    let location = wire::location(&engine.experiment(run.experiment_id)?);
+    if path.split('/').any(|part| part == "..") || path.starts_with('/') {
+        return Err(Failure::invalid("Invalid path"));
+    }
+    let root = format!("{}/{uid}/artifacts", location.trim_end_matches('/'));
+    match location.strip_prefix("mlflow-artifacts:/") {
+        Some(place) => {
+            let folder = format!("{}/{uid}/artifacts", place.trim_matches('/'));
+            let path = path.trim_matches('/');
+            Ok((root, if path.is_empty() { folder } else { format!("{folder}/{path}") }))
+        }
+        None => Err(Failure::new(
+            Code::NotImplemented,
+            format!("the artifacts of this experiment are kept at {location}, which this server does not read"),
+        )),
+    }
+}
+
+pub(super) fn list_of_run(engine: &Engine, fields: &Fields) -> Answer {
+    let path = fields.text("path")?.unwrap_or_default();
+    let (root, place) = path_in(engine, &fields.run()?, &path)?;
+    Ok(json!({ "root_uri": root, "files": listed(engine.list_files(&place)?, path.trim_matches('/')) }))
+}
+
+async fn download_of_run(State(engine): Shared, RawQuery(query): RawQuery) -> Response<Body> {
+    let fields = Fields::of_query(&query.unwrap_or_default());
+    let place = work(engine.clone(), move |engine| {
+        Ok((|| {
+            let path = fields.required("path")?;
+            path_in(engine, &fields.run()?, &path).map(|(_, place)| place)
+        })())
+    });
+    match place.await {
+        Ok(Ok(place)) => sent(engine, place).await,
+        Ok(Err(failure)) => failure.into_response(),
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn download(State(engine): Shared, Path(path): Path<String>) -> Response<Body> {
+    sent(engine, path).await
+}
+
+async fn sent(engine: Arc<Engine>, path: String) -> Response<Body> {
+    let name = path.rsplit('/').next().unwrap_or_default().replace(['"', '\r', '\n'], "");
+    let place = match work(engine, move |engine| Ok(engine.kept_file(&path))).await {
+        Ok(Ok(place)) => place,
+        Ok(Err(error)) => return Failure::from(error).into_response(),
+        Err(failure) => return failure.into_response(),
+    };
+    let file = match tokio::fs::File::open(&place.0).await {
+        Ok(file) => file,
+        Err(why) => {
+            let message = format!("a stored file cannot be read ({why}): assay doctor looks into it");
+            return Failure::new(Code::InternalError, message).into_response();
+        }
+    };
+    let pieces = futures_util::stream::try_unfold(file, async |mut file| {
+        let mut piece = Vec::with_capacity(PIECE);
+        (&mut file).take(PIECE as u64).read_to_end(&mut piece).await?;
+        Ok::<_, std::io::Error>((!piece.is_empty()).then_some((piece, file)))
+    });
+    let response = Response::builder()
+        .header(CONTENT_TYPE, kind_of(&name))
+        .header(CONTENT_LENGTH, place.1)
+        .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
+        // What a client kept is a file to save, never a page of this server.
+        .header(CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", name.escape_default()));
+    response.body(Body::from_stream(pieces)).unwrap_or_default()
+}
+
+/// What a file is by its name, as far as clients look at it.
+fn kind_of(name: &str) -> &'static str {
+    match name.rsplit('.').next().unwrap_or_default() {
+        "txt" | "log" | "md" | "py" | "yaml" | "yml" | "MLmodel" => "text/plain",
+        "json" => "application/json",
+        "html" => "text/html",
+        "csv" => "text/csv",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "svg" => "image/svg+xml",
+        _ => "application/octet-stream",
+    }
+}
+
+async fn upload(State(engine): Shared, Path(path): Path<String>, body: Body) -> Response<Body> {
+    match received(engine, path, body).await {
+        Ok(()) => json(&json!({})),
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn received(engine: Arc<Engine>, path: String, body: Body) -> Answer<()> {
+    let closed = |_| Failure::new(Code::TemporarilyUnavailable, "the server is closing");
+    let (beginning, ending) = (engine.clone(), engine);
+    let mut blob = tokio::task::spawn_blocking(move || beginning.begin_file()).await.map_err(closed)??;
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|why| Failure::invalid(format!("the upload broke off: {why}")))?;
+        let written = tokio::task::spawn_blocking(move || blob.write(&piece).map(|()| blob)).await.map_err(closed)?;
+        blob = written.map_err(|error| Failure::from(EngineError::from(error)))?;
+    }
+    Ok(tokio::task::spawn_blocking(move || ending.keep_file(&path, blob)).await.map_err(closed)??)
+}
+
+async fn remove(State(engine): Shared, Path(path): Path<String>) -> Response<Body> {
+    let removed = work(engine, move |engine| Ok(engine.remove_files(&path)));
+    match removed.await {
+        Ok(Ok(())) => json(&json!({})),
+        Ok(Err(error)) => Failure::from(error).into_response(),
+        Err(failure) => failure.into_response(),
+    }
+}

@@ -1,0 +1,201 @@
+//! The fields of a request: of its JSON, or of its query where it has no body. Unknown ones are not looked at.
+
+use super::Answer;
+use super::failure::Failure;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+const HINT: &str = "See the API docs for more information about request parameters.";
+
+/// Fields by name.
+#[derive(Default)]
+pub(super) struct Fields {
+    values: Map<String, Value>,
+    /// Where they are in the request, for messages.
+    path: String,
+}
+
+impl Fields {
+    /// Of a query string; a name that comes several times is a list.
+    pub(super) fn of_query(query: &str) -> Fields {
+        let mut values: Map<String, Value> = Map::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match values.get_mut(name.as_ref()) {
+                None => drop(values.insert(name.into_owned(), Value::String(value.into_owned()))),
+                Some(Value::Array(all)) => all.push(Value::String(value.into_owned())),
+                Some(first) => *first = Value::Array(vec![first.take(), Value::String(value.into_owned())]),
+            }
+        }
+        Fields { values, path: String::new() }
+    }
+
+    /// Of a body; old clients send JSON within a JSON text.
+    pub(super) fn of_body(body: &[u8]) -> Answer<Fields> {
+        let read = |bytes: &[u8]| -> Answer<Value> {
+            serde_json::from_slice(bytes).map_err(|why| Failure::invalid(format!("The request is no JSON: {why}")))
+        };
+        let value = if body.is_empty() { Value::Null } else { read(body)? };
+        let value = if let Value::String(text) = value { read(text.as_bytes())? } else { value };
+        match value {
+            Value::Object(values) => Ok(Fields { values, path: String::new() }),
+            Value::Null => Ok(Fields::default()),
+            _ => Err(Failure::invalid("The request is no JSON object")),
+        }
+    }
+
+    fn name(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    fn invalid(&self, name: &str, value: &Value) -> Failure {
+        let kind = match value {
+            Value::Null => "NoneType",
+            Value::Bool(_) => "bool",
+            Value::Number(number) if number.is_f64() => "float",
+            Value::Number(_) => "int",
+            Value::String(_) => "str",
+            Value::Array(_) => "list",
+            Value::Object(_) => "dict",
+        };
+        Failure::invalid(format!(
+            "Invalid value {value} for parameter '{}' supplied: Hint: Value was of type '{kind}'. {HINT}",
+            self.name(name)
+        ))
+    }
+
+    /// What a message says of a value that is refused.
+    pub(super) fn refused(&self, name: &str, value: &str, why: &str) -> Failure {
+        let value = Value::String(value.to_owned());
+        Failure::invalid(format!("Invalid value {value} for parameter '{}' supplied: {why}", self.name(name)))
+    }
+
+    fn missing(&self, name: &str) -> Failure {
+        Failure::invalid(format!("Missing value for required parameter '{}'. {HINT}", self.name(name)))
+    }
+
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.values.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A text.
+    pub(super) fn text(&self, name: &str) -> Answer<Option<String>> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(other) => Err(self.invalid(name, other)),
+        }
+    }
+
+    /// A text that must be there and not be empty.
+    pub(super) fn required(&self, name: &str) -> Answer<String> {
+        self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| self.missing(name))
+    }
+
+    /// The uid of a run, by its new or its old name.
+    pub(super) fn run(&self) -> Answer<String> {
+        match self.text("run_id")?.filter(|text| !text.is_empty()) {
+            Some(run) => Ok(run),
+            None => self.text("run_uuid")?.filter(|text| !text.is_empty()).ok_or_else(|| self.missing("run_id")),
+        }
+    }
+
+    /// A whole number, also as text.
+    pub(super) fn integer(&self, name: &str) -> Answer<Option<i64>> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        let number = match value {
+            Value::Number(number) => {
+                number.as_i64().or_else(|| number.as_f64().filter(|x| x.fract() == 0.0).map(|x| x as i64))
+            }
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        number.map(Some).ok_or_else(|| self.invalid(name, value))
+    }
+
+    /// A whole number that must be there.
+    pub(super) fn required_integer(&self, name: &str) -> Answer<i64> {
+        self.integer(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// A number that must be there; what is none comes as text.
+    pub(super) fn required_number(&self, name: &str) -> Answer<f64> {
+        let value = self.value(name).ok_or_else(|| self.missing(name))?;
+        let number = match value {
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) => match text.as_str() {
+                "NaN" => Some(f64::NAN),
+                "Infinity" => Some(f64::INFINITY),
+                "-Infinity" => Some(f64::NEG_INFINITY),
+                text => text.parse().ok(),
+            },
+            _ => None,
+        };
+        number.ok_or_else(|| self.invalid(name, value))
+    }
+
+    /// The fields of each entry of a list; empty where it is not there.
+    pub(super) fn list(&self, name: &str) -> Answer<Vec<Fields>> {
+        let entries = match self.value(name) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(entries)) => entries,
+            Some(other) => return Err(self.invalid(name, other)),
+        };
+        let of = |(place, entry): (usize, &Value)| match entry {
+            Value::Object(values) => {
+                Ok(Fields { values: values.clone(), path: self.name(&format!("{name}[{place}]")) })
+            }
+            other => Err(self.invalid(name, other)),
+        };
+        entries.iter().enumerate().map(of).collect()
+    }
+
+    /// A list of texts; one text is a list of one, as queries have it.
+    pub(super) fn texts(&self, name: &str) -> Answer<Vec<String>> {
+        let text = |value: &Value| match value {
+            Value::String(text) => Ok(text.clone()),
+            other => Err(self.invalid(name, other)),
+        };
+        match self.value(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(entries)) => entries.iter().map(text).collect(),
+            Some(value @ Value::String(_)) => Ok(vec![text(value)?]),
+            Some(other) => Err(self.invalid(name, other)),
+        }
+    }
+
+    /// A list of key and value.
+    pub(super) fn pairs(&self, name: &str) -> Answer<BTreeMap<String, String>> {
+        let pair = |fields: &Fields| Ok((fields.required("key")?, fields.text("value")?.unwrap_or_default()));
+        self.list(name)?.iter().map(pair).collect()
+    }
+
+    /// How many are wanted, at most; `usual` where nothing is said.
+    pub(super) fn count(&self, name: &str, usual: usize, most: usize) -> Answer<usize> {
+        match self.integer(name)? {
+            None => Ok(usual),
+            Some(count) if (1..=most as i64).contains(&count) => Ok(count as usize),
+            Some(count) => Err(Failure::invalid(format!(
+                "Invalid value {count} for parameter '{name}' supplied: It must be at least 1 and at most {most}. {HINT}"
+            ))),
+        }
+    }
+
+    /// Where a page begins: how many come before it.
+    pub(super) fn offset(&self) -> Answer<usize> {
+        match self.text("page_token")?.filter(|token| !token.is_empty()) {
+            None => Ok(0),
+            Some(token) => token
+                .strip_prefix(PAGE)
+                .and_then(|offset| offset.parse().ok())
+                .ok_or_else(|| Failure::invalid(format!("Invalid page token: {token:?}"))),
+        }
+    }
+}
+
+/// What page tokens begin with.
+const PAGE: &str = "after-";
+
+/// The token of the page that begins after so many.
+pub(super) fn page_token(offset: usize) -> Value {
+    Value::String(format!("{PAGE}{offset}"))
+}

@@ -1,0 +1,183 @@
+//! Points of metrics, one by one and in batches, and their histories.
+
+use super::failure::Failure;
+use super::fields::{Fields, page_token};
+use super::runs::{check_key, check_param, check_tag};
+use super::{Answer, wire};
+use assay_domain::Point;
+use assay_engine::{Batch, Engine};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a batch may hold.
+const POINTS: usize = 1000;
+const PARAMS: usize = 100;
+const TAGS: usize = 100;
+const ENTITIES: usize = 1000;
+/// Runs of a request for several histories, and points of its answer.
+const BULK_RUNS: usize = 100;
+const BULK_POINTS: usize = 25_000;
+const INTERVAL_POINTS: i64 = 2500;
+
+fn point(fields: &Fields) -> Answer<(String, Point)> {
+    let key = fields.required("key")?;
+    check_key(fields, "name", &key)?;
+    let point = Point {
+        value: fields.required_number("value")?,
+        wall_ms: fields.required_integer("timestamp")?,
+        step: fields.integer("step")?.unwrap_or(0),
+    };
+    if point.wall_ms < 0 {
+        return Err(Failure::invalid(format!(
+            "Got invalid timestamp {} for metric '{key}' (value={}). Timestamp must be a nonnegative long (64-bit integer)",
+            point.wall_ms, point.value
+        )));
+    }
+    Ok((key, point))
+}
+
+pub(super) fn log_metric(engine: &Engine, fields: &Fields) -> Answer {
+    let uid = fields.run()?;
+    let point = point(fields)?;
+    let run = engine.active_run(&uid)?;
+    engine.log_batch(run, Batch { points: vec![point], ..Batch::default() })?;
+    Ok(json!({}))
+}
+
+pub(super) fn log_batch(engine: &Engine, fields: &Fields) -> Answer {
+    let uid = fields.run()?;
+    let points = fields.list("metrics")?;
+    let (params, tags) = (fields.list("params")?, fields.list("tags")?);
+    let all = points.len() + params.len() + tags.len();
+    for (what, count, most) in [
+        ("metrics", points.len(), POINTS),
+        ("params", params.len(), PARAMS),
+        ("tags", tags.len(), TAGS),
+        ("metrics, params, and tags", all, ENTITIES),
+    ] {
+        if count > most {
+            return Err(Failure::invalid(format!(
+                "A batch logging request can contain at most {most} {what}. Got {count} {what}. Please split up {what} \
+                 across multiple requests and try again."
+            )));
+        }
+    }
+    let pair = |fields: &Fields| -> Answer<(String, String)> {
+        Ok((fields.required("key")?, fields.text("value")?.unwrap_or_default()))
+    };
+    let mut batch = Batch { points: points.iter().map(point).collect::<Answer<_>>()?, ..Batch::default() };
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for fields in &params {
+        let (key, value) = pair(fields)?;
+        check_param(fields, (&key, &value))?;
+        if seen.insert(key.clone(), value.clone()).is_some_and(|other| other != value) {
+            return Err(Failure::invalid(format!(
+                "Duplicate parameter keys have been submitted: ['{key}']. Please ensure the request contains only one \
+                 param value per param key."
+            )));
+        }
+        batch.params.push((key, value));
+    }
+    for fields in &tags {
+        let (key, value) = pair(fields)?;
+        check_tag(fields, (&key, &value))?;
+        batch.tags.insert(key, value);
+    }
+    engine.log_batch(engine.active_run(&uid)?, batch)?;
+    Ok(json!({}))
+}
+
+pub(super) fn history(engine: &Engine, fields: &Fields) -> Answer {
+    let run = engine.run_by_uid(&fields.run()?)?;
+    let key = fields.required("metric_key")?;
+    let offset = fields.offset()?;
+    let points = engine.history(run.id, &key)?;
+    let limit = fields.integer("max_results")?.filter(|count| *count > 0).map_or(points.len(), |count| count as usize);
+    let page: Value = points.iter().skip(offset).take(limit).map(|point| wire::point(&key, point)).collect();
+    let mut answer = json!({ "metrics": page });
+    if points.len() > offset.saturating_add(limit) {
+        answer["next_page_token"] = page_token(offset + limit);
+    }
+    Ok(answer)
+}
+
+fn point_of(run: &str, key: &str, point: &Point) -> Value {
+    let mut value = wire::point(key, point);
+    value["run_id"] = run.into();
+    value
+}
+
+pub(super) fn history_bulk(engine: &Engine, fields: &Fields) -> Answer {
+    let mut runs = fields.texts("run_id")?;
+    if runs.is_empty() {
+        return Err(Failure::invalid("GetMetricHistoryBulk request must specify at least one run_id."));
+    }
+    if runs.len() > BULK_RUNS {
+        return Err(Failure::invalid(format!(
+            "GetMetricHistoryBulk request cannot specify more than {BULK_RUNS} run_ids. Received {} run_ids.",
+            runs.len()
+        )));
+    }
+    let key = fields.text("metric_key")?.filter(|key| !key.is_empty());
+    let key = key.ok_or_else(|| Failure::invalid("GetMetricHistoryBulk request must specify a metric_key."))?;
+    let limit = fields.count("max_results", BULK_POINTS, BULK_POINTS)?;
+    runs.sort();
+    let mut points = Vec::new();
+    for uid in runs {
+        let Ok(run) = engine.run_by_uid(&uid) else { continue };
+        let left = limit - points.len();
+        points.extend(engine.history(run.id, &key)?.iter().take(left).map(|point| point_of(&uid, &key, point)));
+    }
+    Ok(json!({ "metrics": points }))
+}
+
+/// Points at some steps: those of every so manieth step of all runs together, and the first and last of each run.
+pub(super) fn history_bulk_interval(engine: &Engine, fields: &Fields) -> Answer {
+    let runs = fields.texts("run_ids")?;
+    if runs.is_empty() {
+        return Err(Failure::invalid("Missing value for required parameter 'run_ids'."));
+    }
+    if runs.len() > BULK_RUNS {
+        return Err(Failure::invalid(format!(
+            "GetMetricHistoryBulkInterval request must specify at most {BULK_RUNS} run_ids. Received {} run_ids.",
+            runs.len()
+        )));
+    }
+    let key = fields.required("metric_key")?;
+    let limit = fields.integer("max_results")?.unwrap_or(INTERVAL_POINTS);
+    if !(1..=INTERVAL_POINTS).contains(&limit) {
+        return Err(Failure::invalid(format!("max_results must be between 1 and {INTERVAL_POINTS}.")));
+    }
+    let steps = match (fields.integer("start_step")?, fields.integer("end_step")?) {
+        (Some(first), Some(last)) if first > last => {
+            return Err(Failure::invalid(format!(
+                "end_step must be greater than start_step. Found start_step={first} and end_step={last}."
+            )));
+        }
+        (Some(first), Some(last)) => first..=last,
+        (None, None) => i64::MIN..=i64::MAX,
+        _ => {
+            let why = "If either start step or end step are specified, both must be specified.";
+            return Err(Failure::invalid(why));
+        }
+    };
+    let mut histories = Vec::new();
+    for uid in runs {
+        let Ok(run) = engine.run_by_uid(&uid) else { continue };
+        let mut points = engine.history(run.id, &key)?;
+        points.retain(|point| steps.contains(&point.step));
+        points.sort_by_key(|point| (point.step, point.wall_ms));
+        histories.push((uid, points));
+    }
+    let all: BTreeSet<i64> = histories.iter().flat_map(|(_, points)| points.iter().map(|point| point.step)).collect();
+    let all: Vec<i64> = all.into_iter().collect();
+    let interval = (all.len() / limit as usize).max(1);
+    let mut chosen: BTreeSet<i64> = all.iter().step_by(interval).copied().collect();
+    chosen.extend(histories.iter().flat_map(|(_, points)| [points.first(), points.last()]).flatten().map(|p| p.step));
+    let mut told = Vec::new();
+    for (uid, points) in &histories {
+        let at_chosen = points.iter().filter(|point| chosen.contains(&point.step));
+        told.extend(at_chosen.map(|point| point_of(uid, &key, point)));
+    }
+    Ok(json!({ "metrics": told }))
+}

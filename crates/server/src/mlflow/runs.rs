@@ -1,0 +1,220 @@
+//! Runs, their params and their tags.
+
+use super::experiments::{id_of, invalid, is_deleted};
+use super::failure::Failure;
+use super::fields::{Fields, page_token};
+use super::{Answer, wire};
+use assay_domain::entity::Run;
+use assay_domain::search::{self, Column, Operand};
+use assay_domain::{ExperimentId, Timestamp};
+use assay_engine::{Batch, ClientRun, ClientRunChange, Engine, RunSearch};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+
+/// What keys, values of params and values of tags are at most long.
+const KEY: usize = 250;
+const PARAM: usize = 6000;
+const TAG: usize = 8000;
+/// The most runs of a page.
+const PAGE: usize = 50_000;
+
+/// Whether a name may be a key, and a path within it is one.
+pub(super) fn check_key(fields: &Fields, name: &str, key: &str) -> Answer<()> {
+    let allowed = |sign: char| sign.is_alphanumeric() || matches!(sign, '_' | '-' | '.' | ' ' | ':' | '/');
+    if !key.chars().all(allowed) {
+        return Err(fields.refused(
+            name,
+            key,
+            "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/).",
+        ));
+    }
+    let is_path = key != "." && !key.starts_with('/') && key.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if !is_path {
+        let why =
+            "Names may be treated as files in certain cases, and must not resolve to other names when treated as such.";
+        return Err(fields.refused(name, key, why));
+    }
+    check_length(name, key, KEY)
+}
+
+pub(super) fn check_length(name: &str, text: &str, most: usize) -> Answer<()> {
+    match text.chars().count() > most {
+        true => Err(Failure::invalid(format!("'{name}' exceeds the maximum length of {most} characters"))),
+        false => Ok(()),
+    }
+}
+
+pub(super) fn check_param(fields: &Fields, (key, value): (&str, &str)) -> Answer<()> {
+    check_key(fields, "key", key)?;
+    check_length("value", value, PARAM)
+}
+
+pub(super) fn check_tag(fields: &Fields, (key, value): (&str, &str)) -> Answer<()> {
+    check_key(fields, "key", key)?;
+    check_length("value", value, TAG)
+}
+
+/// Where the artifacts of each experiment are.
+fn locations(engine: &Engine) -> Answer<HashMap<ExperimentId, String>> {
+    let found = engine.all_experiments()?;
+    Ok(found.iter().map(|experiment| (experiment.id, wire::location(experiment))).collect())
+}
+
+fn told(engine: &Engine, run: &Run) -> Answer {
+    let location = wire::location(&engine.experiment(run.experiment_id)?);
+    Ok(wire::run(run, &location))
+}
+
+pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
+    let experiment = fields.text("experiment_id")?.filter(|text| !text.is_empty()).unwrap_or_else(|| "0".into());
+    let experiment = engine.experiment(id_of(&experiment)?)?;
+    if experiment.deleted.is_some() {
+        return Err(Failure::invalid(format!(
+            "The experiment {} must be in the 'active' state. Current state is deleted.",
+            experiment.id
+        )));
+    }
+    let tags = fields.pairs("tags")?;
+    tags.iter().try_for_each(|(key, value)| check_tag(fields, (key, value)))?;
+    let name = fields.text("run_name")?.filter(|name| !name.is_empty());
+    let of_tag = tags.get("mlflow.runName").cloned();
+    if let (Some(name), Some(tag)) = (&name, &of_tag)
+        && name != tag
+    {
+        return Err(Failure::invalid(format!(
+            "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values \
+             (run_name='{name}', mlflow.runName='{tag}')."
+        )));
+    }
+    let run = engine.create_client_run(ClientRun {
+        uid: String::new(),
+        experiment: experiment.id,
+        name: name.or(of_tag).unwrap_or_default(),
+        client: "mlflow".into(),
+        user: fields.text("user_id")?.filter(|user| !user.is_empty()),
+        started: fields.integer("start_time")?.filter(|at| *at > 0).map(Timestamp),
+        tags,
+    })?;
+    Ok(json!({ "run": wire::run(&run, &wire::location(&experiment)) }))
+}
+
+pub(super) fn get(engine: &Engine, fields: &Fields) -> Answer {
+    Ok(json!({ "run": told(engine, &engine.run_by_uid(&fields.run()?)?)? }))
+}
+
+pub(super) fn update(engine: &Engine, fields: &Fields) -> Answer {
+    let run = engine.active_run(&fields.run()?)?;
+    let status = match fields.text("status")? {
+        Some(word) => Some(wire::status_of(&word).ok_or_else(|| fields.refused("status", &word, "No such status."))?),
+        None => None,
+    };
+    let change = ClientRunChange {
+        name: fields.text("run_name")?.filter(|name| !name.is_empty()),
+        status,
+        ended: fields.integer("end_time")?.map(Timestamp),
+    };
+    let run = engine.change_client_run(run, change)?;
+    let location = wire::location(&engine.experiment(run.experiment_id)?);
+    Ok(json!({ "run_info": wire::run_info(&run, &location) }))
+}
+
+pub(super) fn delete(engine: &Engine, fields: &Fields) -> Answer {
+    engine.delete_run(engine.active_run(&fields.run()?)?)?;
+    Ok(json!({}))
+}
+
+pub(super) fn restore(engine: &Engine, fields: &Fields) -> Answer {
+    let run = engine.run_by_uid(&fields.run()?)?;
+    if run.deleted.is_none() {
+        return Err(Failure::invalid(format!(
+            "The run {} must be in the 'deleted' state. Current state is active.",
+            run.uid
+        )));
+    }
+    engine.restore_run(run.id)?;
+    Ok(json!({}))
+}
+
+pub(super) fn log_param(engine: &Engine, fields: &Fields) -> Answer {
+    let uid = fields.run()?;
+    let (key, value) = (fields.required("key")?, fields.text("value")?.unwrap_or_default());
+    check_param(fields, (&key, &value))?;
+    let run = engine.active_run(&uid)?;
+    engine.log_batch(run, Batch { params: vec![(key, value)], ..Batch::default() })?;
+    Ok(json!({}))
+}
+
+pub(super) fn set_tag(engine: &Engine, fields: &Fields) -> Answer {
+    let uid = fields.run()?;
+    let (key, value) = (fields.required("key")?, fields.text("value")?.unwrap_or_default());
+    check_tag(fields, (&key, &value))?;
+    let run = engine.active_run(&uid)?;
+    engine.log_batch(run, Batch { tags: BTreeMap::from([(key, value)]), ..Batch::default() })?;
+    Ok(json!({}))
+}
+
+pub(super) fn delete_tag(engine: &Engine, fields: &Fields) -> Answer {
+    let (uid, key) = (fields.run()?, fields.required("key")?);
+    engine.remove_tag(engine.active_run(&uid)?, key)?;
+    Ok(json!({}))
+}
+
+pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
+    let (limit, offset) = (fields.count("max_results", 1000, PAGE)?, fields.offset()?);
+    let mut filter = search::parse(&fields.text("filter")?.unwrap_or_default()).map_err(invalid)?;
+    for comparison in &mut filter {
+        comparison.column = known(&comparison.column)?;
+        let (kind, key) = (comparison.column.kind.as_str(), comparison.column.key.as_str());
+        let is_number = kind == "metrics" || kind == "attributes" && matches!(key, "start_time" | "end_time");
+        match (&comparison.operand, is_number) {
+            (Operand::Text(text), true) => {
+                return Err(Failure::invalid(format!("Expected numeric value type for {kind}. Found {text}")));
+            }
+            (Operand::Number(number), false) => {
+                return Err(Failure::invalid(format!(
+                    "Expected a quoted string value for {kind} (e.g. 'my-value'). Got value {number}"
+                )));
+            }
+            _ => {}
+        }
+    }
+    let mut order = Vec::new();
+    for text in fields.texts("order_by")? {
+        let by = search::parse_sort(&text).map_err(invalid)?;
+        order.push(search::SortBy { column: known(&by.column)?, ..by });
+    }
+    // What is no id of ours names no experiment.
+    let experiments = fields.texts("experiment_ids")?.iter().filter_map(|text| id_of(text).ok()).collect();
+    let deleted = is_deleted(fields.text("run_view_type")?.as_deref())?;
+    let search = RunSearch { experiments, filter, order, deleted, offset, limit };
+    let (runs, has_more) = engine.search_runs(&search)?;
+    let locations = locations(engine)?;
+    let location = |run: &Run| locations.get(&run.experiment_id).map(String::as_str).unwrap_or_default();
+    let mut answer = json!({ "runs": runs.iter().map(|run| wire::run(run, location(run))).collect::<Value>() });
+    if has_more {
+        answer["next_page_token"] = page_token(offset + limit);
+    }
+    Ok(answer)
+}
+
+/// A column by the words that the store knows.
+fn known(column: &Column) -> Answer<Column> {
+    let kind = match column.kind.as_str() {
+        "metric" | "metrics" => "metrics",
+        "param" | "params" | "parameter" | "parameters" => "params",
+        "tag" | "tags" => "tags",
+        "" | "attribute" | "attributes" | "attr" | "run" => "attributes",
+        other => {
+            return Err(Failure::invalid(format!(
+                "Invalid entity type '{other}'. Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']"
+            )));
+        }
+    };
+    let key = match (kind, column.key.as_str()) {
+        ("attributes", "Created" | "created") => "start_time",
+        ("attributes", "Run name" | "run name" | "Run Name") => "run_name",
+        ("attributes", "User" | "user") => "user_id",
+        (_, key) => key,
+    };
+    Ok(Column { kind: kind.into(), key: key.into() })
+}
