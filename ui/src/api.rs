@@ -35,10 +35,8 @@ pub(crate) enum Then {
     Say(String),
     /// The run in the reply is opened.
     OpenRun,
-    /// The label of this sample was asked to be set.
-    Labelled(assay_domain::SampleId),
-    /// The sample of the edit in the reply is shown.
-    ShowEdited,
+    /// Something was done to labels; the reply is its edit.
+    Labelled,
     /// The prediction in the reply is shown.
     ShowPrediction,
 }
@@ -234,6 +232,8 @@ fn invalidate(entries: &mut HashMap<String, Entry>, event: &Event) {
     };
     let changed = |path: &str| match event {
         Event::ExperimentChanged { .. } => own(path::EXPERIMENTS, path),
+        // Nothing of the registry is shown yet.
+        Event::RegistryChanged { .. } => false,
         Event::RunChanged { run } => {
             own(&path::run(*run, ""), path)
                 || path == path::RUNS

@@ -183,12 +183,10 @@ impl App {
                     self.route = Route::Run(run.id);
                 }
             }
-            Then::Labelled(sample) => self.places.label.saved(sample),
-            Then::ShowEdited => {
-                if let Ok(edit) = serde_json::from_slice::<LabelEdit>(&bytes) {
-                    self.places.label.show(edit.sample);
-                }
-            }
+            Then::Labelled => match serde_json::from_slice::<LabelEdit>(&bytes) {
+                Ok(edit) => self.places.label.saved(edit),
+                Err(_) => self.places.label.not_saved(),
+            },
             Then::ShowPrediction => {
                 if let Ok(reply) = serde_json::from_slice::<PredictionReply>(&bytes) {
                     self.places.models.show_prediction(reply);

@@ -57,6 +57,8 @@ pub(crate) struct Places {
 
 impl Places {
     pub(crate) fn places_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>) {
+        // Wherever people go meanwhile.
+        self.label.send_next(cx);
         match cx.route.clone() {
             Route::Runs => self.runs.runs_ui(ui, cx, &mut self.new_run),
             Route::Run(run) => self.run.run_ui(ui, cx, run, &mut self.new_run),
@@ -70,8 +72,8 @@ impl Places {
     }
 
     pub(crate) fn failed(&mut self, then: &Then, error: &ErrorBody) {
-        if let Then::Labelled(sample) = then {
-            self.label.not_saved(*sample);
+        if *then == Then::Labelled {
+            self.label.not_saved();
         }
         if *then == Then::OpenRun {
             self.new_run.refused(error);

@@ -12,8 +12,8 @@ mod train;
 
 use anyhow::Result;
 use arguments::{Arguments, Command, PredictionFormat};
-use assay_protocol::domain::DatasetId;
 use assay_protocol::domain::entity::{Dataset, Job, Snapshot};
+use assay_protocol::domain::{DatasetId, Labelling};
 use assay_protocol::{
     About, Check, CheckRequest, EvaluateRequest, ImportRequest, PrecisionFigures, PredictFiles, StartRun, path,
 };
@@ -81,7 +81,7 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
                 val: *val,
                 test: *test,
                 seed: *seed,
-                multi_label: *multi_label,
+                labelling: if *multi_label { Labelling::AnyClasses } else { Labelling::OneClass },
             };
             let job: Job = client.post(path::DATASETS, &request).await?;
             return train::follow_job(client, job, json).await;
@@ -93,7 +93,8 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
                 None => only_dataset(client).await?,
             };
             let datasets: Vec<Dataset> = client.get(path::DATASETS).await?;
-            let found = datasets.iter().find(|found| found.name == name || found.id.to_string() == name);
+            let by_name = datasets.iter().find(|found| found.name == name);
+            let found = by_name.or_else(|| datasets.iter().find(|found| found.id.to_string() == name));
             let found =
                 found.ok_or_else(|| anyhow::anyhow!("there is no dataset {name}: assay datasets lists them"))?;
             tables::snapshots(&client.get::<Vec<Snapshot>>(&path::dataset(found.id, "/snapshots")).await?, json)?;

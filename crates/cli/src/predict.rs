@@ -3,7 +3,8 @@
 use crate::arguments::PredictionFormat;
 use crate::client::Client;
 use anyhow::{Context, Result};
-use assay_protocol::{FilePrediction, PredictFiles, path};
+use assay_protocol::domain::Labelling;
+use assay_protocol::{FilePrediction, PredictFiles, PredictedClass, path};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -52,13 +53,15 @@ fn write(
     prediction: &FilePrediction,
 ) -> Result<()> {
     let FilePrediction { path, classes: found, .. } = prediction;
+    let share = |class: &PredictedClass| format!("{} {:.1} %", class.class, class.probability * 100.0);
     match format {
         PredictionFormat::Text => {
-            // What it says, and at least the three most probable.
-            let said = found.iter().filter(|c| c.is_predicted).count();
-            let best: Vec<String> =
-                found.iter().take(said.max(3)).map(|c| format!("{} {:.1} %", c.class, c.probability * 100.0)).collect();
-            writeln!(out, "{path}: {}", best.join(", "))?;
+            let told: Vec<String> = match prediction.labelling {
+                Labelling::OneClass => found.iter().take(3).map(share).collect(),
+                Labelling::AnyClasses => found.iter().filter(|class| class.is_predicted).map(share).collect(),
+            };
+            let told = if told.is_empty() { "none of the classes".to_owned() } else { told.join(", ") };
+            writeln!(out, "{path}: {told}")?;
         }
         PredictionFormat::Jsonl => {
             writeln!(out, "{}", serde_json::json!({ "image": path, "classes": found }))?;
@@ -67,15 +70,21 @@ fn write(
             if classes.is_none() {
                 let mut names: Vec<String> = found.iter().map(|c| c.class.clone()).collect();
                 names.sort();
-                let head = ["image", "class", "probability"].map(str::to_owned).into_iter().chain(names.clone());
+                // What a list of labels has too, so that it can be imported as one.
+                let said: &[&str] = match prediction.labelling {
+                    Labelling::OneClass => &["image", "class", "probability"],
+                    Labelling::AnyClasses => &["image", "labels"],
+                };
+                let head = said.iter().map(|name| (*name).to_owned()).chain(names.clone());
                 writeln!(out, "{}", row(head))?;
                 *classes = Some(names);
             }
             let probability =
                 |name: &String| found.iter().find(|c| c.class == *name).map_or(0.0, |c| c.probability).to_string();
             let said: Vec<&str> = found.iter().filter(|c| c.is_predicted).map(|c| c.class.as_str()).collect();
-            let most = found.first().map_or(0.0, |c| c.probability);
-            let best = [said.join("|"), most.to_string()];
+            let said = if said.is_empty() { "none".to_owned() } else { said.join("|") };
+            let most = found.first().filter(|_| prediction.labelling == Labelling::OneClass);
+            let best = [said].into_iter().chain(most.map(|class| class.probability.to_string()));
             let columns = classes.iter().flatten().map(probability);
             writeln!(out, "{}", row([path.clone()].into_iter().chain(best).chain(columns)))?;
         }

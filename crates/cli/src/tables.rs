@@ -275,7 +275,7 @@ pub(crate) fn scores(scores: &Scores) {
     let within = |found: &Estimate| format!("{} to {} (95 %)", percent(found.interval.0), percent(found.interval.1));
     let row = |name: &str, value: String, beside: String| vec![name.to_owned(), value, beside];
     let plain = |name: &str, value: String| row(name, value, String::new());
-    let accuracy = if scores.multi_label { "exact match" } else { "accuracy" };
+    let accuracy = scores.labelling.accuracy_name();
     table(
         &["figure", "value", "interval"],
         &[

@@ -1,6 +1,6 @@
 //! What a classifier confuses with what.
 
-use crate::Label;
+use crate::{Label, Labelling};
 use serde::{Deserialize, Serialize};
 
 /// Counts of labels and predictions: by labelled and predicted class where each sample has one class, else of the decisions
@@ -80,28 +80,42 @@ impl Confusion {
         Confusion::Matrix(Matrix { classes, counts })
     }
 
-    /// The decisions about `classes` classes of samples that may have several, over (labelled, predicted) pairs.
-    pub fn of_sets<'a>(classes: usize, pairs: impl IntoIterator<Item = (&'a Label, &'a Label)>) -> Confusion {
+    /// The counts of `classes` classes over (labelled, predicted) pairs; pairs that do not fit are left out.
+    pub fn of<'a>(
+        labelling: Labelling,
+        classes: usize,
+        pairs: impl IntoIterator<Item = (&'a Label, &'a Label)>,
+    ) -> Confusion {
+        if labelling == Labelling::OneClass {
+            let place = |label: &Label| label.only().map(|class| class.0 as usize);
+            return Confusion::new(classes, pairs.into_iter().filter_map(|(l, p)| Some((place(l)?, place(p)?))));
+        }
         let mut sets = Sets { samples: 0, exact: 0, decisions: vec![Decisions::default(); classes] };
         for (label, predicted) in pairs {
             sets.samples += 1;
             sets.exact += u64::from(label == predicted);
-            for (class, decisions) in sets.decisions.iter_mut().enumerate() {
-                let class = crate::ClassId(class as i64);
-                match (label.contains(class), predicted.contains(class)) {
-                    (true, true) => decisions.true_positives += 1,
-                    (false, true) => decisions.false_positives += 1,
-                    (true, false) => decisions.false_negatives += 1,
-                    (false, false) => {}
+            for class in label.classes() {
+                let Some(decisions) = sets.decisions.get_mut(class.0 as usize) else { continue };
+                match predicted.contains(*class) {
+                    true => decisions.true_positives += 1,
+                    false => decisions.false_negatives += 1,
+                }
+            }
+            for class in predicted.classes().iter().filter(|class| !label.contains(**class)) {
+                if let Some(decisions) = sets.decisions.get_mut(class.0 as usize) {
+                    decisions.false_positives += 1;
                 }
             }
         }
         Confusion::Sets(sets)
     }
 
-    /// Whether samples may have any number of classes.
-    pub fn is_of_sets(&self) -> bool {
-        matches!(self, Confusion::Sets(_))
+    /// How many classes a sample has.
+    pub fn labelling(&self) -> Labelling {
+        match self {
+            Confusion::Matrix(_) => Labelling::OneClass,
+            Confusion::Sets(_) => Labelling::AnyClasses,
+        }
     }
 
     /// How many classes there are.
@@ -197,7 +211,7 @@ mod tests {
             (label(&[]), label(&[])),
             (label(&[1, 2]), label(&[2])),
         ];
-        let sets = Confusion::of_sets(3, pairs.iter().map(|(label, predicted)| (label, predicted)));
+        let sets = Confusion::of(Labelling::AnyClasses, 3, pairs.iter().map(|(label, predicted)| (label, predicted)));
         assert_eq!((sets.total(), sets.accuracy()), (4, Some(0.5)));
         let third = Decisions { true_positives: 1, false_positives: 1, false_negatives: 0 };
         assert_eq!((sets.decisions(2), sets.score(1).recall), (third, Some(0.5)));
@@ -208,8 +222,8 @@ mod tests {
 
     #[test]
     fn both_kinds_are_read_as_they_were_written() {
-        for confusion in [Confusion::new(2, [(0, 1)]), Confusion::of_sets(2, [(&Label::default(), &Label::default())])]
-        {
+        let none = Label::default();
+        for confusion in [Confusion::new(2, [(0, 1)]), Confusion::of(Labelling::AnyClasses, 2, [(&none, &none)])] {
             let text = serde_json::to_string(&confusion).unwrap();
             assert_eq!(serde_json::from_str::<Confusion>(&text).unwrap(), confusion, "{text}");
         }

@@ -2,8 +2,8 @@
 
 use crate::series::Summary;
 use crate::{
-    AnnotationId, ClassId, DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, Label, RunId, RunStatus, SampleId,
-    SnapshotId, Split, Timestamp,
+    AnnotationId, ClassId, DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, Label, Labelling, RunId, RunStatus,
+    SampleId, SnapshotId, Split, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -166,8 +166,8 @@ pub struct Dataset {
     pub created: Timestamp,
     /// The classes; a [`ClassId`] is a position in this list, which only ever grows.
     pub classes: Vec<String>,
-    /// Whether a sample may have any number of classes, instead of one.
-    pub multi_label: bool,
+    /// How many classes a sample has.
+    pub labelling: Labelling,
     /// How many samples it has.
     pub samples: u64,
     /// How many of them carry a label.
@@ -285,8 +285,8 @@ pub struct Snapshot {
     pub samples: u64,
     /// The classes at that time.
     pub classes: Vec<String>,
-    /// Whether a sample could have any number of classes.
-    pub multi_label: bool,
+    /// How many classes a sample had.
+    pub labelling: Labelling,
 }
 
 /// One line of a snapshot.
@@ -462,6 +462,11 @@ pub enum Event {
     SourceChanged {
         /// Whose.
         dataset: DatasetId,
+    },
+    /// A registered model or one of its versions was made, changed or deleted.
+    RegistryChanged {
+        /// Its name.
+        model: String,
     },
     /// Someone chose something for the interface.
     SettingsChanged,

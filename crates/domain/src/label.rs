@@ -3,6 +3,32 @@
 use crate::ClassId;
 use serde::{Deserialize, Serialize};
 
+/// How many classes a sample has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Labelling {
+    /// Exactly one.
+    #[default]
+    OneClass,
+    /// Any number, or none.
+    AnyClasses,
+}
+
+impl Labelling {
+    /// Whether a sample may have this label.
+    pub fn allows(self, label: &Label) -> bool {
+        self == Labelling::AnyClasses || label.only().is_some()
+    }
+
+    /// What the share of samples is called whose label is exactly what is predicted.
+    pub fn accuracy_name(self) -> &'static str {
+        match self {
+            Labelling::OneClass => "accuracy",
+            Labelling::AnyClasses => "exact match",
+        }
+    }
+}
+
 /// The classes of a sample, each once, in the order of the schema. Without any, the sample shows none of the classes, which
 /// is something else than a sample without a label.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

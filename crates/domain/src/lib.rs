@@ -11,6 +11,7 @@ mod label;
 pub mod profile;
 pub mod query;
 pub mod record;
+pub mod registry;
 mod run;
 pub mod scores;
 pub mod search;
@@ -22,7 +23,7 @@ pub use confusion::Confusion;
 pub use id::{
     AnnotationId, ClassId, DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, RunId, SampleId, SnapshotId,
 };
-pub use label::{Label, LabelChange};
+pub use label::{Label, LabelChange, Labelling};
 pub use query::Filter;
 pub use run::{RunStatus, Timestamp};
 pub use series::{Bucket, Point};

@@ -3,7 +3,7 @@
 //! All of them are those of scikit-learn where it has them; intervals are by bootstrap.
 
 use crate::confusion::ClassScore;
-use crate::{ClassId, Confusion, Label};
+use crate::{ClassId, Confusion, Label, Labelling};
 use serde::{Deserialize, Serialize};
 
 /// Bins of the calibration error.
@@ -20,6 +20,8 @@ pub struct Scored<'a> {
     pub label: &'a Label,
     /// The probability of each class.
     pub probabilities: &'a [f32],
+    /// The loss, in nats, where it is known better than by the probabilities.
+    pub loss: Option<f64>,
 }
 
 /// A figure with the interval that holds it with 95 % confidence.
@@ -67,8 +69,8 @@ pub struct ClassFigures {
 /// How good a classifier is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Whether samples may have any number of classes.
-    pub multi_label: bool,
+    /// How many classes a sample has.
+    pub labelling: Labelling,
     /// Labelled samples.
     pub samples: u64,
     /// The mean cross-entropy, in nats; over classes too, where samples may have several.
@@ -106,81 +108,79 @@ pub struct Scores {
 impl Scores {
     /// The figures of samples; none without any. Samples of classes beyond the names are left out, and where each has one
     /// class, those that have not.
-    pub fn new(classes: &[String], multi_label: bool, samples: &[Scored<'_>]) -> Option<Scores> {
+    pub fn new(classes: &[String], labelling: Labelling, samples: &[Scored<'_>]) -> Option<Scores> {
         let is_known = |class: &ClassId| (0..classes.len() as i64).contains(&class.0);
-        let counts = |sample: &Scored<'_>| {
-            sample.label.classes().iter().all(is_known) && (multi_label || sample.label.only().is_some())
-        };
+        let counts =
+            |sample: &Scored<'_>| sample.label.classes().iter().all(is_known) && labelling.allows(sample.label);
         let samples: Vec<Scored<'_>> = samples.iter().copied().filter(counts).collect();
         if samples.is_empty() {
             return None;
         }
         let count = samples.len() as f64;
-        let predicted: Vec<Label> = samples.iter().map(|s| decided(s.probabilities, multi_label)).collect();
+        let predicted: Vec<Label> = samples.iter().map(|s| decided(s.probabilities, labelling)).collect();
         let pairs: Vec<(&Label, &Label)> = samples.iter().map(|s| s.label).zip(&predicted).collect();
-        let confusion = match multi_label {
-            true => Confusion::of_sets(classes.len(), pairs.iter().copied()),
-            false => Confusion::new(classes.len(), pairs.iter().filter_map(|(l, p)| Some((place(l)?, place(p)?)))),
-        };
-        let curves: Vec<Ranking> = (0..classes.len()).map(|class| Ranking::new(&samples, class)).collect();
-        let mean = |figure: fn(&Ranking) -> Option<f64>| {
-            let known: Vec<f64> = curves.iter().filter_map(figure).collect();
+        let confusion = Confusion::of(labelling, classes.len(), pairs.iter().copied());
+        let figures: Vec<ClassFigures> = (0..classes.len())
+            .map(|class| {
+                let ranking = Ranking::new(&samples, class);
+                ClassFigures {
+                    class: classes[class].clone(),
+                    score: confusion.score(class),
+                    roc_auc: ranking.roc_auc(),
+                    average_precision: ranking.average_precision(),
+                }
+            })
+            .collect();
+        let mean = |figure: fn(&ClassFigures) -> Option<f64>| {
+            let known: Vec<f64> = figures.iter().filter_map(figure).collect();
             (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
         };
-        let claims: Vec<Claim> = samples.iter().flat_map(|sample| Claim::of(sample, multi_label)).collect();
-        let bins = bins(&claims);
-        let loss = if multi_label { binary_cross_entropy } else { cross_entropy };
+        let bins = bins(samples.iter().flat_map(|sample| claims(sample, labelling)));
+        let claims: u64 = bins.iter().map(|bin| bin.count).sum();
+        let loss = |sample: &Scored<'_>| sample.loss.unwrap_or_else(|| loss(sample, labelling));
         let in_five = |sample: &&Scored<'_>| place(sample.label).is_some_and(|own| rank(sample.probabilities, own) < 5);
         let [accuracy, macro_f1] = estimates(&pairs, classes.len());
         Some(Scores {
-            multi_label,
+            labelling,
             samples: samples.len() as u64,
             loss: samples.iter().map(loss).sum::<f64>() / count,
             accuracy,
-            top5: (!multi_label).then(|| samples.iter().filter(in_five).count() as f64 / count),
+            top5: (labelling == Labelling::OneClass).then(|| samples.iter().filter(in_five).count() as f64 / count),
             macro_f1,
             micro_f1: confusion.micro_f1().unwrap_or(0.0),
             weighted_f1: means(&confusion, |score| score.f1).weighted,
             precision: means(&confusion, |score| score.precision),
             recall: means(&confusion, |score| score.recall),
-            roc_auc: mean(Ranking::roc_auc),
-            average_precision: mean(Ranking::average_precision),
+            roc_auc: mean(|of| of.roc_auc),
+            average_precision: mean(|of| of.average_precision),
             calibration_error: bins
                 .iter()
                 .map(|bin| bin.count as f64 * (bin.confidence - bin.accuracy).abs())
                 .sum::<f64>()
-                / claims.len().max(1) as f64,
-            brier: samples.iter().map(|sample| brier(sample, multi_label)).sum::<f64>() / count,
+                / claims.max(1) as f64,
+            brier: samples.iter().map(|sample| brier(sample, labelling)).sum::<f64>() / count,
             bins,
-            classes: classes
-                .iter()
-                .zip(&curves)
-                .enumerate()
-                .map(|(number, (class, curve))| ClassFigures {
-                    class: class.clone(),
-                    score: confusion.score(number),
-                    roc_auc: curve.roc_auc(),
-                    average_precision: curve.average_precision(),
-                })
-                .collect(),
+            classes: figures,
         })
     }
 }
 
 /// What probabilities say: the greatest one, or where samples may have any number of classes, all above one half.
-pub fn decided(probabilities: &[f32], multi_label: bool) -> Label {
-    match multi_label {
-        true => (0..probabilities.len()).filter(|class| probabilities[*class] > 0.5).map(class_at).collect(),
-        false => Label::one(class_at(greatest(probabilities))),
+pub fn decided(probabilities: &[f32], labelling: Labelling) -> Label {
+    match labelling {
+        Labelling::AnyClasses => {
+            (0..probabilities.len()).filter(|class| probabilities[*class] > 0.5).map(class_at).collect()
+        }
+        Labelling::OneClass => Label::one(class_at(greatest(probabilities))),
     }
 }
 
 /// How sure probabilities are: of the greatest one, or where samples may have any number of classes, of the decision that is
 /// least sure.
-pub fn confidence(probabilities: &[f32], multi_label: bool) -> f32 {
-    match multi_label {
-        true => probabilities.iter().map(|p| p.max(1.0 - p)).fold(1.0, f32::min),
-        false => probabilities.iter().copied().fold(0.0, f32::max),
+pub fn confidence(probabilities: &[f32], labelling: Labelling) -> f32 {
+    match labelling {
+        Labelling::AnyClasses => probabilities.iter().map(|p| p.max(1.0 - p)).fold(1.0, f32::min),
+        Labelling::OneClass => probabilities.iter().copied().fold(0.0, f32::max),
     }
 }
 
@@ -200,13 +200,13 @@ fn truths<'a>(sample: &Scored<'a>) -> impl Iterator<Item = (f64, f64)> + 'a {
     sample.probabilities.iter().enumerate().map(truth)
 }
 
-fn cross_entropy(sample: &Scored<'_>) -> f64 {
-    let own = place(sample.label).and_then(|own| sample.probabilities.get(own)).copied().unwrap_or(0.0);
-    -f64::from(own.max(f32::MIN_POSITIVE)).ln()
-}
-
-/// The mean over classes; probabilities are kept from certainty by the precision that they have, as in scikit-learn.
-fn binary_cross_entropy(sample: &Scored<'_>) -> f64 {
+/// The cross-entropy; of several classes the mean over all, with probabilities that are kept from certainty by the precision
+/// that they have, as in scikit-learn.
+fn loss(sample: &Scored<'_>, labelling: Labelling) -> f64 {
+    if labelling == Labelling::OneClass {
+        let own = place(sample.label).and_then(|own| sample.probabilities.get(own)).copied().unwrap_or(0.0);
+        return -f64::from(own.max(f32::MIN_POSITIVE)).ln();
+    }
     let least = f64::from(f32::EPSILON);
     let of_class = |(p, truth): (f64, f64)| {
         let right = if truth > 0.0 { p } else { 1.0 - p };
@@ -227,37 +227,32 @@ pub fn rank(values: &[f32], class: usize) -> usize {
     values.iter().enumerate().filter(before).count()
 }
 
-fn brier(sample: &Scored<'_>, multi_label: bool) -> f64 {
+fn brier(sample: &Scored<'_>, labelling: Labelling) -> f64 {
     let distance: f64 = truths(sample).map(|(p, truth)| (p - truth).powi(2)).sum();
-    if multi_label { distance / sample.probabilities.len().max(1) as f64 } else { distance }
-}
-
-/// A probability that a model claims, and whether it came true.
-struct Claim {
-    confidence: f64,
-    is_true: bool,
-}
-
-impl Claim {
-    /// Of the most probable class, or of each class where samples may have several.
-    fn of(sample: &Scored<'_>, multi_label: bool) -> Vec<Claim> {
-        let mut claims: Vec<Claim> =
-            truths(sample).map(|(confidence, truth)| Claim { confidence, is_true: truth > 0.0 }).collect();
-        if !multi_label {
-            claims = claims.into_iter().skip(greatest(sample.probabilities)).take(1).collect();
-        }
-        claims
+    match labelling {
+        Labelling::AnyClasses => distance / sample.probabilities.len().max(1) as f64,
+        Labelling::OneClass => distance,
     }
 }
 
-fn bins(claims: &[Claim]) -> Vec<Bin> {
+/// The probabilities that a model claims of a sample, and whether they came true: of the most probable class, or of each
+/// class where it may have several.
+fn claims<'a>(sample: &Scored<'a>, labelling: Labelling) -> impl Iterator<Item = (f64, f64)> + 'a {
+    let (first, count) = match labelling {
+        Labelling::AnyClasses => (0, sample.probabilities.len()),
+        Labelling::OneClass => (greatest(sample.probabilities), 1),
+    };
+    truths(sample).skip(first).take(count)
+}
+
+fn bins(claims: impl Iterator<Item = (f64, f64)>) -> Vec<Bin> {
     let mut bins = vec![Bin::default(); BINS];
-    for Claim { confidence, is_true } in claims {
+    for (confidence, truth) in claims {
         // A bin holds its upper end, as in the paper.
         let bin = &mut bins[((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1];
         bin.count += 1;
         bin.confidence += confidence;
-        bin.accuracy += f64::from(u8::from(*is_true));
+        bin.accuracy += truth;
     }
     for bin in bins.iter_mut().filter(|bin| bin.count > 0) {
         bin.confidence /= bin.count as f64;
@@ -476,8 +471,8 @@ mod tests {
         let samples = samples();
         let labels: Vec<Label> = samples.iter().map(|(label, _)| Label::one(class_at(*label))).collect();
         let scored: Vec<Scored<'_>> =
-            labels.iter().zip(&samples).map(|(label, (_, p))| Scored { label, probabilities: p }).collect();
-        let scores = Scores::new(&CLASSES.map(str::to_owned), false, &scored).unwrap();
+            labels.iter().zip(&samples).map(|(label, (_, p))| Scored { label, probabilities: p, loss: None }).collect();
+        let scores = Scores::new(&CLASSES.map(str::to_owned), Labelling::OneClass, &scored).unwrap();
         is(scores.loss, 0.643_606_204);
         is(scores.accuracy.value, 0.625);
         is(scores.macro_f1.value, 0.611_111_111);
@@ -508,8 +503,8 @@ mod tests {
         ];
         let labels = samples.map(|(classes, _)| classes.iter().map(|class| ClassId(*class)).collect::<Label>());
         let scored: Vec<Scored<'_>> =
-            labels.iter().zip(&samples).map(|(label, (_, p))| Scored { label, probabilities: p }).collect();
-        let scores = Scores::new(&CLASSES.map(str::to_owned), true, &scored).unwrap();
+            labels.iter().zip(&samples).map(|(label, (_, p))| Scored { label, probabilities: p, loss: None }).collect();
+        let scores = Scores::new(&CLASSES.map(str::to_owned), Labelling::AnyClasses, &scored).unwrap();
         is(scores.loss, 0.384_332_193);
         is(scores.accuracy.value, 0.375);
         is(scores.macro_f1.value, 0.785_714_286);
@@ -525,13 +520,13 @@ mod tests {
     #[test]
     fn nothing_is_said_of_no_samples() {
         let classes = CLASSES.map(str::to_owned);
-        assert!(Scores::new(&classes, false, &[]).is_none());
+        assert!(Scores::new(&classes, Labelling::OneClass, &[]).is_none());
         let beyond = Label::one(ClassId(3));
-        let beyond = Scored { label: &beyond, probabilities: &[0.5, 0.5, 0.0] };
-        assert!(Scores::new(&classes, false, &[beyond]).is_none());
+        let beyond = Scored { label: &beyond, probabilities: &[0.5, 0.5, 0.0], loss: None };
+        assert!(Scores::new(&classes, Labelling::OneClass, &[beyond]).is_none());
         let none = Scored { label: &Label::default(), ..beyond };
-        assert!(Scores::new(&classes, false, &[none]).is_none());
-        assert_eq!(Scores::new(&classes, true, &[none]).unwrap().accuracy.value, 1.0);
+        assert!(Scores::new(&classes, Labelling::OneClass, &[none]).is_none());
+        assert_eq!(Scores::new(&classes, Labelling::AnyClasses, &[none]).unwrap().accuracy.value, 1.0);
     }
 
     #[test]

@@ -210,7 +210,7 @@ mod tests {
             let mut summary = Summary::default();
             values.iter().for_each(|&(step, value)| summary.add(point(step, value)));
             let last_step = values.iter().map(|v| v.0).max().unwrap_or_default();
-            let last = values.iter().rev().find(|v| v.0 == last_step).map(|v| v.1);
+            let last = values.iter().filter(|v| v.0 == last_step).map(|v| v.1).reduce(f64::max);
             prop_assert_eq!((summary.last_step, summary.last), (last_step, last));
             prop_assert_eq!(summary.min.map(|m| m.0), values.iter().map(|v| v.1).reduce(f64::min));
         }

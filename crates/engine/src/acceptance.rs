@@ -149,7 +149,7 @@ impl Checked {
 
     /// What the model says of each image.
     fn answers(&self, images: &[RgbImage]) -> Result<Vec<Label>> {
-        let answer = |probabilities: &Vec<f32>| decided(probabilities, self.classifier.is_multi_label());
+        let answer = |probabilities: &Vec<f32>| decided(probabilities, self.classifier.labelling());
         Ok(self.predict(images)?.iter().map(answer).collect())
     }
 
@@ -227,7 +227,7 @@ fn open(path: &Path) -> Result<RgbImage> {
 
 /// The images of a folder of class folders, or a CSV, with their classes.
 fn labelled(model: &Checked, source: &Path) -> Result<Vec<(PathBuf, Label)>> {
-    let listing = assay_formats::read(source)?;
+    let listing = assay_formats::read(source, model.classifier.labelling())?;
     let mut labelled = Vec::new();
     for entry in listing.entries {
         if let Some(classes) = entry.label {
@@ -251,7 +251,7 @@ fn check_golden(model: &Checked, golden: &Golden, folder: &Path) -> Result<Verdi
     let wanted = model.class(&golden.class)?;
     timed(format!("golden {}", golden.image.display()), || {
         let probabilities = model.predict(&[open(&folder.join(&golden.image))?])?.remove(0);
-        let said = decided(&probabilities, model.classifier.is_multi_label());
+        let said = decided(&probabilities, model.classifier.labelling());
         let sure = f64::from(probabilities[wanted]);
         let class = |class: &ClassId| {
             let place = class.0 as usize;
@@ -274,9 +274,9 @@ fn check_figures(model: &Checked, demands: &Demands, labelled: &[(PathBuf, Label
     let samples: Vec<Scored<'_>> = labelled
         .iter()
         .zip(&probabilities)
-        .map(|((_, label), probabilities)| Scored { label, probabilities })
+        .map(|((_, label), probabilities)| Scored { label, probabilities, loss: None })
         .collect();
-    let scores = Scores::new(&model.classes, model.classifier.is_multi_label(), &samples)
+    let scores = Scores::new(&model.classes, model.classifier.labelling(), &samples)
         .ok_or_else(|| EngineError::Invalid("no image has one class, as the model wants it".into()))?;
     let secs = begun.elapsed().as_secs_f64();
     let percent = |value: f64| format!("{:.2} %", 100.0 * value);

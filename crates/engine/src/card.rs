@@ -1,9 +1,9 @@
 //! The model card: what a model is, what it was made of, and how good it is, as Markdown (Mitchell et al. 2019).
 
 use crate::{Engine, Result};
-use assay_domain::RunId;
 use assay_domain::entity::{CheckpointKind, Run};
 use assay_domain::record::Record;
+use assay_domain::{Labelling, RunId};
 use assay_learn::{Classifier, Config};
 use std::fmt::Write;
 
@@ -46,7 +46,16 @@ impl Engine {
                     "normalisation",
                     format!("mean {:?}, deviation {:?}, of values from 0 to 1", config.data.mean, config.data.std),
                 ),
-                ("output", "a logit for each class, in the order of classes.txt".into()),
+                (
+                    "output",
+                    format!(
+                        "a logit for each class, in the order of classes.txt; probabilities by {}",
+                        match classifier.labelling() {
+                            Labelling::OneClass => "softmax, and the most probable class is said",
+                            Labelling::AnyClasses => "sigmoid, and each class above one half is said",
+                        }
+                    ),
+                ),
             ],
         );
         if let Some(data) = &record.data {
@@ -89,7 +98,7 @@ impl Engine {
             let percent = |value: f64| format!("{:.2} %", value * 100.0);
             let (low, high) = scores.accuracy.interval;
             // Writing to a string does not fail.
-            let accuracy = if scores.multi_label { "all classes right" } else { "accuracy" };
+            let accuracy = scores.labelling.accuracy_name();
             let _ = write!(
                 text,
                 "## {} images of the {} split\n\n| figure | value |\n|---|---|\n| {accuracy} | {} ({} to {} with 95 % confidence) |\n| macro F1 | {} |\n| mean average precision | {} |\n| loss | {:.4} |\n| expected calibration error | {} |\n\n| class | images | precision | recall | F1 |\n|---|---|---|---|---|\n",

@@ -65,8 +65,8 @@ impl Engine {
 
     /// Changes what labels of a dataset may be.
     pub fn change_dataset(&self, dataset: DatasetId, change: &DatasetChange) -> Result<Dataset> {
-        if let Some(multi_label) = change.multi_label {
-            self.store.write(move |tx| tx.set_multi_label(dataset, multi_label))?;
+        if let Some(labelling) = change.labelling {
+            self.store.write(move |tx| tx.set_labelling(dataset, labelling))?;
         }
         self.dataset(dataset)
     }

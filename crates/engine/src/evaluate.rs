@@ -66,10 +66,9 @@ impl Engine {
         match self.evaluate_run(run, split, snapshot, stop)? {
             _ if self.ended_by(stop).is_some() => Ok(self.ended_by(stop).unwrap_or(Done::Stopped)),
             Some(evaluation) => {
-                let accuracy = evaluation
-                    .confusion
-                    .accuracy()
-                    .map(|accuracy| format!("{split} accuracy {:.2} %", accuracy * 100.0));
+                let accuracy = evaluation.confusion.accuracy().map(|share| {
+                    format!("{split} {} {:.2} %", evaluation.confusion.labelling().accuracy_name(), share * 100.0)
+                });
                 Ok(Done::Finished(accuracy.unwrap_or_else(|| "no labelled samples".into())))
             }
             None => Ok(Done::Finished(format!("the snapshot has no {split} samples"))),
@@ -97,6 +96,9 @@ impl Engine {
         };
         let (mut ids, samples) = self.snapshot_files(&snapshot)?.of_split(split);
         relabel(&mut ids, &snapshot.classes, &classes)?;
+        // Of what a model cannot say it is not judged.
+        let fits = |label: &Label| classifier.labelling().allows(label);
+        ids.iter_mut().for_each(|(_, label)| *label = label.take().filter(fits));
         if ids.is_empty() {
             return Ok(None);
         }
@@ -111,17 +113,8 @@ impl Engine {
             return Ok(None);
         }
         let losses: Vec<f64> = predictions.iter().filter_map(|prediction| prediction.loss.map(f64::from)).collect();
-        let confusion = match classifier.is_multi_label() {
-            true => {
-                let pairs = predictions.iter().filter_map(|p| Some((p.label.as_ref()?, &p.predicted)));
-                Confusion::of_sets(classes.len(), pairs)
-            }
-            false => {
-                let place = |label: &Label| label.only().map(|class| class.0 as usize);
-                let pairs = predictions.iter().filter_map(|p| Some((place(p.label.as_ref()?)?, place(&p.predicted)?)));
-                Confusion::new(classes.len(), pairs)
-            }
-        };
+        let pairs = predictions.iter().filter_map(|p| Some((p.label.as_ref()?, &p.predicted)));
+        let confusion = Confusion::of(classifier.labelling(), classes.len(), pairs);
         let evaluation = Evaluation {
             id: EvaluationId(0),
             run,
@@ -143,9 +136,12 @@ impl Engine {
         let (found, predictions) = self.all_predictions(evaluation)?;
         let samples: Vec<Scored<'_>> = predictions
             .iter()
-            .filter_map(|p| Some(Scored { label: p.label.as_ref()?, probabilities: &p.probabilities }))
+            .filter_map(|p| {
+                let loss = p.loss.map(f64::from);
+                Some(Scored { label: p.label.as_ref()?, probabilities: &p.probabilities, loss })
+            })
             .collect();
-        Ok(Scores::new(&found.classes, found.confusion.is_of_sets(), &samples))
+        Ok(Scores::new(&found.classes, found.confusion.labelling(), &samples))
     }
 
     /// Whether one of two models is better on the samples that both predicted.
@@ -271,7 +267,7 @@ fn prediction(classifier: &Classifier, sample: SampleId, label: Option<Label>, l
         sample,
         loss: label.as_ref().and_then(|label| classifier.loss(logits, &classes_of(label))).map(|loss| loss as f32),
         label,
-        predicted: decided(&probabilities, classifier.is_multi_label()),
+        predicted: decided(&probabilities, classifier.labelling()),
         probabilities,
     }
 }

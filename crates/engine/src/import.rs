@@ -4,7 +4,7 @@ use crate::jobs::Done;
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Job, JobKind, Problem, Progress};
 use assay_domain::split::{Fractions, Stratum, assign};
-use assay_domain::{ClassId, DatasetId, JobId, Label, RunStatus, Split};
+use assay_domain::{ClassId, DatasetId, JobId, Label, Labelling, RunStatus, Split};
 use assay_formats::Entry;
 use assay_protocol::ImportRequest;
 use assay_store::{Hash, Listing, NewSample};
@@ -57,9 +57,9 @@ impl Engine {
                 self.store.write(move |tx| tx.create_dataset(&name, &folder, seed, fractions))?;
             }
         }
-        if request.multi_label {
+        if request.labelling == Labelling::AnyClasses {
             let dataset = self.store.read(|reader| reader.find_dataset(&name))?;
-            self.store.write(move |tx| tx.set_multi_label(dataset, true))?;
+            self.store.write(move |tx| tx.set_labelling(dataset, Labelling::AnyClasses))?;
         }
         self.queue(JobKind::Import { name, source: source.display().to_string() })
     }
@@ -83,11 +83,14 @@ impl Engine {
             left_out = assay_formats::unpack(source, &folder)?;
         }
         self.tell(job, Progress::default(), "looking for files")?;
-        let listing = assay_formats::read(&folder)?;
+        let own = self.store.read(|reader| reader.dataset(dataset))?.labelling;
+        let listing = assay_formats::read(&folder, own)?;
         let mut problems: Vec<Problem> =
             left_out.into_iter().chain(listing.problems).map(|(path, reason)| Problem { path, reason }).collect();
-        if listing.multi_label {
-            self.store.write(move |tx| tx.set_multi_label(dataset, true))?;
+        let mut notes = listing.note.map(|note| format!("; {note}")).unwrap_or_default();
+        if listing.labelling != own {
+            self.store.write(move |tx| tx.set_labelling(dataset, Labelling::AnyClasses))?;
+            notes.push_str("; an image may have several classes");
         }
         let classes = self.classes_of(dataset, &listing.entries)?;
         let known = Known::new(self.store.read(|reader| reader.listings(dataset))?);
@@ -131,7 +134,9 @@ impl Engine {
             tracing::warn!(%error, "the folder is not watched");
         }
         let count = self.store.read(|reader| reader.dataset(dataset))?.samples;
-        Ok(Done::Finished(format!("{new} new, {changed} changed, {left_out} left out; {name} has {count} images")))
+        Ok(Done::Finished(format!(
+            "{new} new, {changed} changed, {left_out} left out; {name} has {count} images{notes}"
+        )))
     }
 
     pub(crate) fn tell(&self, job: JobId, progress: Progress, message: &str) -> Result<()> {

@@ -22,6 +22,7 @@ mod paths;
 mod profile;
 mod quantize;
 mod record;
+mod registry;
 mod runs;
 mod settings;
 mod tracking;
@@ -31,7 +32,7 @@ mod weights;
 
 pub use acceptance::{check_model, junit};
 pub use assay_formats::named_as_image;
-pub use assay_store::{ClientRun, ClientRunChange, Clock, NewBlob, RunSearch, StoreError};
+pub use assay_store::{Archive, ClientRun, ClientRunChange, Clock, NewBlob, NewVersion, RunSearch, StoreError};
 pub use config_file::read_config;
 pub use engine::{Engine, Options, Work};
 pub use error::EngineError;

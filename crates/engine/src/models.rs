@@ -3,7 +3,7 @@
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::CheckpointKind;
 use assay_domain::scores::decided;
-use assay_domain::{ClassId, RunId};
+use assay_domain::{ClassId, Labelling, RunId};
 use assay_learn::{Classifier, DeviceChoice, Views};
 use assay_protocol::{FilePrediction, ModelCard, PredictFiles, PredictedClass, PredictionReply};
 use assay_store::Hash;
@@ -70,7 +70,7 @@ impl Engine {
         let (classifier, classes) = self.loaded(run, kind, ModelPrecision::Fp32)?;
         let image = assay_media::decode(image)?;
         let probabilities = classifier.predict(&assay_media::square(&image, classifier.image_size() as u32))?;
-        let classes = sorted(&classes, probabilities, classifier.is_multi_label());
+        let classes = sorted(&classes, probabilities, classifier.labelling());
         Ok(PredictionReply { classes, elapsed_ms: begun.elapsed().as_secs_f64() * 1000.0 })
     }
 
@@ -101,10 +101,16 @@ impl Engine {
         let prediction = |(path, square): (&String, Result<Vec<u8>>)| match square {
             Ok(_) => FilePrediction {
                 path: path.clone(),
-                classes: sorted(&classes, found.next().unwrap_or_default(), classifier.is_multi_label()),
+                classes: sorted(&classes, found.next().unwrap_or_default(), classifier.labelling()),
+                labelling: classifier.labelling(),
                 error: None,
             },
-            Err(why) => FilePrediction { path: path.clone(), classes: Vec::new(), error: Some(why.to_string()) },
+            Err(why) => FilePrediction {
+                path: path.clone(),
+                classes: Vec::new(),
+                labelling: classifier.labelling(),
+                error: Some(why.to_string()),
+            },
         };
         Ok(request.paths.iter().zip(squares).map(prediction).collect())
     }
@@ -171,8 +177,8 @@ impl Engine {
 }
 
 /// Classes with their probabilities, the most probable first.
-fn sorted(classes: &[String], probabilities: Vec<f32>, multi_label: bool) -> Vec<PredictedClass> {
-    let said = decided(&probabilities, multi_label);
+fn sorted(classes: &[String], probabilities: Vec<f32>, labelling: Labelling) -> Vec<PredictedClass> {
+    let said = decided(&probabilities, labelling);
     let named = classes.iter().cloned().zip(probabilities).enumerate();
     let mut sorted: Vec<PredictedClass> = named
         .map(|(place, (class, probability))| {

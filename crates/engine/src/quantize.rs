@@ -53,9 +53,9 @@ fn figures(
     let scored: Vec<Scored<'_>> = labels
         .iter()
         .zip(&probabilities)
-        .filter_map(|(label, probabilities)| Some(Scored { label: label.as_ref()?, probabilities }))
+        .filter_map(|(label, probabilities)| Some(Scored { label: label.as_ref()?, probabilities, loss: None }))
         .collect();
-    let scores = Scores::new(classes, classifier.is_multi_label(), &scored)
+    let scores = Scores::new(classes, classifier.labelling(), &scored)
         .ok_or_else(|| EngineError::Invalid("the split has no labelled images to compare on".into()))?;
     let side = classifier.image_size();
     let pixels: Vec<u8> = (0..BATCH * side * side * 3).map(|place| (place * 37 % 251) as u8).collect();

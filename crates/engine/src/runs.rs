@@ -2,14 +2,23 @@
 
 use crate::{Engine, EngineError, Result, weights};
 use assay_domain::entity::{CheckpointKind, Experiment, JobKind, Run};
-use assay_domain::{Filter, RunId, RunStatus};
+use assay_domain::{Filter, Labelling, RunId, RunStatus};
 use assay_learn::Config;
-use assay_learn::config::Explained;
+use assay_learn::config::{Explained, LossName};
 use assay_protocol::{
     Choice, ExplainedField, RunDetail, RunPatch, RunsQuery, RunsReply, SeriesQuery, SeriesReply, StartRun,
 };
 use assay_store::{Hash, NewRun, RunOrder, RunQuery, SeriesRange};
 use std::path::PathBuf;
+
+/// What is made less: as the config says, else as the labels are.
+pub(crate) fn loss_of(config: &Config, labelling: Labelling) -> LossName {
+    match (config.train.loss, labelling) {
+        (LossName::Auto, Labelling::AnyClasses) => LossName::BinaryCrossEntropy,
+        (LossName::Auto, Labelling::OneClass) => LossName::CrossEntropy,
+        (chosen, _) => chosen,
+    }
+}
 
 impl Engine {
     /// Checks the request, fixes command and code, and queues the run.
@@ -20,14 +29,15 @@ impl Engine {
         })?;
         let config = Config::resolve(&request.config, &request.overrides).map_err(assay_learn::LearnError::from)?;
         assay_learn::DeviceChoice::from(config.device).open()?;
-        if dataset.classes.len() < 2 || dataset.labeled == 0 {
+        if dataset.labeled == 0 {
             return Err(EngineError::Invalid(format!(
-                "dataset {:?} has {} labelled images in {} classes; training needs labels of at least 2 classes: label some first",
-                dataset.name,
-                dataset.labeled,
-                dataset.classes.len()
+                "dataset {:?} has no labelled images; training needs some: label them first",
+                dataset.name
             )));
         }
+        let mut checked = config.clone();
+        checked.train.loss = loss_of(&config, dataset.labelling);
+        assay_learn::check_classes(&checked, &dataset.classes).map_err(|why| EngineError::Invalid(why.to_string()))?;
         let directory = request.command.as_ref().map(|command| PathBuf::from(&command.directory));
         let directory = directory.unwrap_or_else(|| self.facts_of_this_process().directory);
         let weights = self.read_weights(&config.model.weights, &directory)?;

@@ -3,12 +3,12 @@
 use crate::decoded::Decoded;
 use crate::images::SnapshotSamples;
 use crate::jobs::Done;
+use crate::runs::loss_of;
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Artifact, Checkpoint, CheckpointKind, LogLine, Progress, Sample, Snapshot};
 use assay_domain::profile::Profile;
 use assay_domain::record::{Data, Record};
 use assay_domain::{DatasetId, JobId, Label, Point, RunId, RunStatus, SampleId, Split};
-use assay_learn::config::LossName;
 use assay_learn::{
     Classifier, Config, Device, DeviceChoice, Outcome, Samples, Saved, Sink, State, Task, check_memory,
     choose_batch_size, measure_loading, train,
@@ -61,10 +61,7 @@ impl Engine {
         if config.data.image_size == 0 {
             config.data.image_size = usual_side(&files.samples);
         }
-        if config.train.loss == LossName::Auto {
-            config.train.loss =
-                if snapshot.multi_label { LossName::BinaryCrossEntropy } else { LossName::CrossEntropy };
-        }
+        config.train.loss = loss_of(&config, snapshot.labelling);
         let device = DeviceChoice::from(config.device).open()?;
         self.fit_memory(run, &mut config, snapshot.classes.len(), files.split(Split::Train).count(), &device)?;
         self.complete_record(run, &config, &snapshot, &files, DeviceChoice::name(&device))?;
@@ -96,7 +93,10 @@ impl Engine {
             outcome => {
                 let tested = self.evaluate_run(run, Split::Test, None, &AtomicBool::new(false));
                 let tested = match tested {
-                    Ok(Some(evaluation)) => evaluation.confusion.accuracy(),
+                    Ok(Some(evaluation)) => {
+                        let name = evaluation.confusion.labelling().accuracy_name();
+                        evaluation.confusion.accuracy().map(|share| format!("; test {name} {:.2} %", share * 100.0))
+                    }
                     Ok(None) => None,
                     Err(error) => {
                         let line =
@@ -106,7 +106,6 @@ impl Engine {
                     }
                 };
                 let end = if outcome == Outcome::StoppedEarly { "ended early" } else { "all epochs done" };
-                let tested = tested.map(|accuracy| format!("; test accuracy {:.2} %", accuracy * 100.0));
                 Ok(Done::Finished(format!("{end}{}", tested.unwrap_or_default())))
             }
         }

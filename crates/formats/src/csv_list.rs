@@ -1,11 +1,12 @@
 //! A CSV of paths with their labels; paths are relative to the CSV.
 //!
-//! Classes are written in one of three ways. A column `label` (or `class`) names one class; files with several have several
-//! lines. A column `labels` (or `classes`, `tags`) names any number, separated by `|`, `;` or `,`. Or each class has a column
-//! of its own, with 1 where a file has it and 0 where not. A column `split` may say where a file belongs.
+//! Classes are written in one of three ways. A column `label` (or `class`) names one class; files that may have several have
+//! several lines. A column `labels` (or `classes`, `tags`) names any number, separated by `|`, `;` or `,`; `none` names none of
+//! them. Or each class has a column of its own, with 1 where a file has it and 0 where not. What is empty is not labelled. A
+//! column `split` may say where a file belongs.
 
 use crate::{Entry, FormatError, Listing};
-use assay_domain::{ClassNameError, Split, class_name};
+use assay_domain::{ClassNameError, Labelling, Split, class_name};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::path::Path;
@@ -22,7 +23,10 @@ enum Labels {
     Columns(Vec<(usize, String)>),
 }
 
-pub(crate) fn read(source: &Path) -> Result<Listing, FormatError> {
+/// What says that a file shows none of the classes.
+const NONE: &str = "none";
+
+pub(crate) fn read(source: &Path, wanted: Labelling) -> Result<Listing, FormatError> {
     let unreadable = |why: String| FormatError::Unreadable { what: "the CSV", why, path: source.to_owned() };
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
@@ -50,14 +54,35 @@ pub(crate) fn read(source: &Path) -> Result<Listing, FormatError> {
         (None, None) => {
             let others = |place: &usize| *place != path_column && Some(*place) != split_column;
             let others: Vec<usize> = (0..headers.len()).filter(others).collect();
-            let is_flag = |place: &usize| lines.iter().all(|(_, line)| flag(line.get(*place)).is_some());
-            match others.len() > 1 && !lines.is_empty() && others.iter().all(is_flag) {
-                true => Labels::Columns(others.into_iter().map(|place| (place, headers[place].clone())).collect()),
-                false => Labels::None,
+            let fields = |place: usize| lines.iter().filter_map(move |(_, line)| line.get(place));
+            let is_flags = |place: &usize| {
+                fields(*place).all(|field| field.is_empty() || flag(field).is_some())
+                    && fields(*place).any(|f| !f.is_empty())
+            };
+            let (flags, rest): (Vec<usize>, Vec<usize>) = others.iter().partition(|place| is_flags(place));
+            let names =
+                |places: &[usize]| places.iter().map(|place| headers[*place].as_str()).collect::<Vec<_>>().join(", ");
+            // One column of 0 and 1 may be about anything.
+            let least = if wanted == Labelling::AnyClasses { 1 } else { 2 };
+            if flags.len() < least || (!rest.is_empty() && wanted == Labelling::OneClass) {
+                if !flags.is_empty() {
+                    listing.note = Some(format!(
+                        "the columns {} were not taken for classes: say that an image may have several, if they are",
+                        names(&flags)
+                    ));
+                }
+                Labels::None
+            } else {
+                let besides = if rest.is_empty() { String::new() } else { format!(", but not {}", names(&rest)) };
+                listing.note = Some(format!("{} columns are classes{besides}", flags.len()));
+                Labels::Columns(flags.into_iter().map(|place| (place, headers[place].clone())).collect())
             }
         }
     };
-    listing.multi_label = matches!(labels, Labels::List(..) | Labels::Columns(_));
+    listing.labelling = match labels {
+        Labels::List(..) | Labels::Columns(_) => Labelling::AnyClasses,
+        Labels::One(_) | Labels::None => wanted,
+    };
     let base = source.parent().unwrap_or(Path::new("."));
     let mut known: HashMap<String, usize> = HashMap::new();
     for (number, line) in lines {
@@ -75,14 +100,25 @@ pub(crate) fn read(source: &Path) -> Result<Listing, FormatError> {
         };
         let split = field(split_column).and_then(Split::parse);
         match known.entry(path.clone()) {
-            // One more class of a file.
             Occupied(place) => {
-                let entry = &mut listing.entries[*place.get()];
-                let own = entry.label.get_or_insert_default();
-                own.extend(label.into_iter().flatten());
-                own.sort();
-                own.dedup();
-                listing.multi_label |= own.len() > 1;
+                let own = &mut listing.entries[*place.get()].label;
+                if listing.labelling == Labelling::AnyClasses {
+                    // One more class of a file.
+                    if let Some(classes) = label {
+                        let own = own.get_or_insert_default();
+                        own.extend(classes);
+                        own.sort();
+                        own.dedup();
+                    }
+                } else if label.is_some() && label != *own {
+                    let name = |label: &Option<Vec<String>>| label.clone().unwrap_or_default().join(", ");
+                    let reason = format!(
+                        "line {number} names it {:?}, an earlier one {:?}: the earlier is taken, unless an image may have several",
+                        name(&label),
+                        name(own)
+                    );
+                    listing.problems.push((path, reason));
+                }
             }
             Vacant(place) => {
                 place.insert(listing.entries.len());
@@ -99,15 +135,20 @@ impl Labels {
         match self {
             Labels::None => Ok(None),
             Labels::One(place) => Ok(field(*place).map(class_name).transpose()?.map(|class| vec![class])),
-            // Nothing between the separators is a label too: the file shows none of the classes.
-            Labels::List(place, separator) => {
-                let text = line.get(*place).unwrap_or_default();
-                let parts = text.split(*separator).map(str::trim).filter(|part| !part.is_empty());
-                Ok(Some(parts.map(class_name).collect::<Result<_, _>>()?))
-            }
+            Labels::List(place, separator) => match field(*place) {
+                None => Ok(None),
+                Some(text) if text.eq_ignore_ascii_case(NONE) => Ok(Some(Vec::new())),
+                Some(text) => {
+                    let parts = text.split(*separator).map(str::trim).filter(|part| !part.is_empty());
+                    Ok(Some(parts.map(class_name).collect::<Result<_, _>>()?))
+                }
+            },
             Labels::Columns(columns) => {
-                let own = columns.iter().filter(|(place, _)| flag(line.get(*place)) == Some(true));
-                Ok(Some(own.map(|(_, name)| class_name(name)).collect::<Result<_, _>>()?))
+                let flags = columns.iter().filter_map(|(place, name)| Some((flag(field(*place)?)?, name)));
+                let flags: Vec<(bool, &String)> = flags.collect();
+                let own = flags.iter().filter(|(is_set, _)| *is_set);
+                let own = own.map(|(_, name)| class_name(name)).collect::<Result<Vec<_>, _>>()?;
+                Ok((!flags.is_empty()).then_some(own))
             }
         }
     }
@@ -118,8 +159,8 @@ fn separator<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> char {
     ['|', ';', ','].into_iter().find(|sign| fields.clone().any(|field| field.contains(*sign))).unwrap_or('|')
 }
 
-fn flag(field: Option<&str>) -> Option<bool> {
-    match field?.to_ascii_lowercase().as_str() {
+fn flag(field: &str) -> Option<bool> {
+    match field.to_ascii_lowercase().as_str() {
         "1" | "1.0" | "true" => Some(true),
         "0" | "0.0" | "false" => Some(false),
         _ => None,
@@ -130,11 +171,15 @@ fn flag(field: Option<&str>) -> Option<bool> {
 mod tests {
     use super::*;
 
-    fn listing(text: &str) -> Result<Listing, FormatError> {
+    fn listing_of(text: &str, wanted: Labelling) -> Result<Listing, FormatError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list.csv");
         std::fs::write(&path, text).unwrap();
-        read(&path)
+        read(&path, wanted)
+    }
+
+    fn listing(text: &str) -> Result<Listing, FormatError> {
+        listing_of(text, Labelling::OneClass)
     }
 
     /// Path and classes of each entry; "?" where nothing is said.
@@ -147,29 +192,40 @@ mod tests {
     fn rows_become_entries_and_bad_rows_are_reported() {
         let listing =
             listing("path,label,split\na b.png, cat ,train\n\"x,y.jpg\",,\n,dog,\nsub\\z.png,dog,val\n").unwrap();
-        assert_eq!(labels(&listing), [("a b.png", "cat".into()), ("x,y.jpg", "?".into()), ("sub/z.png", "dog".into())]);
+        let expected = [("a b.png", "cat"), ("x,y.jpg", "?"), ("sub/z.png", "dog")];
+        assert_eq!(labels(&listing), expected.map(|(path, own)| (path, own.to_owned())));
         let splits: Vec<Option<Split>> = listing.entries.iter().map(|entry| entry.split).collect();
         assert_eq!(splits, [Some(Split::Train), None, Some(Split::Val)]);
         assert_eq!(listing.problems, [("line 4".to_owned(), "it names no path".to_owned())]);
-        assert!(!listing.multi_label);
+        assert_eq!(listing.labelling, Labelling::OneClass);
     }
 
     #[test]
     fn files_may_have_several_classes_in_three_ways() {
-        let expected =
-            [("a.png", "cat+dog"), ("b.png", "dog"), ("c.png", "")].map(|(path, own)| (path, own.to_owned()));
-        let list = listing("path,labels\na.png,cat | dog\nb.png,dog\nc.png,\n").unwrap();
-        assert_eq!((labels(&list).as_slice(), list.multi_label), (expected.as_slice(), true));
-        let columns = listing("cat,image,dog,split\n1,a.png,1,train\n0,b.png,True,val\n0,c.png,0,\n").unwrap();
-        assert_eq!((labels(&columns).as_slice(), columns.multi_label), (expected.as_slice(), true));
-        let lines = listing("path,label\na.png,dog\nb.png,dog\na.png,cat\nb.png,dog\n").unwrap();
-        assert_eq!((labels(&lines).as_slice(), lines.multi_label), (&expected[..2], true));
+        let expected = [("a.png", "cat+dog"), ("b.png", "dog"), ("c.png", ""), ("d.png", "?")];
+        let expected = expected.map(|(path, own)| (path, own.to_owned()));
+        let list = listing("path,labels\na.png,cat | dog\nb.png,dog\nc.png,None\nd.png\n").unwrap();
+        assert_eq!((labels(&list).as_slice(), list.labelling), (expected.as_slice(), Labelling::AnyClasses));
+        let columns = "cat,image,dog,split\n1,a.png,1,train\n0,b.png,True,val\n0,c.png,0,\n,d.png,,\n";
+        let columns = listing(columns).unwrap();
+        assert_eq!((labels(&columns).as_slice(), columns.labelling), (expected.as_slice(), Labelling::AnyClasses));
+        let lines = "path,label\na.png,dog\nb.png,dog\na.png,cat\nb.png,dog\n";
+        let merged = listing_of(lines, Labelling::AnyClasses).unwrap();
+        assert_eq!(labels(&merged), &expected[..2]);
+        // Where a file has one class, a second one is a mistake to be told of.
+        let kept = listing(lines).unwrap();
+        assert_eq!((labels(&kept)[0].1.as_str(), kept.problems.len()), ("dog", 1));
+        assert!(kept.problems[0].1.contains("line 4"), "{:?}", kept.problems);
     }
 
     #[test]
-    fn other_columns_are_no_classes() {
-        let found = listing("path,width,is_new\na.png,640,1\n").unwrap();
-        assert_eq!((labels(&found), found.multi_label), (vec![("a.png", "?".into())], false));
+    fn other_columns_are_classes_only_where_nothing_else_can_be_meant() {
+        let found = listing("path,width,is_new,is_old\na.png,640,1,0\n").unwrap();
+        assert_eq!((labels(&found), found.labelling), (vec![("a.png", "?".into())], Labelling::OneClass));
+        assert!(found.note.is_some_and(|note| note.contains("is_new, is_old")));
+        let found = listing_of("path,width,defect\na.png,640,1\nb.png,640,0\n", Labelling::AnyClasses).unwrap();
+        assert_eq!(labels(&found), [("a.png", "defect".into()), ("b.png", String::new())]);
+        assert_eq!(found.note.as_deref(), Some("1 columns are classes, but not width"));
         // A class may have a bar in its name where only one is named.
         assert_eq!(labels(&listing("path,label\na.png,cat|dog\n").unwrap()), [("a.png", "cat|dog".into())]);
         let split = listing("path,tags\na.png,big cat;dog\n").unwrap();

@@ -8,7 +8,7 @@ mod folder;
 
 pub use archive::unpack;
 
-use assay_domain::Split;
+use assay_domain::{Labelling, Split};
 use std::path::{Path, PathBuf};
 
 /// One file that a source names.
@@ -29,8 +29,10 @@ pub struct Entry {
 pub struct Listing {
     /// The files, in the order of their paths.
     pub entries: Vec<Entry>,
-    /// Whether it is made for files with any number of classes.
-    pub multi_label: bool,
+    /// How many classes its files have.
+    pub labelling: Labelling,
+    /// How it was read, where that is not plain.
+    pub note: Option<String>,
     /// What could not be taken: path and reason.
     pub problems: Vec<(String, String)>,
 }
@@ -56,16 +58,17 @@ pub enum FormatError {
     },
 }
 
-/// Lists a folder of class folders or a CSV of path,label.
-pub fn read(source: &Path) -> Result<Listing, FormatError> {
+/// Lists a folder of class folders or a CSV of path,label. `wanted` is how many classes its files have where it does not say
+/// itself that they have any number.
+pub fn read(source: &Path, wanted: Labelling) -> Result<Listing, FormatError> {
     if source.is_dir() {
-        return folder::read(source);
+        return folder::read(source).map(|listing| Listing { labelling: wanted, ..listing });
     }
     if !source.exists() {
         return Err(FormatError::Missing(source.to_owned()));
     }
     match extension(source).as_str() {
-        "csv" => csv_list::read(source),
+        "csv" => csv_list::read(source, wanted),
         _ => Err(FormatError::Unknown(source.to_owned())),
     }
 }

@@ -16,6 +16,7 @@ pub use error::ConfigError;
 pub use field::Explained;
 pub use resolve::compose;
 
+use assay_domain::Labelling;
 use field::{Field, Section, section};
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +55,7 @@ impl From<DeviceWord> for crate::DeviceChoice {
 }
 
 /// The metrics by which the best checkpoint may be chosen, and where those of classes begin.
-const BEST_BY: [&str; 5] = ["val/loss", "val/accuracy", "val/macro_f1", "val/micro_f1", "val/top5"];
+const BEST_BY: [&str; 6] = ["auto", "val/loss", "val/accuracy", "val/macro_f1", "val/micro_f1", "val/top5"];
 pub(crate) const F1_OF: &str = "val/f1/";
 
 section! {
@@ -70,7 +71,7 @@ section! {
         clip_norm: f64 = 0.0, must be "at least 0" if |norm| *norm >= 0.0;
         /// What the moving mean of the weights keeps of itself each step; validated and kept as the best. 0 for no mean.
         ema_decay: f64 = 0.0, must be "from 0 up to 1" if |decay| (0.0..1.0).contains(decay);
-        /// What is made less.
+        /// The loss that training minimises.
         loss: LossName = LossName::Auto;
         /// The share of the target that is spread over all classes, or over yes and no.
         label_smoothing: f64 = 0.0, must be "from 0 up to 1" if |share| (0.0..1.0).contains(share);
@@ -78,8 +79,8 @@ section! {
         class_weights: ClassWeights = ClassWeights::None;
         /// Which samples an epoch sees.
         sampler: Sampler = Sampler::Shuffled;
-        /// The metric by which the best checkpoint is chosen, and by which training ends early: val/loss, val/accuracy, val/macro_f1, val/micro_f1, val/top5 or val/f1/CLASS.
-        best_by: String = "val/accuracy".into(), must be "val/loss, val/accuracy, val/macro_f1, val/micro_f1, val/top5 or val/f1/CLASS" if |metric| BEST_BY.contains(&metric.as_str()) || metric.starts_with(F1_OF);
+        /// The metric by which the best checkpoint is chosen, and by which training ends early: val/loss, val/accuracy, val/macro_f1, val/micro_f1, val/top5 or val/f1/CLASS; auto for val/accuracy, and for val/micro_f1 where images may have any number of classes.
+        best_by: String = "auto".into(), must be "auto, val/loss, val/accuracy, val/macro_f1, val/micro_f1, val/top5 or val/f1/CLASS" if |metric| BEST_BY.contains(&metric.as_str()) || metric.starts_with(F1_OF);
         /// Epochs without a better checkpoint after which training ends; 0 for never.
         early_stop_epochs: u64 = 0;
         /// With a frozen backbone: epochs after which more layers begin to learn; 0 for never.
@@ -92,6 +93,25 @@ section! {
         loader_threads: usize = 2, must be "from 1 to 256" if |threads| (1..=256).contains(threads);
         /// The type in which images are computed; parameters are always fp32.
         precision: Precision = Precision::Fp32;
+    }
+}
+
+impl Train {
+    /// How many classes a model says of an image.
+    pub fn labelling(&self) -> Labelling {
+        match self.loss {
+            LossName::Auto | LossName::CrossEntropy => Labelling::OneClass,
+            LossName::BinaryCrossEntropy => Labelling::AnyClasses,
+        }
+    }
+
+    /// The metric by which the best checkpoint is chosen.
+    pub fn best_by(&self) -> &str {
+        match (self.best_by.as_str(), self.labelling()) {
+            ("auto", Labelling::OneClass) => "val/accuracy",
+            ("auto", Labelling::AnyClasses) => "val/micro_f1",
+            (metric, _) => metric,
+        }
     }
 }
 

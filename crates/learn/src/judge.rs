@@ -1,18 +1,15 @@
 //! How good a model is on labelled samples.
 
 use assay_domain::scores::{greatest, rank};
-use assay_domain::{ClassId, Confusion, Label};
+use assay_domain::{ClassId, Confusion, Label, Labelling};
 
 /// Collects what a model says of labelled samples, one after the other.
 pub(crate) struct Judge {
     classes: usize,
-    /// Whether they may have any number of classes.
-    of_sets: bool,
+    labelling: Labelling,
     losses: f64,
     among_five: u64,
-    count: usize,
-    pairs: Vec<(usize, usize)>,
-    sets: Vec<(Label, Label)>,
+    pairs: Vec<(Label, Label)>,
 }
 
 /// How good a model was.
@@ -28,36 +25,37 @@ pub(crate) struct Judged {
 }
 
 impl Judge {
-    pub(crate) fn new(classes: usize, of_sets: bool) -> Judge {
-        Judge { classes, of_sets, losses: 0.0, among_five: 0, count: 0, pairs: Vec::new(), sets: Vec::new() }
+    pub(crate) fn new(classes: usize, labelling: Labelling) -> Judge {
+        Judge { classes, labelling, losses: 0.0, among_five: 0, pairs: Vec::new() }
     }
 
     /// Hears the logits of a sample with these classes.
     pub(crate) fn hear(&mut self, logits: &[f32], classes: &[u32]) {
-        self.count += 1;
-        if self.of_sets {
-            self.losses += binary_cross_entropy(logits, classes);
-            let label = classes.iter().map(|class| ClassId(i64::from(*class))).collect();
-            let positive = (0..logits.len()).filter(|class| logits[*class] > 0.0);
-            self.sets.push((label, positive.map(|class| ClassId(class as i64)).collect()));
-        } else if let [class] = classes {
-            let label = *class as usize;
-            self.losses += cross_entropy(logits, label);
-            self.among_five += u64::from(rank(logits, label) < 5);
-            self.pairs.push((label, greatest(logits)));
-        }
+        let label: Label = classes.iter().map(|class| ClassId(i64::from(*class))).collect();
+        let predicted = match (self.labelling, classes) {
+            (Labelling::AnyClasses, _) => {
+                self.losses += binary_cross_entropy(logits, classes);
+                let positive = (0..logits.len()).filter(|class| logits[*class] > 0.0);
+                positive.map(|class| ClassId(class as i64)).collect()
+            }
+            (Labelling::OneClass, [class]) => {
+                self.losses += cross_entropy(logits, *class as usize);
+                self.among_five += u64::from(rank(logits, *class as usize) < 5);
+                Label::one(ClassId(greatest(logits) as i64))
+            }
+            (Labelling::OneClass, _) => return,
+        };
+        self.pairs.push((label, predicted));
     }
 
     pub(crate) fn judge(self) -> Judged {
-        let count = self.count.max(1) as f64;
-        let confusion = match self.of_sets {
-            true => Confusion::of_sets(self.classes, self.sets.iter().map(|(label, predicted)| (label, predicted))),
-            false => Confusion::new(self.classes, self.pairs),
-        };
+        let count = self.pairs.len().max(1) as f64;
+        let pairs = self.pairs.iter().map(|(label, predicted)| (label, predicted));
+        let confusion = Confusion::of(self.labelling, self.classes, pairs);
         Judged {
             loss: self.losses / count,
             accuracy: confusion.accuracy().unwrap_or(0.0),
-            top5: (!self.of_sets).then_some(self.among_five as f64 / count),
+            top5: (self.labelling == Labelling::OneClass).then_some(self.among_five as f64 / count),
             confusion,
         }
     }
@@ -87,7 +85,7 @@ mod tests {
 
     #[test]
     fn loss_and_ranks_follow_their_definitions() {
-        let mut judge = Judge::new(7, false);
+        let mut judge = Judge::new(7, Labelling::OneClass);
         judge.hear(&[0.0, 3.0, 1.0, 2.0, -1.0, -2.0, -3.0], &[1]);
         judge.hear(&[0.0, 3.0, 1.0, 2.0, -1.0, -2.0, -3.0], &[4]);
         judge.hear(&[0.0, 3.0, 1.0, 2.0, -1.0, -2.0, -3.0], &[5]);
@@ -102,7 +100,7 @@ mod tests {
 
     #[test]
     fn samples_of_several_classes_are_judged_class_by_class() {
-        let mut judge = Judge::new(3, true);
+        let mut judge = Judge::new(3, Labelling::AnyClasses);
         judge.hear(&[2.0, -1.0, 0.5], &[0, 2]);
         judge.hear(&[100.0, -100.0, 0.0], &[1, 2]);
         judge.hear(&[-5.0, -5.0, -5.0], &[]);

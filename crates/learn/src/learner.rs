@@ -299,7 +299,7 @@ impl Learner {
     /// How good the model is on samples, with the mean of its weights where there is one.
     pub(crate) fn judge(&self, samples: &Arc<dyn Samples>, plan: &Plan, classes: usize) -> Result<Judged> {
         self.averaged(|learner| {
-            let mut judge = Judge::new(classes, learner.loss.is_of_sets);
+            let mut judge = Judge::new(classes, learner.loss.labelling);
             let inference = learner.model.inference()?;
             for batch in Loader::start(samples, plan, 0, learner.parameters.device()) {
                 let batch = batch?;

@@ -45,7 +45,7 @@ pub use measure::{StepTime, measure_loading, measure_steps, measure_stream, outp
 pub use memory::{check_memory, choose_batch_size};
 pub use predict::{Classifier, Made};
 pub use schedule::Plateau;
-pub use train::{Outcome, Sink, Task, train};
+pub use train::{Outcome, Sink, Task, check_classes, train};
 pub use views::Views;
 pub use weights::Weights;
 

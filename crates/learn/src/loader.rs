@@ -1,10 +1,11 @@
 //! Batches in order, made ahead of time by threads.
 
 use crate::augment::Change;
-use crate::config::{Augment, Config, LossName, Sampler};
+use crate::config::{Augment, Config, Sampler};
 use crate::mix::Mix;
 use crate::random::{self, Purpose, uniform};
 use crate::{Device, LearnError, Result};
+use assay_domain::Labelling;
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,11 +66,11 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// As a loss wants it.
-    pub(crate) fn of(loss: LossName, classes: usize) -> Form {
-        match loss {
-            LossName::Auto | LossName::CrossEntropy => Form::Classes,
-            LossName::BinaryCrossEntropy => Form::Sets { classes },
+    /// As the loss wants it.
+    pub(crate) fn of(labelling: Labelling, classes: usize) -> Form {
+        match labelling {
+            Labelling::OneClass => Form::Classes,
+            Labelling::AnyClasses => Form::Sets { classes },
         }
     }
 
@@ -106,7 +107,7 @@ impl Plan {
     pub(crate) fn train(config: &Config, size: usize, classes: usize, epoch: u64) -> Plan {
         Plan {
             epoch,
-            targets: Some(Form::of(config.train.loss, classes)),
+            targets: Some(Form::of(config.train.labelling(), classes)),
             side: config.augment.source_side(size),
             order: Order::Of(config.train.sampler),
             augment: Some(config.augment.clone()),

@@ -1,14 +1,15 @@
 //! What a model is to make less: the loss of its logits, with its gradient.
 
 use crate::Result;
-use crate::config::{self, LossName};
+use crate::config;
 use crate::loader::Target;
+use assay_domain::Labelling;
 use assay_kernels::{cross_entropy, cross_entropy_gradient};
 use candle_core::{D, DType, Tensor};
 
 /// The loss of a config.
 pub(crate) struct Loss {
-    pub(crate) is_of_sets: bool,
+    pub(crate) labelling: Labelling,
     smoothing: f32,
     /// How much the samples of each class count among all decisions about it, (classes); as much as others without.
     positive_weights: Option<Tensor>,
@@ -16,8 +17,7 @@ pub(crate) struct Loss {
 
 impl Loss {
     pub(crate) fn new(config: &config::Train) -> Loss {
-        let is_of_sets = config.loss == LossName::BinaryCrossEntropy;
-        Loss { is_of_sets, smoothing: config.label_smoothing as f32, positive_weights: None }
+        Loss { labelling: config.labelling(), smoothing: config.label_smoothing as f32, positive_weights: None }
     }
 
     /// From now on samples of a class count as much.
@@ -28,9 +28,9 @@ impl Loss {
 
     /// The sum of the weighted losses of logits, (batch, classes).
     pub(crate) fn of(&self, logits: &Tensor, target: &Target) -> Result<Tensor> {
-        let losses = match self.is_of_sets {
-            true => self.decisions(logits, target)?.loss()?,
-            false => cross_entropy(logits, &target.labels, self.smoothing)?,
+        let losses = match self.labelling {
+            Labelling::AnyClasses => self.decisions(logits, target)?.loss()?,
+            Labelling::OneClass => cross_entropy(logits, &target.labels, self.smoothing)?,
         };
         Ok((losses * &target.weights)?.sum_all()?)
     }
@@ -38,21 +38,23 @@ impl Loss {
     /// The gradient of the logits for a share of that sum.
     pub(crate) fn gradient(&self, logits: &Tensor, target: &Target, share: f64) -> Result<Tensor> {
         let weights = if share == 1.0 { target.weights.clone() } else { (&target.weights * share)? };
-        match self.is_of_sets {
-            true => self.decisions(logits, target)?.gradient(&weights)?.to_dtype(logits.dtype()).map_err(Into::into),
-            false => Ok(cross_entropy_gradient(logits, &target.labels, self.smoothing, &weights)?),
+        match self.labelling {
+            Labelling::AnyClasses => {
+                self.decisions(logits, target)?.gradient(&weights)?.to_dtype(logits.dtype()).map_err(Into::into)
+            }
+            Labelling::OneClass => Ok(cross_entropy_gradient(logits, &target.labels, self.smoothing, &weights)?),
         }
     }
 
     /// How many samples are right: of which the most probable class, or of sets each decision.
     pub(crate) fn right(&self, logits: &Tensor, target: &Target) -> Result<Tensor> {
         let logits = logits.to_dtype(DType::F32)?;
-        let right = match self.is_of_sets {
-            true => {
+        let right = match self.labelling {
+            Labelling::AnyClasses => {
                 let truth = target.labels.gt(0.5)?;
                 logits.gt(0.0)?.eq(&truth)?.to_dtype(DType::F32)?.min(D::Minus1)?
             }
-            false => logits.argmax(D::Minus1)?.eq(&target.labels)?.to_dtype(DType::F32)?,
+            Labelling::OneClass => logits.argmax(D::Minus1)?.eq(&target.labels)?.to_dtype(DType::F32)?,
         };
         Ok(right.sum_all()?)
     }

@@ -136,7 +136,7 @@ pub(crate) fn noise(config: &Config, classes: usize, device: &Device) -> Result<
     let mut random = random::stream(config.seed, Purpose::Order { epoch: 0 });
     let pixels: Vec<f32> = (0..count * size * size * 3).map(|_| between(&mut random, -1.0, 1.0) as f32).collect();
     let labels: Vec<Vec<u32>> = (0..count).map(|index| vec![(index % classes) as u32]).collect();
-    let form = Form::of(config.train.loss, classes);
+    let form = Form::of(config.train.labelling(), classes);
     Ok(Batch {
         input: Tensor::from_vec(pixels, (count, size, size, 3), device)?,
         of: Of::Images,

@@ -1,6 +1,5 @@
 //! Prediction with a trained model.
 
-use crate::config::LossName;
 use crate::inference::Inference;
 use crate::judge::{binary_cross_entropy, cross_entropy};
 use crate::loader::{Loader, Plan, Samples};
@@ -8,6 +7,7 @@ use crate::model::Model;
 use crate::onnx;
 use crate::parameters::Parameters;
 use crate::{Config, Device, LearnError, Result, Views};
+use assay_domain::Labelling;
 use assay_kernels::KeptMemory;
 use candle_core::{DType, Tensor};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub struct Classifier {
     inference: Option<Inference>,
     plan: Plan,
     classes: usize,
-    is_multi_label: bool,
+    labelling: Labelling,
     /// How many values its parameters have.
     parameters: usize,
     device: Device,
@@ -62,7 +62,7 @@ impl Classifier {
             inference,
             plan,
             classes,
-            is_multi_label: config.train.loss == LossName::BinaryCrossEntropy,
+            labelling: config.train.labelling(),
             parameters: parameters.counts().1,
             device: device.clone(),
         })
@@ -102,25 +102,25 @@ impl Classifier {
         self.parameters
     }
 
-    /// Whether an image may have any number of classes.
-    pub fn is_multi_label(&self) -> bool {
-        self.is_multi_label
+    /// How many classes it says of an image.
+    pub fn labelling(&self) -> Labelling {
+        self.labelling
     }
 
     /// The probability of each class by logits: together 1, or each by itself where an image may have any number of classes.
     pub fn probabilities(&self, logits: &[f32]) -> Vec<f32> {
-        match self.is_multi_label {
-            true => logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
-            false => softmax(logits),
+        match self.labelling {
+            Labelling::AnyClasses => logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
+            Labelling::OneClass => softmax(logits),
         }
     }
 
     /// The cross-entropy of logits against the classes of a sample, in nats; none where they do not fit the model.
     pub fn loss(&self, logits: &[f32], classes: &[u32]) -> Option<f64> {
-        match (self.is_multi_label, classes) {
-            (true, _) => Some(binary_cross_entropy(logits, classes)),
-            (false, [class]) => Some(cross_entropy(logits, *class as usize)),
-            (false, _) => None,
+        match (self.labelling, classes) {
+            (Labelling::AnyClasses, _) => Some(binary_cross_entropy(logits, classes)),
+            (Labelling::OneClass, [class]) => Some(cross_entropy(logits, *class as usize)),
+            (Labelling::OneClass, _) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The training loop.
 
 use crate::checkpoint::Best;
-use crate::config::{ClassWeights, F1_OF, LossName, ScheduleName};
+use crate::config::{ClassWeights, F1_OF, ScheduleName};
 use crate::judge::Judged;
 use crate::learner::Learner;
 use crate::loader::{Features, Loader, Plan, Samples, balanced, balanced_positives};
@@ -13,6 +13,7 @@ use crate::search::Search;
 use crate::weights::Weights;
 use crate::window::Window;
 use crate::{Config, Device, LearnError, Result, Saved};
+use assay_domain::Labelling;
 use assay_domain::entity::CheckpointKind;
 use assay_domain::profile::Profile;
 use assay_kernels::KeptMemory;
@@ -96,7 +97,7 @@ pub fn train(task: &Task<'_>, sink: &mut dyn Sink, stop: &AtomicBool) -> Result<
         }
         if training.waits_in_vain() {
             let epochs = task.config.train.early_stop_epochs;
-            sink.log(format!("no better {} for {epochs} epochs", task.config.train.best_by));
+            sink.log(format!("no better {} for {epochs} epochs", task.config.train.best_by()));
             return Ok(Outcome::StoppedEarly);
         }
     }
@@ -130,14 +131,11 @@ impl<'a> Training<'a> {
                 "there are no labelled training samples: label some, or import classes".into(),
             ));
         }
-        if task.classes.len() < 2 {
-            return Err(LearnError::Data(format!(
-                "a classifier needs at least 2 classes, the dataset has {}",
-                task.classes.len()
-            )));
-        }
         check_labels(task)?;
-        check_best_by(task)?;
+        // What was once chosen is gone on with.
+        if task.resume.is_none() {
+            check_classes(config, task.classes)?;
+        }
         let mut learner = Learner::begin(config, task.classes.len(), &task.device)?;
         match (&task.resume, &task.weights) {
             (Some(saved), _) => learner.resume(saved, &config.optimizer)?,
@@ -148,9 +146,11 @@ impl<'a> Training<'a> {
         let mut class_weights = None;
         if config.train.class_weights == ClassWeights::Balanced {
             let (samples, classes) = (task.train.as_ref(), task.classes.len());
-            match learner.loss.is_of_sets {
-                true => learner.loss.weigh_positives(&balanced_positives(samples, classes), &task.device)?,
-                false => class_weights = Some(balanced(samples, classes)),
+            match learner.loss.labelling {
+                Labelling::AnyClasses => {
+                    learner.loss.weigh_positives(&balanced_positives(samples, classes), &task.device)?
+                }
+                Labelling::OneClass => class_weights = Some(balanced(samples, classes)),
             }
         }
         let steps = Steps::new(&config.train, &config.schedule, batches);
@@ -259,10 +259,10 @@ impl<'a> Training<'a> {
         self.learner.state.plateau.hear(&config.schedule, judged.loss);
         self.learner.state.val_accuracy = Some(judged.accuracy);
         // The F1 of a class is none where nothing is labelled or predicted so.
-        let value = values.iter().find(|(key, _)| *key == config.train.best_by).map_or(0.0, |(_, value)| *value);
+        let value = values.iter().find(|(key, _)| *key == config.train.best_by()).map_or(0.0, |(_, value)| *value);
         let loss = judged.loss;
         let better = self.learner.state.best.is_none_or(|best| {
-            let more = if config.train.best_by == "val/loss" { value < best.value } else { value > best.value };
+            let more = if config.train.best_by() == "val/loss" { value < best.value } else { value > best.value };
             more || (value == best.value && loss < best.loss)
         });
         if better {
@@ -277,13 +277,13 @@ impl<'a> Training<'a> {
         let mut values = vec![("val/loss".to_owned(), judged.loss), ("val/accuracy".into(), judged.accuracy)];
         values.push(("epoch".into(), epoch as f64));
         values.extend(judged.confusion.macro_f1().map(|f1| ("val/macro_f1".into(), f1)));
-        if self.learner.loss.is_of_sets {
+        if self.learner.loss.labelling == Labelling::AnyClasses {
             values.extend(judged.confusion.micro_f1().map(|f1| ("val/micro_f1".into(), f1)));
         }
         values.extend(judged.top5.filter(|_| classes.len() > 5).map(|top5| ("val/top5".into(), top5)));
         let f1 = |(number, name): (usize, &String)| {
             let key = format!("{F1_OF}{name}");
-            let is_told = classes.len() <= CLASSES_TOLD || key == self.task.config.train.best_by;
+            let is_told = classes.len() <= CLASSES_TOLD || key == self.task.config.train.best_by();
             judged.confusion.score(number).f1.filter(|_| is_told).map(|f1| (key, f1))
         };
         values.extend(classes.iter().enumerate().filter_map(f1));
@@ -361,27 +361,40 @@ impl<'a> Training<'a> {
 
 /// Samples have one class each where the loss is of one.
 fn check_labels(task: &Task<'_>) -> Result<()> {
-    if task.config.train.loss == LossName::BinaryCrossEntropy {
+    if task.config.train.labelling() == Labelling::AnyClasses {
         return Ok(());
     }
     let others = |samples: &Arc<dyn Samples>| (0..samples.count()).filter(|i| samples.classes(*i).len() != 1).count();
     match others(&task.train) + others(&task.val) {
         0 => Ok(()),
         others => Err(LearnError::Data(format!(
-            "{others} samples have several classes or none: set train.loss=binary-cross-entropy, or train.loss=auto"
+            "{others} samples have several classes or none: set train.loss=binary-cross-entropy"
         ))),
     }
 }
 
-/// The metric by which the best checkpoint is chosen is one that will be told.
-fn check_best_by(task: &Task<'_>) -> Result<()> {
-    let (metric, of_sets) = (&task.config.train.best_by, task.config.train.loss == LossName::BinaryCrossEntropy);
-    let why = match metric.as_str() {
-        "val/top5" if of_sets => "samples have any number of classes",
-        "val/top5" if task.classes.len() <= 5 => "there are no more than five classes",
-        "val/micro_f1" if !of_sets => "each sample has one class, so that it is the accuracy: choose val/accuracy",
+/// Whether a model of these classes can be learned by a config: there are enough, and the metric by which the best
+/// checkpoint is chosen is one that will be told.
+///
+/// # Errors
+/// With what to do, when not.
+pub fn check_classes(config: &Config, classes: &[String]) -> Result<()> {
+    let (labelling, metric) = (config.train.labelling(), config.train.best_by());
+    let least = if labelling == Labelling::OneClass { 2 } else { 1 };
+    if classes.len() < least {
+        return Err(LearnError::Data(format!(
+            "a classifier needs at least {least} classes, the dataset has {}",
+            classes.len()
+        )));
+    }
+    let why = match metric {
+        "val/top5" if labelling == Labelling::AnyClasses => "samples have any number of classes",
+        "val/top5" if classes.len() <= 5 => "there are no more than five classes",
+        "val/micro_f1" if labelling == Labelling::OneClass => {
+            "each sample has one class, so that it is the accuracy: choose val/accuracy"
+        }
         _ => match metric.strip_prefix(F1_OF) {
-            Some(class) if !task.classes.iter().any(|own| own == class) => "there is no such class",
+            Some(class) if !classes.iter().any(|own| own == class) => "there is no such class",
             _ => return Ok(()),
         },
     };
@@ -585,11 +598,8 @@ mod tests {
     fn the_best_is_chosen_by_nothing_that_is_not_told() {
         let why = |metric: &str| {
             let classes = ["dark", "light"].map(str::to_owned);
-            let samples: Arc<dyn Samples> = Arc::new(Shades(6));
-            let config = &config(&[&format!("train.best_by={metric}")]);
-            let (train, val) = (samples.clone(), samples);
-            let task = Task { config, classes: &classes, train, val, device: Device::Cpu, weights: None, resume: None };
-            check_best_by(&task).err().map(|error| error.to_string()).unwrap_or_default()
+            let config = config(&[&format!("train.best_by={metric}")]);
+            check_classes(&config, &classes).err().map(|error| error.to_string()).unwrap_or_default()
         };
         assert_eq!((why("val/f1/light"), why("val/macro_f1")), (String::new(), String::new()));
         assert!(why("val/f1/grey").contains("no such class"));

@@ -4,7 +4,7 @@ use assay_domain::entity::{
     Artifact, Checkpoint, Dataset, Evaluation, LabelEdit, LogLine, Prediction, Run, Sample, SequencedEvent,
 };
 use assay_domain::record::Record;
-use assay_domain::{Bucket, EventSeq, Label, RunId, SampleId, Split, Timestamp};
+use assay_domain::{Bucket, EventSeq, Label, Labelling, RunId, SampleId, Split, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What serves, and where.
@@ -241,6 +241,8 @@ pub struct FilePrediction {
     pub path: String,
     /// The classes, the most probable first; none where it failed.
     pub classes: Vec<PredictedClass>,
+    /// How many of them the model may say.
+    pub labelling: Labelling,
     /// Why it could not be predicted.
     pub error: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! What clients ask.
 
 use crate::query::query_string;
-use assay_domain::{LabelChange, RunId, Split};
+use assay_domain::{LabelChange, Labelling, RunId, Split};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -169,8 +169,8 @@ pub struct ImportRequest {
     pub test: Option<f64>,
     /// The seed of the split.
     pub seed: Option<u64>,
-    /// Whether an image may have any number of classes, though the source does not say so.
-    pub multi_label: bool,
+    /// How many classes an image has, where the source does not say that it may have any number.
+    pub labelling: Labelling,
 }
 
 /// Asks for a page of samples.
@@ -210,8 +210,8 @@ pub struct AddClasses {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DatasetChange {
-    /// Whether an image may have any number of classes, instead of one.
-    pub multi_label: Option<bool>,
+    /// How many classes an image has.
+    pub labelling: Option<Labelling>,
 }
 
 /// Changes a label: `set` it to a list of classes, or to null to clear it; `add` or `remove` one class.

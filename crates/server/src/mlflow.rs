@@ -8,7 +8,9 @@ mod artifacts;
 mod experiments;
 mod failure;
 mod fields;
+mod logged;
 mod metrics;
+mod registry;
 mod runs;
 mod wire;
 
@@ -16,14 +18,15 @@ use crate::api::work;
 use assay_engine::Engine;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, RawQuery, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
+use axum::http::Response;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, Response};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use failure::{Code, Failure};
 use fields::Fields;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The release whose API this is.
@@ -62,6 +65,40 @@ const ENDPOINTS: &[(MethodFilter, &str, Handler)] = &[
     (MethodFilter::GET, "/metrics/get-history-bulk", metrics::history_bulk),
     (MethodFilter::GET, "/metrics/get-history-bulk-interval", metrics::history_bulk_interval),
     (MethodFilter::GET, "/artifacts/list", artifacts::list_of_run),
+    (MethodFilter::POST, "/runs/log-inputs", logged::log_inputs),
+    (MethodFilter::POST, "/runs/outputs", logged::log_outputs),
+    (MethodFilter::POST, "/runs/log-model", logged::log_model),
+    (MethodFilter::POST, "/experiments/search-datasets", logged::search_datasets),
+    (MethodFilter::POST, "/logged-models", logged::create),
+    (MethodFilter::POST, "/logged-models/search", logged::search),
+    (MethodFilter::GET, "/logged-models/{model_id}", logged::get),
+    (MethodFilter::PATCH, "/logged-models/{model_id}", logged::finalize),
+    (MethodFilter::DELETE, "/logged-models/{model_id}", logged::delete),
+    (MethodFilter::POST, "/logged-models/{model_id}/params", logged::log_params),
+    (MethodFilter::PATCH, "/logged-models/{model_id}/tags", logged::set_tags),
+    (MethodFilter::DELETE, "/logged-models/{model_id}/tags/{tag_key}", logged::delete_tag),
+    (MethodFilter::GET, "/logged-models/{model_id}/artifacts/directories", artifacts::list_of_model),
+    (MethodFilter::POST, "/registered-models/create", registry::create),
+    (MethodFilter::POST, "/registered-models/rename", registry::rename),
+    (MethodFilter::PATCH, "/registered-models/update", registry::update),
+    (MethodFilter::DELETE, "/registered-models/delete", registry::delete),
+    (MethodFilter::GET, "/registered-models/get", registry::get),
+    (MethodFilter::GET, "/registered-models/search", registry::search),
+    (MethodFilter::POST.or(MethodFilter::GET), "/registered-models/get-latest-versions", registry::latest_versions),
+    (MethodFilter::POST, "/registered-models/set-tag", registry::set_tag),
+    (MethodFilter::DELETE, "/registered-models/delete-tag", registry::delete_tag),
+    (MethodFilter::POST, "/registered-models/alias", registry::set_alias),
+    (MethodFilter::DELETE, "/registered-models/alias", registry::delete_alias),
+    (MethodFilter::GET, "/registered-models/alias", registry::get_by_alias),
+    (MethodFilter::POST, "/model-versions/create", registry::create_version),
+    (MethodFilter::PATCH, "/model-versions/update", registry::update_version),
+    (MethodFilter::POST, "/model-versions/transition-stage", registry::move_version),
+    (MethodFilter::DELETE, "/model-versions/delete", registry::delete_version),
+    (MethodFilter::GET, "/model-versions/get", registry::get_version),
+    (MethodFilter::GET, "/model-versions/search", registry::search_versions),
+    (MethodFilter::GET, "/model-versions/get-download-uri", registry::download_uri),
+    (MethodFilter::POST, "/model-versions/set-tag", registry::set_version_tag),
+    (MethodFilter::DELETE, "/model-versions/delete-tag", registry::delete_version_tag),
 ];
 
 /// The routes of the API.
@@ -92,23 +129,21 @@ pub(crate) fn missing(path: &str) -> Option<Response<Body>> {
 fn endpoint(method: MethodFilter, handler: Handler) -> MethodRouter<Arc<Engine>> {
     on(
         method,
-        async move |State(engine): State<Arc<Engine>>, method: Method, RawQuery(query): RawQuery, body: Bytes| {
-            let query = query.filter(|_| method == Method::GET);
-            let answered = work(engine, move |engine| Ok(answer(engine, handler, query.as_deref(), &body)));
+        async move |State(engine): State<Arc<Engine>>,
+                    Path(of_path): Path<HashMap<String, String>>,
+                    RawQuery(query): RawQuery,
+                    body: Bytes| {
+            let answered = work(engine, move |engine| {
+                let fields = match body.is_empty() {
+                    true => Ok(Fields::of_query(&query.unwrap_or_default())),
+                    false => Fields::of_body(&body),
+                };
+                let found = fields.and_then(|fields| handler(engine, &fields.with(of_path)));
+                Ok(found.map_or_else(Failure::into_response, |value| json(&value)))
+            });
             answered.await.unwrap_or_else(IntoResponse::into_response)
         },
     )
-}
-
-fn answer(engine: &Engine, handler: Handler, query: Option<&str>, body: &[u8]) -> Response<Body> {
-    let fields = match query {
-        Some(query) => Ok(Fields::of_query(query)),
-        None => Fields::of_body(body),
-    };
-    match fields.and_then(|fields| handler(engine, &fields)) {
-        Ok(value) => json(&value),
-        Err(failure) => failure.into_response(),
-    }
 }
 
 fn json(value: &Value) -> Response<Body> {

@@ -20,6 +20,7 @@ pub use reader::Reader;
 pub use store::{Clock, Store};
 pub use table::dataset::{Listing, NewSample, SampleFilter};
 pub use table::evaluation::{PredictionFilter, PredictionOrder};
+pub use table::registry::{Archive, NewVersion};
 pub use table::run::{ClientRun, ClientRunChange, NewRun, RunOrder, RunPage, RunQuery};
 pub use table::search::RunSearch;
 pub use table::series::SeriesRange;

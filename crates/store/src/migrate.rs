@@ -1,6 +1,8 @@
 //! Migrations: append-only, each applied once, in one transaction.
 
-use crate::table::{artifact, dataset, evaluation, event, experiment, job, label, run, series, setting, snapshot};
+use crate::table::{
+    artifact, dataset, evaluation, event, experiment, job, label, logged, registry, run, series, setting, snapshot,
+};
 use crate::{Result, StoreError};
 use rusqlite::Connection;
 use std::path::Path;
@@ -25,7 +27,15 @@ const STEPS: &[&[&str]] = &[
     &[setting::TABLES],
     &[evaluation::EMBEDDINGS],
     &[dataset::SETS, label::SETS, snapshot::SETS, evaluation::SETS],
-    &[run::CLIENTS, experiment::CLIENTS, artifact::CLIENTS, series::LAST_WALL, series::LATEST],
+    &[
+        run::CLIENTS,
+        experiment::CLIENTS,
+        artifact::CLIENTS,
+        series::LAST_WALL,
+        series::LATEST,
+        registry::TABLES,
+        logged::TABLES,
+    ],
 ];
 
 /// The format that this version writes.
@@ -70,7 +80,7 @@ pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assay_domain::{ClassId, DatasetId, EvaluationId, Label, SampleId};
+    use assay_domain::{ClassId, DatasetId, EvaluationId, Label, Labelling, SampleId};
 
     #[test]
     fn labels_of_one_class_become_sets() {
@@ -102,7 +112,10 @@ mod tests {
         assert_eq!((&edits[0].before, &edits[0].after), (&cat, &dog));
         assert_eq!((&edits[1].before, &edits[1].after), (&dog, &None));
         let dataset = reader.dataset(DatasetId(1)).unwrap();
-        assert_eq!((dataset.multi_label, dataset.samples, dataset.labeled, dataset.counts.len()), (false, 2, 1, 1));
+        assert_eq!(
+            (dataset.labelling, dataset.samples, dataset.labeled, dataset.counts.len()),
+            (Labelling::OneClass, 2, 1, 1)
+        );
         let all = crate::PredictionFilter::default();
         let order = crate::PredictionOrder::Sample;
         let (predictions, _) = reader.predictions(EvaluationId(1), &all, order, 0, 10).unwrap();

@@ -7,6 +7,8 @@ pub(crate) mod event;
 pub(crate) mod experiment;
 pub(crate) mod job;
 pub(crate) mod label;
+pub(crate) mod logged;
+pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod search;
 pub(crate) mod series;

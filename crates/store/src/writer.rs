@@ -25,6 +25,11 @@ impl WriteTx<'_> {
         self.now
     }
 
+    /// What is there, with what this write has changed so far.
+    pub fn reader(&self) -> crate::Reader<'_> {
+        crate::Reader { db: self.db }
+    }
+
     /// Appends to the event log.
     pub(crate) fn emit(&mut self, event: &Event) -> Result<()> {
         *self.last_event = Some(event::append(self.db, self.now, event)?);

@@ -11,7 +11,7 @@ use crate::widgets::{
 };
 use assay_domain::entity::{Dataset, Problem, Sample, SplitCount};
 use assay_domain::split::Stratum;
-use assay_domain::{ClassId, DatasetId, Label, Split};
+use assay_domain::{ClassId, DatasetId, Label, Labelling, Split};
 use assay_protocol::{DatasetChange, ImportRequest, PathSuggestion, PathsQuery, SamplePage, SamplesQuery, path};
 use egui::{Align, ComboBox, Layout, RichText, ScrollArea, Sense, TextEdit, Ui};
 
@@ -34,7 +34,7 @@ pub(crate) struct Data {
 struct Import {
     source: String,
     name: String,
-    multi_label: bool,
+    labelling: Labelling,
     /// Whether the path had the keys already.
     focused: bool,
 }
@@ -137,10 +137,9 @@ impl Data {
             });
         });
         ui.horizontal_wrapped(|ui| {
-            let mut multi_label = dataset.multi_label;
-            let hint = "Each image has any number of the classes, or none of them, instead of exactly one.";
-            if ui.checkbox(&mut multi_label, "Several classes an image").on_hover_text(hint).changed() {
-                let change = DatasetChange { multi_label: Some(multi_label) };
+            let mut labelling = dataset.labelling;
+            if labelling_ui(ui, &mut labelling) {
+                let change = DatasetChange { labelling: Some(labelling) };
                 cx.api.act(Method::Patch, &path::dataset(dataset.id, ""), &change, Then::Nothing);
             }
             ui.add_space(GRID);
@@ -306,7 +305,7 @@ impl Data {
                 was_entered |= entered(&ui.add(field).accessible_name("Dataset name"));
                 ui.end_row();
                 ui.label("Labels");
-                ui.checkbox(&mut import.multi_label, "Several classes an image");
+                labelling_ui(ui, &mut import.labelling);
                 ui.end_row();
             });
             ui.add_space(GRID);
@@ -319,7 +318,7 @@ impl Data {
                     let request = ImportRequest {
                         source: import.source.clone(),
                         name,
-                        multi_label: import.multi_label,
+                        labelling: import.labelling,
                         ..ImportRequest::default()
                     };
                     cx.api.act(Method::Post, path::DATASETS, &request, Then::Say("Importing; the progress is shown above".into()));
@@ -365,6 +364,15 @@ impl Import {
             },
         );
     }
+}
+
+/// How many classes an image has, to be ticked; returns whether it was.
+fn labelling_ui(ui: &mut Ui, labelling: &mut Labelling) -> bool {
+    let mut any = *labelling == Labelling::AnyClasses;
+    let hint = "Each image has any number of the classes, or none of them, instead of exactly one.";
+    let changed = ui.checkbox(&mut any, "Several classes an image").on_hover_text(hint).changed();
+    *labelling = if any { Labelling::AnyClasses } else { Labelling::OneClass };
+    changed
 }
 
 /// The names of the classes of a label; a dash without a label.

@@ -10,13 +10,22 @@ use crate::route::Route;
 use crate::tokens::{GRID, strong};
 use crate::transport::Method;
 use crate::widgets::{badge_ui, empty_ui, entered, image_ui, remote_ui, tile_ui};
-use assay_domain::entity::{Dataset, Sample};
-use assay_domain::{ClassId, DatasetId, LabelChange, SampleId};
+use assay_domain::entity::{Dataset, LabelEdit, Sample};
+use assay_domain::{ClassId, DatasetId, LabelChange, Labelling, SampleId};
 use assay_protocol::{AddClasses, LabelRequest, PersonRequest, SampleDetail, SamplePage, SamplesQuery, path};
 use egui::{Modifiers, Rect, RichText, ScrollArea, Sense, TextEdit, Ui, pos2, vec2};
+use std::collections::VecDeque;
 
 /// Samples that are fetched for one sitting.
 const QUEUE: usize = 5_000;
+
+/// Something that is done to labels.
+#[derive(Clone)]
+enum Asked {
+    Change(SampleId, LabelChange),
+    /// `/undo` or `/redo`.
+    Revert(&'static str),
+}
 
 #[derive(Default)]
 pub(crate) struct Label {
@@ -26,22 +35,52 @@ pub(crate) struct Label {
     queue: Vec<Sample>,
     asked: Option<String>,
     at: usize,
-    /// What was asked for and is not durable yet.
-    saving: Vec<(SampleId, LabelChange)>,
+    /// What is asked for, in order: the next is sent once the one before is durable.
+    saving: VecDeque<Asked>,
+    /// Whether the first of them is on its way.
+    is_sent: bool,
+    /// The edit that was answered last, until its sample is read again.
+    latest: Option<LabelEdit>,
     new_class: String,
 }
 
 impl Label {
-    pub(crate) fn saved(&mut self, sample: SampleId) {
-        if let Some(first) = self.saving.iter().position(|(waiting, _)| *waiting == sample) {
-            self.saving.remove(first);
+    /// What was sent is durable.
+    pub(crate) fn saved(&mut self, edit: LabelEdit) {
+        if let Some(Asked::Revert(_)) = self.saving.pop_front() {
+            self.show(edit.sample);
         }
+        self.is_sent = false;
+        self.latest = Some(edit);
     }
 
-    /// A label was refused: its image is shown again.
-    pub(crate) fn not_saved(&mut self, sample: SampleId) {
-        self.saved(sample);
-        self.show(sample);
+    /// What was sent is refused: its image is shown again, and what was asked for after it is not done.
+    pub(crate) fn not_saved(&mut self) {
+        if let Some(Asked::Change(sample, _)) = self.saving.front().cloned() {
+            self.show(sample);
+        }
+        self.saving.clear();
+        self.is_sent = false;
+    }
+
+    /// Sends what is asked for next.
+    pub(crate) fn send_next(&mut self, cx: &Cx<'_>) {
+        if self.is_sent {
+            return;
+        }
+        let person = cx.person.clone();
+        match (self.saving.front(), self.dataset) {
+            (Some(Asked::Change(sample, change)), _) => {
+                let request = LabelRequest { change: change.clone(), person, proposed_by: None };
+                cx.api.act(Method::Post, &path::sample(*sample, "/label"), &request, Then::Labelled);
+            }
+            (Some(Asked::Revert(which)), Some(dataset)) => {
+                let request = PersonRequest { person };
+                cx.api.act(Method::Post, &path::dataset(dataset, which), &request, Then::Labelled);
+            }
+            _ => return,
+        }
+        self.is_sent = true;
     }
 
     pub(crate) fn show(&mut self, sample: SampleId) {
@@ -65,7 +104,7 @@ impl Label {
                 }
                 return;
             };
-            if self.dataset != Some(shown.id) {
+            if self.dataset != Some(shown.id) && self.saving.is_empty() {
                 *self = Label {
                     dataset: Some(shown.id),
                     only_unlabelled: shown.labeled < shown.samples,
@@ -99,7 +138,8 @@ impl Label {
             }
             for (only, name) in [(true, "Unlabelled"), (false, "All images")] {
                 if ui.selectable_label(self.only_unlabelled == only, name).clicked() {
-                    *self = Label { dataset: self.dataset, only_unlabelled: only, ..Label::default() };
+                    self.only_unlabelled = only;
+                    (self.queue, self.at) = (Vec::new(), 0);
                 }
             }
             let share = if shown.samples == 0 { 0.0 } else { shown.labeled as f32 / shown.samples as f32 };
@@ -158,7 +198,7 @@ impl Label {
         if cx.asked_for(Command::ClearLabel) {
             self.change(cx, LabelChange::Set(None));
         }
-        if cx.asked_for(Command::NoClass) && dataset.multi_label {
+        if cx.asked_for(Command::NoClass) && dataset.labelling == Labelling::AnyClasses {
             self.change(cx, LabelChange::Set(Some(assay_domain::Label::default())));
         }
         if ui.ctx().text_edit_focused() {
@@ -174,46 +214,54 @@ impl Label {
 
     /// Labels with a class, or takes it away again where an image may have several.
     fn choose(&mut self, cx: &Cx<'_>, dataset: &Dataset, class: ClassId) {
-        let change = match (dataset.multi_label, self.label_to_be(cx)) {
-            (false, _) => LabelChange::Set(Some(assay_domain::Label::one(class))),
-            (true, Some(label)) if label.contains(class) => LabelChange::Remove(class),
-            (true, _) => LabelChange::Add(class),
+        let Some(sample) = self.queue.get(self.at) else { return };
+        let change = match (dataset.labelling, self.label_to_be(cx, sample)) {
+            (Labelling::OneClass, _) => LabelChange::Set(Some(assay_domain::Label::one(class))),
+            (Labelling::AnyClasses, Some(label)) if label.contains(class) => LabelChange::Remove(class),
+            (Labelling::AnyClasses, _) => LabelChange::Add(class),
         };
         self.change(cx, change);
     }
 
-    /// The label of the current image once all is saved.
-    fn label_to_be(&self, cx: &Cx<'_>) -> Option<assay_domain::Label> {
-        let sample = self.queue.get(self.at)?;
-        let detail = cx.api.get::<SampleDetail>(&path::sample(sample.id, "")).value;
-        let now = detail.map_or(sample.label.clone(), |detail| detail.sample.label.clone());
-        let asked = self.saving.iter().filter(|(waiting, _)| *waiting == sample.id);
-        asked.fold(now, |label, (_, change)| change.of(label.as_ref()))
+    /// The label of a sample that is durable.
+    fn label_of(&self, cx: &Cx<'_>, sample: &Sample) -> Option<assay_domain::Label> {
+        let Some(detail) = cx.api.get::<SampleDetail>(&path::sample(sample.id, "")).value else {
+            return sample.label.clone();
+        };
+        let seen = detail.history.last().map(|edit| edit.id);
+        match self.latest.as_ref().filter(|edit| edit.sample == sample.id && seen < Some(edit.id)) {
+            Some(edit) => edit.after.clone(),
+            None => detail.sample.label.clone(),
+        }
+    }
+
+    /// The label of a sample once all that is asked for is done.
+    fn label_to_be(&self, cx: &Cx<'_>, sample: &Sample) -> Option<assay_domain::Label> {
+        self.saving.iter().fold(self.label_of(cx, sample), |label, asked| match asked {
+            Asked::Change(of, change) if *of == sample.id => change.of(label.as_ref()),
+            _ => label,
+        })
     }
 
     /// Asks for a change of the label, and goes on to the next image where nothing more is to be said of this one.
     fn change(&mut self, cx: &Cx<'_>, change: LabelChange) {
         let Some(sample) = self.queue.get(self.at) else { return };
         let is_all = matches!(change, LabelChange::Set(Some(_)));
-        self.saving.push((sample.id, change.clone()));
-        let request = LabelRequest { change, person: cx.person.clone(), proposed_by: None };
-        cx.api.act(Method::Post, &path::sample(sample.id, "/label"), &request, Then::Labelled(sample.id));
+        self.saving.push_back(Asked::Change(sample.id, change));
         if is_all {
             self.at = (self.at + 1).min(self.queue.len() - 1);
         }
+        self.send_next(cx);
     }
 
-    fn revert(&self, cx: &Cx<'_>, which: &str) {
-        if let Some(dataset) = self.dataset {
-            let request = PersonRequest { person: cx.person.clone() };
-            cx.api.act(Method::Post, &path::dataset(dataset, which), &request, Then::ShowEdited);
-        }
+    fn revert(&mut self, cx: &Cx<'_>, which: &'static str) {
+        self.saving.push_back(Asked::Revert(which));
+        self.send_next(cx);
     }
 
     fn image_and_classes_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, dataset: &Dataset) {
         let sample = self.queue[self.at].clone();
-        let detail = cx.api.get::<SampleDetail>(&path::sample(sample.id, "")).value;
-        let label = detail.map_or(sample.label.clone(), |detail| detail.sample.label.clone());
+        let label = self.label_of(cx, &sample);
         let side_width = 232.0;
         let strip_height = 92.0;
         let whole = ui.available_rect_before_wrap();
@@ -247,13 +295,13 @@ impl Label {
     fn classes_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, dataset: &Dataset, current: Option<&assay_domain::Label>) {
         ui.horizontal(|ui| {
             ui.label(RichText::new("Classes").font(strong(13.0)));
-            if dataset.multi_label {
+            if dataset.labelling == Labelling::AnyClasses {
                 let next = Keymap::of(ui.ctx()).text(ui.ctx(), Command::Skip);
                 ui.label(RichText::new(format!("any number; {next} goes on")).color(cx.tokens.weak));
             }
         });
         ui.add_space(GRID);
-        let below = if dataset.multi_label { 106.0 } else { 70.0 };
+        let below = if dataset.labelling == Labelling::AnyClasses { 106.0 } else { 70.0 };
         ScrollArea::vertical().id_salt("classes").max_height(ui.available_height() - below).show(ui, |ui| {
             for (index, name) in dataset.classes.iter().enumerate() {
                 let class = ClassId(index as i64);
@@ -273,7 +321,7 @@ impl Label {
                 }
             }
         });
-        if dataset.multi_label {
+        if dataset.labelling == Labelling::AnyClasses {
             ui.add_space(GRID);
             let none = assay_domain::Label::default();
             let key = Keymap::of(ui.ctx()).text(ui.ctx(), Command::NoClass);
@@ -304,8 +352,7 @@ impl Label {
         let first = self.at.saturating_sub(count / 2).min(self.queue.len().saturating_sub(count));
         for (place, index) in (first..(first + count).min(self.queue.len())).enumerate() {
             let sample = self.queue[index].clone();
-            let detail = cx.api.get::<SampleDetail>(&path::sample(sample.id, "")).value;
-            let label = detail.map_or(sample.label.clone(), |detail| detail.sample.label.clone());
+            let label = self.label_of(cx, &sample);
             let rect =
                 Rect::from_min_size(pos2(strip.left() + place as f32 * (tile + 6.0), strip.top()), vec2(tile, tile));
             let name = format!("Image {}", index + 1);

@@ -144,7 +144,8 @@ impl Models {
             ui.label(RichText::new(error).color(cx.tokens.bad));
         }
         if let Some(prediction) = &self.prediction {
-            for class in prediction.classes.iter().take(8) {
+            let said = prediction.classes.iter().filter(|class| class.is_predicted).count();
+            for class in prediction.classes.iter().take(said.max(8)) {
                 let color = if class.is_predicted { cx.tokens.good } else { cx.tokens.accent };
                 bar_ui(ui, &class.class, class.probability, color);
             }

@@ -116,7 +116,7 @@ impl Review {
             ui.heading(format!("Run {} on {}", evaluation.run, evaluation.split));
             let percent = |value: Option<f64>| value.map_or("–".into(), |value| format!("{:.2} %", value * 100.0));
             ui.label(RichText::new(percent(evaluation.confusion.accuracy())).font(strong(18.0)).color(cx.tokens.good));
-            ui.label(RichText::new(accuracy_name(evaluation)).color(cx.tokens.weak));
+            ui.label(RichText::new(evaluation.confusion.labelling().accuracy_name()).color(cx.tokens.weak));
             // What does not fit beside the buttons is left to the list of evaluations.
             if ui.available_width() > 520.0 {
                 ui.label(percent(evaluation.confusion.macro_f1()));
@@ -420,17 +420,13 @@ impl Review {
     }
 }
 
-fn accuracy_name(evaluation: &Evaluation) -> &'static str {
-    if evaluation.confusion.is_of_sets() { "exact match" } else { "accuracy" }
-}
-
 /// What was said of a sample, and whether it is right.
 fn verdict(evaluation: &Evaluation, prediction: &Prediction) -> (String, Option<bool>) {
     let names = |label: &Label| label.names(&evaluation.classes);
     let predicted = &prediction.predicted;
     match &prediction.label {
         Some(label) if label == predicted => (names(label), Some(true)),
-        Some(label) if evaluation.confusion.is_of_sets() => {
+        Some(label) if matches!(evaluation.confusion, Confusion::Sets(_)) => {
             let of = |sign: &str, from: &Label, but: &Label| -> String {
                 let others = from.classes().iter().filter(|class| !but.contains(**class));
                 others.map(|class| format!("  {sign}{}", names(&Label::one(*class)))).collect()
@@ -539,7 +535,7 @@ fn list_ui(ui: &mut Ui, cx: &mut Cx<'_>, evaluations: &[Evaluation]) {
             .column(Column::remainder());
         table
             .header(24.0, |mut header| {
-                for text in ["Run", "Split", "Accuracy", "Macro F1", "Loss", "Images"] {
+                for text in ["Run", "Split", "All right", "Macro F1", "Loss", "Images"] {
                     header.col(|ui| {
                         ui.label(RichText::new(text).color(cx.tokens.weak));
                     });

@@ -3,9 +3,9 @@
 use super::Cx;
 use crate::tokens::{GRID, Tokens, strong};
 use crate::widgets::{card_ui, remote_ui};
-use assay_domain::EvaluationId;
 use assay_domain::entity::Evaluation;
 use assay_domain::scores::{Bin, Estimate, McNemar, Scores};
+use assay_domain::{EvaluationId, Labelling};
 use assay_protocol::path;
 use egui::{
     Align, Align2, ComboBox, CornerRadius, FontId, Layout, Rect, RichText, ScrollArea, Sense, Stroke, Ui, pos2, vec2,
@@ -115,10 +115,10 @@ fn figures_ui(ui: &mut Ui, tokens: &Tokens, scores: &Scores) {
             let within =
                 |estimate: &Estimate| format!("{} to {}", percent(estimate.interval.0), percent(estimate.interval.1));
             let interval = "Beside it: the interval that holds it with 95 % confidence, by bootstrap.";
-            let accuracy = if scores.multi_label { "exact match" } else { "accuracy" };
-            row(accuracy, percent(scores.accuracy.value), within(&scores.accuracy), interval);
+            let is_of_sets = scores.labelling == Labelling::AnyClasses;
+            row(scores.labelling.accuracy_name(), percent(scores.accuracy.value), within(&scores.accuracy), interval);
             row("macro F1", percent(scores.macro_f1.value), within(&scores.macro_f1), interval);
-            if scores.multi_label {
+            if is_of_sets {
                 let help = "F1 of all decisions together, whatever their class.";
                 row("micro F1", percent(scores.micro_f1), String::new(), help);
             }
@@ -149,7 +149,7 @@ fn figures_ui(ui: &mut Ui, tokens: &Tokens, scores: &Scores) {
                 "Brier score",
                 format!("{:.4}", scores.brier),
                 String::new(),
-                match scores.multi_label {
+                match is_of_sets {
                     true => "Mean squared distance of each probability from what is true, 0 to 1.",
                     false => "Mean squared distance of the probabilities from what is true, 0 to 2.",
                 },

@@ -2,11 +2,11 @@
 
 use super::failure::{Code, Failure};
 use super::fields::Fields;
-use super::{Answer, json, wire};
+use super::{Answer, json, logged, registry, wire};
 use crate::api::work;
 use assay_engine::{Engine, EngineError, ListedFile};
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::Response;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -25,6 +25,14 @@ type Shared = State<Arc<Engine>>;
 /// The routes that do not read and write JSON.
 pub(super) fn router() -> Router<Arc<Engine>> {
     let mut router = Router::new().route("/get-artifact", get(download_of_run));
+    // Clients join addresses with one slash or two.
+    for address in ["/model-versions/get-artifact", "//model-versions/get-artifact"] {
+        router = router.route(address, get(download_of_version));
+    }
+    for root in super::ROOTS {
+        router = router.route(&format!("{root}/upload-artifact"), post(upload_of_run));
+        router = router.route(&format!("{root}/logged-models/{{model_id}}/artifacts/files"), get(download_of_model));
+    }
     for root in ["/api/2.0/mlflow-artifacts", "/ajax-api/2.0/mlflow-artifacts"] {
         router = router
             .route(&format!("{root}/artifacts"), get(list))
@@ -79,11 +87,15 @@ fn path_in(engine: &Engine, uid: &str, path: &str) -> Answer<(String, String)> {
             let path = path.trim_matches('/');
             Ok((root, if path.is_empty() { folder } else { format!("{folder}/{path}") }))
         }
-        None => Err(Failure::new(
-            Code::NotImplemented,
-            format!("the artifacts of this experiment are kept at {location}, which this server does not read"),
-        )),
+        None => Err(elsewhere(&location)),
     }
+}
+
+fn elsewhere(location: &str) -> Failure {
+    Failure::new(
+        Code::NotImplemented,
+        format!("these artifacts are kept at {location}, which this server does not read"),
+    )
 }
 
 pub(super) fn list_of_run(engine: &Engine, fields: &Fields) -> Answer {
@@ -92,17 +104,74 @@ pub(super) fn list_of_run(engine: &Engine, fields: &Fields) -> Answer {
     Ok(json!({ "root_uri": root, "files": listed(engine.list_files(&place)?, path.trim_matches('/')) }))
 }
 
-async fn download_of_run(State(engine): Shared, RawQuery(query): RawQuery) -> Response<Body> {
+pub(super) fn list_of_model(engine: &Engine, fields: &Fields) -> Answer {
+    let path = fields.text("artifact_directory_path")?.unwrap_or_default();
+    let place = logged::path_of(engine, &fields.required("model_id")?, &path)?;
+    Ok(json!({ "root_uri": "", "files": listed(engine.list_files(&place)?, path.trim_matches('/')) }))
+}
+
+async fn download_of_model(engine: Shared, Path(id): Path<String>, RawQuery(query): RawQuery) -> Response<Body> {
+    let of_model =
+        move |engine: &Engine, fields: &Fields| logged::path_of(engine, &id, &fields.required("artifact_file_path")?);
+    sent_from(engine, query, of_model).await
+}
+
+async fn download_of_run(engine: Shared, RawQuery(query): RawQuery) -> Response<Body> {
+    let of_run = |engine: &Engine, fields: &Fields| {
+        let path = fields.required("path")?;
+        path_in(engine, &fields.run()?, &path).map(|(_, place)| place)
+    };
+    sent_from(engine, query, of_run).await
+}
+
+async fn download_of_version(engine: Shared, RawQuery(query): RawQuery) -> Response<Body> {
+    let of_version = |engine: &Engine, fields: &Fields| {
+        let path = fields.required("path")?;
+        if path.split('/').any(|part| part == "..") || path.starts_with('/') {
+            return Err(Failure::invalid("Invalid path"));
+        }
+        let source = registry::source_of(engine, fields)?;
+        let place = source.strip_prefix("mlflow-artifacts:/").ok_or_else(|| elsewhere(&source))?;
+        Ok(format!("{}/{path}", place.trim_matches('/')))
+    };
+    sent_from(engine, query, of_version).await
+}
+
+/// Sends the file that a request names.
+async fn sent_from(
+    State(engine): Shared,
+    query: Option<String>,
+    place: impl FnOnce(&Engine, &Fields) -> Answer<String> + Send + 'static,
+) -> Response<Body> {
     let fields = Fields::of_query(&query.unwrap_or_default());
-    let place = work(engine.clone(), move |engine| {
-        Ok((|| {
-            let path = fields.required("path")?;
-            path_in(engine, &fields.run()?, &path).map(|(_, place)| place)
-        })())
-    });
-    match place.await {
+    match work(engine.clone(), move |engine| Ok(place(engine, &fields))).await {
         Ok(Ok(place)) => sent(engine, place).await,
         Ok(Err(failure)) => failure.into_response(),
+        Err(failure) => failure.into_response(),
+    }
+}
+
+/// Files go to a run by its uid, too.
+async fn upload_of_run(State(engine): Shared, RawQuery(query): RawQuery, body: Bytes) -> Response<Body> {
+    let fields = Fields::of_query(&query.unwrap_or_default());
+    let kept = work(engine, move |engine| {
+        Ok((|| {
+            let uid = fields.text("run_uuid")?.filter(|uid| !uid.is_empty());
+            let uid = uid.ok_or_else(|| Failure::invalid("Request must specify run_uuid."))?;
+            let path = fields.text("path")?.filter(|path| !path.is_empty());
+            let path = path.ok_or_else(|| Failure::invalid("Request must specify path."))?;
+            let (_, place) = path_in(engine, &uid, &path)?;
+            if body.is_empty() {
+                return Err(Failure::invalid("Request must specify data."));
+            }
+            let mut blob = engine.begin_file()?;
+            blob.write(&body).map_err(EngineError::from)?;
+            Ok(engine.keep_file(&place, blob)?)
+        })())
+    });
+    match kept.await {
+        Ok(Ok(())) => json(&json!({})),
+        Ok(Err(failure)) => Failure::into_response(failure),
         Err(failure) => failure.into_response(),
     }
 }

@@ -33,7 +33,12 @@ fn check_tag(key: &str, value: &str) -> Answer<()> {
 
 pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
     let name = fields.required("name")?;
-    let location = fields.text("artifact_location")?.filter(|location| !location.is_empty());
+    // A path is one of this machine.
+    let place = |location: String| match location.contains(':') {
+        true => location,
+        false => std::path::absolute(&location).map_or(location, |path| path.display().to_string()),
+    };
+    let location = fields.text("artifact_location")?.filter(|location| !location.is_empty()).map(place);
     let tags = fields.pairs("tags")?;
     if name.chars().count() > NAME {
         return Err(Failure::invalid(format!("'name' exceeds the maximum length of {NAME} characters")));

@@ -163,6 +163,37 @@ impl Fields {
         }
     }
 
+    /// The fields of an object.
+    pub(super) fn object(&self, name: &str) -> Answer<Fields> {
+        match self.value(name) {
+            Some(Value::Object(values)) => Ok(Fields { values: values.clone(), path: self.name(name) }),
+            Some(other) => Err(self.invalid(name, other)),
+            None => Err(self.missing(name)),
+        }
+    }
+
+    /// Yes or no; no where nothing is said.
+    pub(super) fn flag(&self, name: &str) -> Answer<bool> {
+        self.flag_or(name, false)
+    }
+
+    /// Yes or no, with what holds where nothing is said.
+    pub(super) fn flag_or(&self, name: &str, usual: bool) -> Answer<bool> {
+        match self.value(name) {
+            None => Ok(usual),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(true),
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(false),
+            Some(other) => Err(self.invalid(name, other)),
+        }
+    }
+
+    /// The same with what the path of the request says.
+    pub(super) fn with(mut self, of_path: impl IntoIterator<Item = (String, String)>) -> Fields {
+        self.values.extend(of_path.into_iter().map(|(name, value)| (name, Value::String(value))));
+        self
+    }
+
     /// A list of key and value.
     pub(super) fn pairs(&self, name: &str) -> Answer<BTreeMap<String, String>> {
         let pair = |fields: &Fields| Ok((fields.required("key")?, fields.text("value")?.unwrap_or_default()));

@@ -5,6 +5,7 @@ use super::fields::{Fields, page_token};
 use super::runs::{check_key, check_param, check_tag};
 use super::{Answer, wire};
 use assay_domain::Point;
+use assay_domain::registry::ModelMetric;
 use assay_engine::{Batch, Engine};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,23 @@ const BULK_RUNS: usize = 100;
 const BULK_POINTS: usize = 25_000;
 const INTERVAL_POINTS: i64 = 2500;
 
-fn point(fields: &Fields) -> Answer<(String, Point)> {
+/// A point as it comes: with its key, and the logged model that it is a figure of.
+struct Logged {
+    key: String,
+    point: Point,
+    model: Option<String>,
+    dataset: Option<(String, String)>,
+}
+
+impl Logged {
+    fn of_model(&self, run: &str) -> Option<(String, ModelMetric)> {
+        let Point { value, step, wall_ms } = self.point;
+        let (key, run, dataset) = (self.key.clone(), run.to_owned(), self.dataset.clone());
+        Some((self.model.clone()?, ModelMetric { key, value, step, wall_ms, run, dataset }))
+    }
+}
+
+fn point(fields: &Fields) -> Answer<Logged> {
     let key = fields.required("key")?;
     check_key(fields, "name", &key)?;
     let point = Point {
@@ -33,14 +50,26 @@ fn point(fields: &Fields) -> Answer<(String, Point)> {
             point.wall_ms, point.value
         )));
     }
-    Ok((key, point))
+    let word = |name: &str| Ok::<_, Failure>(fields.text(name)?.filter(|text| !text.is_empty()));
+    let dataset = word("dataset_name")?.zip(word("dataset_digest")?);
+    Ok(Logged { key, point, model: word("model_id")?, dataset })
+}
+
+/// Logs points, those of models with them.
+fn log(engine: &Engine, uid: &str, points: Vec<Logged>, batch: Batch) -> Answer<()> {
+    let run = engine.active_run(uid)?;
+    let of_models: Vec<(String, ModelMetric)> = points.iter().filter_map(|logged| logged.of_model(uid)).collect();
+    let points = points.into_iter().map(|logged| (logged.key, logged.point)).collect();
+    engine.log_batch(run, Batch { points, ..batch })?;
+    if !of_models.is_empty() {
+        engine.log_model_metrics(of_models)?;
+    }
+    Ok(())
 }
 
 pub(super) fn log_metric(engine: &Engine, fields: &Fields) -> Answer {
     let uid = fields.run()?;
-    let point = point(fields)?;
-    let run = engine.active_run(&uid)?;
-    engine.log_batch(run, Batch { points: vec![point], ..Batch::default() })?;
+    log(engine, &uid, vec![point(fields)?], Batch::default())?;
     Ok(json!({}))
 }
 
@@ -65,7 +94,8 @@ pub(super) fn log_batch(engine: &Engine, fields: &Fields) -> Answer {
     let pair = |fields: &Fields| -> Answer<(String, String)> {
         Ok((fields.required("key")?, fields.text("value")?.unwrap_or_default()))
     };
-    let mut batch = Batch { points: points.iter().map(point).collect::<Answer<_>>()?, ..Batch::default() };
+    let points = points.iter().map(point).collect::<Answer<Vec<Logged>>>()?;
+    let mut batch = Batch::default();
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
     for fields in &params {
         let (key, value) = pair(fields)?;
@@ -83,7 +113,7 @@ pub(super) fn log_batch(engine: &Engine, fields: &Fields) -> Answer {
         check_tag(fields, (&key, &value))?;
         batch.tags.insert(key, value);
     }
-    engine.log_batch(engine.active_run(&uid)?, batch)?;
+    log(engine, &uid, points, batch)?;
     Ok(json!({}))
 }
 

@@ -62,7 +62,7 @@ fn locations(engine: &Engine) -> Answer<HashMap<ExperimentId, String>> {
 
 fn told(engine: &Engine, run: &Run) -> Answer {
     let location = wire::location(&engine.experiment(run.experiment_id)?);
-    Ok(wire::run(run, &location))
+    Ok(wire::whole_run(engine, run, &location)?)
 }
 
 pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
@@ -189,8 +189,11 @@ pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
     let search = RunSearch { experiments, filter, order, deleted, offset, limit };
     let (runs, has_more) = engine.search_runs(&search)?;
     let locations = locations(engine)?;
-    let location = |run: &Run| locations.get(&run.experiment_id).map(String::as_str).unwrap_or_default();
-    let mut answer = json!({ "runs": runs.iter().map(|run| wire::run(run, location(run))).collect::<Value>() });
+    let tell = |run: &Run| {
+        let location = locations.get(&run.experiment_id).map(String::as_str).unwrap_or_default();
+        Ok(wire::whole_run(engine, run, location)?)
+    };
+    let mut answer = json!({ "runs": runs.iter().map(tell).collect::<Answer<Vec<Value>>>()? });
     if has_more {
         answer["next_page_token"] = page_token(offset + limit);
     }

@@ -1,7 +1,9 @@
 //! Assay's entities in MLflow's shapes: whole numbers as numbers, what is no number as text.
 
 use assay_domain::entity::{Experiment, Run};
+use assay_domain::registry::ModelRole;
 use assay_domain::{Point, RunStatus};
+use assay_engine::{Engine, EngineError};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -98,4 +100,19 @@ pub(super) fn run(found: &Run, location: &str) -> Value {
         "inputs": {},
         "outputs": {},
     })
+}
+
+/// The same with what the run read and made.
+pub(super) fn whole_run(engine: &Engine, found: &Run, location: &str) -> Result<Value, EngineError> {
+    let mut told = run(found, location);
+    let models = |role: ModelRole| -> Result<Value, EngineError> {
+        let models = engine.run_models(found.id, role)?;
+        Ok(models.iter().map(|(model, step)| json!({ "model_id": model, "step": step })).collect())
+    };
+    told["inputs"] = json!({
+        "dataset_inputs": engine.inputs(found.id)?.iter().map(super::logged::told_dataset).collect::<Value>(),
+        "model_inputs": models(ModelRole::Input)?,
+    });
+    told["outputs"] = json!({ "model_outputs": models(ModelRole::Output)? });
+    Ok(told)
 }

@@ -1,7 +1,7 @@
 //! Datasets, their classes, samples and what could not be taken.
 
 use super::unknown_word;
-use crate::table::label::label_of;
+use crate::table::label::{label_of, labelling_of};
 use crate::{Reader, Result, StoreError, WriteTx};
 use assay_domain::entity::{Author, ClassCount, Dataset, Event, Problem, Sample, SplitCount};
 use assay_domain::split::{Counts, Fractions, Stratum};
@@ -260,9 +260,9 @@ impl Reader<'_> {
         let found = self
             .db
             .prepare_cached("SELECT name, source, created, multi_label FROM datasets WHERE id = ?1")?
-            .query_row([dataset.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .query_row([dataset.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, labelling_of(row, 3)?)))
             .optional()?;
-        let (name, source, created, multi_label) = found.ok_or_else(|| StoreError::missing("dataset", dataset))?;
+        let (name, source, created, labelling) = found.ok_or_else(|| StoreError::missing("dataset", dataset))?;
         let splits = self.sample_counts(dataset)?;
         let samples = splits.iter().map(|count| count.samples).sum();
         let problems: i64 =
@@ -273,7 +273,7 @@ impl Reader<'_> {
             source,
             created: Timestamp(created),
             classes: self.classes(dataset)?,
-            multi_label,
+            labelling,
             samples,
             labeled: samples - splits.iter().map(|count| count.unlabeled).sum::<u64>(),
             counts: self.class_counts(dataset)?,

@@ -99,7 +99,7 @@ impl WriteTx<'_> {
                 embedding.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()
             };
             let embedding = embeddings.next().map(half);
-            let confidence = confidence(&prediction.probabilities, evaluation.confusion.is_of_sets());
+            let confidence = confidence(&prediction.probabilities, evaluation.confusion.labelling());
             let probabilities: Vec<u8> = prediction.probabilities.iter().flat_map(|p| p.to_le_bytes()).collect();
             insert.execute(params![
                 id.0,

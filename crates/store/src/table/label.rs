@@ -4,7 +4,7 @@
 use super::{from_json, to_json, unknown_word};
 use crate::{Reader, Result, StoreError, WriteTx};
 use assay_domain::entity::{Author, Event, LabelEdit};
-use assay_domain::{AnnotationId, ClassId, DatasetId, Label, LabelChange, SampleId, Timestamp};
+use assay_domain::{AnnotationId, ClassId, DatasetId, Label, LabelChange, Labelling, SampleId, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
 
 pub(crate) const TABLES: &str = "
@@ -36,6 +36,14 @@ pub(crate) fn written(label: &Label) -> String {
 /// The part of a column by which a class is found in it.
 pub(crate) fn written_class(class: ClassId) -> String {
     format!(",{class},")
+}
+
+pub(crate) fn is_multi_label(labelling: Labelling) -> bool {
+    labelling == Labelling::AnyClasses
+}
+
+pub(crate) fn labelling_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Labelling> {
+    Ok(if row.get(column)? { Labelling::AnyClasses } else { Labelling::OneClass })
 }
 
 /// The label of a column.
@@ -71,27 +79,12 @@ impl WriteTx<'_> {
     pub fn change_label(&mut self, sample: SampleId, change: &LabelChange, author: &Author) -> Result<LabelEdit> {
         let (dataset, before) = self.current_label(sample)?;
         let after = change.of(before.as_ref());
-        let (classes, multi_label): (i64, bool) = self.db.query_row(
-            "SELECT (SELECT count(*) FROM classes WHERE dataset = id), multi_label FROM datasets WHERE id = ?1",
-            [dataset.0],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        if let Some(label) = &after {
-            if let Some(class) = label.classes().iter().find(|class| !(0..classes).contains(&class.0)) {
-                return Err(StoreError::missing("class", class));
-            }
-            if !multi_label && label.only().is_none() {
-                return Err(StoreError::Conflict(
-                    "an image of this dataset has one class: let the dataset's images have several first".into(),
-                ));
-            }
-        }
         self.append_label(dataset, sample, before, after, author)
     }
 
-    /// Whether samples of a dataset may have any number of classes from now on.
-    pub fn set_multi_label(&mut self, dataset: DatasetId, multi_label: bool) -> Result<()> {
-        if !multi_label {
+    /// How many classes samples of a dataset have from now on.
+    pub fn set_labelling(&mut self, dataset: DatasetId, labelling: Labelling) -> Result<()> {
+        if labelling == Labelling::OneClass {
             let others: i64 = self.db.query_row(
                 "SELECT count(*) FROM samples WHERE dataset = ?1 AND label IS NOT NULL
                  AND (label = ',' OR instr(trim(label, ','), ',') > 0)",
@@ -104,12 +97,33 @@ impl WriteTx<'_> {
                 )));
             }
         }
-        let changed =
-            self.db.execute("UPDATE datasets SET multi_label = ?2 WHERE id = ?1", params![dataset.0, multi_label])?;
+        let changed = self.db.execute(
+            "UPDATE datasets SET multi_label = ?2 WHERE id = ?1",
+            params![dataset.0, is_multi_label(labelling)],
+        )?;
         if changed == 0 {
             return Err(StoreError::missing("dataset", dataset));
         }
         self.emit(&Event::DatasetChanged { dataset })
+    }
+
+    /// Whether samples of a dataset may have this label.
+    fn check_label(&self, dataset: DatasetId, label: &Label) -> Result<()> {
+        let (classes, labelling) = self
+            .db
+            .prepare_cached(
+                "SELECT (SELECT count(*) FROM classes WHERE dataset = id), multi_label FROM datasets WHERE id = ?1",
+            )?
+            .query_row([dataset.0], |row| Ok((row.get::<_, i64>(0)?, labelling_of(row, 1)?)))?;
+        if let Some(class) = label.classes().iter().find(|class| !(0..classes).contains(&class.0)) {
+            return Err(StoreError::missing("class", class));
+        }
+        match labelling.allows(label) {
+            true => Ok(()),
+            false => Err(StoreError::Conflict(
+                "an image of this dataset has one class: let the dataset's images have several first".into(),
+            )),
+        }
     }
 
     pub(crate) fn append_label(
@@ -178,6 +192,9 @@ impl WriteTx<'_> {
         author: &Author,
         (action, undoes): (Action, Option<AnnotationId>),
     ) -> Result<LabelEdit> {
+        if let Some(label) = &after {
+            self.check_label(dataset, label)?;
+        }
         let person = match author {
             Author::Import => None,
             Author::Person(person) | Author::Proposal { person, .. } => Some(person),
@@ -202,17 +219,21 @@ impl WriteTx<'_> {
         self.db
             .prepare_cached("UPDATE samples SET label = ?2 WHERE id = ?1")?
             .execute(params![sample.0, after.as_ref().map(written)])?;
-        let of = |label: &Option<Label>| label.clone().unwrap_or_default();
-        for (statement, classes) in [
-            ("DELETE FROM sample_classes WHERE (dataset, class, split, sample) =", of(&before)),
-            ("INSERT INTO sample_classes (dataset, class, split, sample) SELECT", of(&after)),
-        ] {
-            let row = "dataset, ?2, split, id FROM samples WHERE id = ?1";
-            let row = if statement.ends_with('=') { format!("(SELECT {row})") } else { row.to_owned() };
-            let mut statement = self.db.prepare_cached(&format!("{statement} {row}"))?;
-            for class in classes.classes() {
-                statement.execute(params![sample.0, class.0])?;
-            }
+        let split: String = self
+            .db
+            .prepare_cached("SELECT split FROM samples WHERE id = ?1")?
+            .query_row([sample.0], |row| row.get(0))?;
+        let mut delete = self.db.prepare_cached(
+            "DELETE FROM sample_classes WHERE dataset = ?1 AND class = ?2 AND split = ?3 AND sample = ?4",
+        )?;
+        for class in before.iter().flat_map(Label::classes) {
+            delete.execute(params![dataset.0, class.0, split, sample.0])?;
+        }
+        let mut insert = self
+            .db
+            .prepare_cached("INSERT INTO sample_classes (dataset, class, split, sample) VALUES (?1, ?2, ?3, ?4)")?;
+        for class in after.iter().flat_map(Label::classes) {
+            insert.execute(params![dataset.0, class.0, split, sample.0])?;
         }
         Ok(LabelEdit { id, sample, before, after, at: self.now, author: author.clone(), undoes })
     }

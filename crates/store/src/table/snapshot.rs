@@ -1,9 +1,10 @@
 //! Snapshots: immutable versions of a dataset, their contents as a blob.
 
 use super::{from_json, to_json};
+use crate::table::label::{is_multi_label, labelling_of};
 use crate::{Hash, Reader, Result, Store, StoreError, WriteTx};
 use assay_domain::entity::{Event, Snapshot, SnapshotEntry};
-use assay_domain::{ClassId, DatasetId, Label, SampleId, SnapshotId, Split, Timestamp};
+use assay_domain::{ClassId, DatasetId, Label, Labelling, SampleId, SnapshotId, Split, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
 
 pub(crate) const TABLES: &str = "
@@ -36,8 +37,8 @@ enum Written {
 }
 
 impl Written {
-    fn new(label: Label, multi_label: bool) -> Written {
-        match label.only().filter(|_| !multi_label) {
+    fn new(label: Label, labelling: Labelling) -> Written {
+        match label.only().filter(|_| labelling == Labelling::OneClass) {
             Some(class) => Written::Class(class),
             None => Written::Set(label),
         }
@@ -56,11 +57,11 @@ impl Store {
     pub fn take_snapshot(&self, dataset: DatasetId) -> Result<Snapshot> {
         let contents = self.read(|reader| {
             let of = reader.dataset(dataset)?;
-            let written = |label| Written::new(label, of.multi_label);
+            let written = |label| Written::new(label, of.labelling);
             let samples = reader.all_samples(dataset)?.into_iter();
             let entries = samples.map(|sample| (sample.id, sample.hash, sample.label.map(written), sample.split));
             let entries = entries.collect();
-            Ok(Contents { classes: of.classes, multi_label: of.multi_label, entries })
+            Ok(Contents { classes: of.classes, multi_label: is_multi_label(of.labelling), entries })
         })?;
         let hash = self.blobs().put(to_json("snapshot", &contents)?.as_bytes())?;
         self.write(move |tx| tx.name_snapshot(dataset, &hash, &contents))
@@ -113,7 +114,7 @@ fn snapshot_of(row: &Row<'_>) -> rusqlite::Result<Snapshot> {
         hash: row.get(3)?,
         samples: row.get::<_, i64>(4)? as u64,
         classes: from_json(row, 5)?,
-        multi_label: row.get(6)?,
+        labelling: labelling_of(row, 6)?,
     })
 }
 

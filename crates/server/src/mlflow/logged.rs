@@ -1,0 +1,323 @@
+//! Models that runs logged, registered or not, and datasets and models that runs read and made.
+
+use super::experiments::{id_of, invalid};
+use super::failure::Failure;
+use super::fields::{Fields, page_token};
+use super::{Answer, wire};
+use assay_domain::registry::{DatasetInput, LoggedModel, ModelMetric};
+use assay_domain::search::{self, Comparison};
+use assay_domain::{Timestamp, entity::Experiment};
+use assay_engine::Engine;
+use serde_json::{Value, json};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Experiments of a search for datasets.
+const EXPERIMENTS: usize = 20;
+const PENDING: &str = "LOGGED_MODEL_PENDING";
+
+fn dataset(fields: &Fields) -> Answer<DatasetInput> {
+    let of = fields.object("dataset")?;
+    Ok(DatasetInput {
+        name: of.required("name")?,
+        digest: of.required("digest")?,
+        source_type: of.text("source_type")?.unwrap_or_default(),
+        source: of.text("source")?.unwrap_or_default(),
+        schema: of.text("schema")?.filter(|text| !text.is_empty()),
+        profile: of.text("profile")?.filter(|text| !text.is_empty()),
+        tags: fields.pairs("tags")?,
+    })
+}
+
+pub(super) fn told_dataset(input: &DatasetInput) -> Value {
+    let mut dataset = json!({
+        "name": input.name,
+        "digest": input.digest,
+        "source_type": input.source_type,
+        "source": input.source,
+    });
+    for (name, text) in [("schema", &input.schema), ("profile", &input.profile)] {
+        if let Some(text) = text {
+            dataset[name] = text.as_str().into();
+        }
+    }
+    json!({ "dataset": dataset, "tags": wire::pairs(&input.tags) })
+}
+
+pub(super) fn log_inputs(engine: &Engine, fields: &Fields) -> Answer {
+    let uid = fields.run()?;
+    let datasets = fields.list("datasets")?.iter().map(dataset).collect::<Answer<Vec<_>>>()?;
+    let models = fields.list("models")?.iter().map(|model| model.required("model_id")).collect::<Answer<Vec<_>>>()?;
+    engine.log_inputs(engine.active_run(&uid)?, datasets, models)?;
+    Ok(json!({}))
+}
+
+pub(super) fn log_outputs(engine: &Engine, fields: &Fields) -> Answer {
+    let uid = fields.run()?;
+    let model = |of: &Fields| Ok((of.required("model_id")?, of.integer("step")?.unwrap_or(0)));
+    let models = fields.list("models")?.iter().map(model).collect::<Answer<Vec<_>>>()?;
+    engine.log_outputs(engine.active_run(&uid)?, models)?;
+    Ok(json!({}))
+}
+
+/// `runs/log-model` of old clients: what it says is kept in a tag, as they read it.
+pub(super) fn log_model(engine: &Engine, fields: &Fields) -> Answer {
+    let (uid, text) = (fields.run()?, fields.required("model_json")?);
+    let model: Value = serde_json::from_str(&text)
+        .map_err(|why| Failure::invalid(format!("Malformed model info. \n{text}\n failed to load: {why}")))?;
+    let missing: Vec<&str> = ["artifact_path", "flavors", "utc_time_created", "run_id"]
+        .into_iter()
+        .filter(|name| model.get(name).is_none())
+        .collect();
+    if !missing.is_empty() {
+        return Err(Failure::invalid(format!("Model json is missing mandatory fields: {missing:?}")));
+    }
+    const HISTORY: &str = "mlflow.log-model.history";
+    let run = engine.run_by_uid(&uid)?;
+    let old = run.tags.get(HISTORY).and_then(|tag| serde_json::from_str::<Vec<Value>>(tag).ok());
+    let mut history = old.unwrap_or_default();
+    history.push(model);
+    let tags = BTreeMap::from([(HISTORY.to_owned(), Value::Array(history).to_string())]);
+    engine.log_batch(engine.active_run(&uid)?, assay_engine::Batch { tags, ..Default::default() })?;
+    Ok(json!({}))
+}
+
+pub(super) fn search_datasets(engine: &Engine, fields: &Fields) -> Answer {
+    let experiments = fields.texts("experiment_ids")?;
+    if experiments.is_empty() {
+        return Err(Failure::invalid("SearchDatasets request must specify at least one experiment_id."));
+    }
+    if experiments.len() > EXPERIMENTS {
+        return Err(Failure::invalid(format!(
+            "SearchDatasets request cannot specify more than {EXPERIMENTS} experiment_ids. Received {} experiment_ids.",
+            experiments.len()
+        )));
+    }
+    let mut summaries = Vec::new();
+    for text in &experiments {
+        for input in engine.inputs_of_experiment(id_of(text)?)? {
+            let mut summary = json!({ "experiment_id": text, "name": input.name, "digest": input.digest });
+            if let Some(context) = input.tags.get("mlflow.data.context") {
+                summary["context"] = context.as_str().into();
+            }
+            summaries.push(summary);
+        }
+    }
+    Ok(json!({ "dataset_summaries": summaries }))
+}
+
+/// Where the files of a logged model are.
+fn location(model: &LoggedModel, experiment: &Experiment) -> String {
+    format!("{}/models/{}/artifacts", wire::location(experiment).trim_end_matches('/'), model.id)
+}
+
+fn told(engine: &Engine, model: &LoggedModel) -> Answer {
+    let experiment = engine.experiment(model.experiment)?;
+    let metric = |metric: &ModelMetric| {
+        let point = assay_domain::Point { step: metric.step, wall_ms: metric.wall_ms, value: metric.value };
+        let mut told = wire::point(&metric.key, &point);
+        told["run_id"] = metric.run.as_str().into();
+        told["model_id"] = model.id.as_str().into();
+        if let Some((name, digest)) = &metric.dataset {
+            told["dataset_name"] = name.as_str().into();
+            told["dataset_digest"] = digest.as_str().into();
+        }
+        told
+    };
+    Ok(json!({
+        "info": {
+            "model_id": model.id,
+            "experiment_id": model.experiment.to_string(),
+            "name": model.name,
+            "creation_timestamp_ms": model.created.0,
+            "last_updated_timestamp_ms": model.updated.0,
+            "artifact_uri": location(model, &experiment),
+            "status": model.status,
+            "model_type": model.kind.as_deref().unwrap_or_default(),
+            "source_run_id": model.run.as_deref().unwrap_or_default(),
+            "tags": wire::pairs(&model.tags),
+        },
+        "data": {
+            "params": wire::pairs(&model.params),
+            "metrics": model.metrics.iter().map(metric).collect::<Value>(),
+        },
+    }))
+}
+
+fn one(engine: &Engine, model: &LoggedModel) -> Answer {
+    Ok(json!({ "model": told(engine, model)? }))
+}
+
+pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
+    let experiment = engine.experiment(id_of(&fields.required("experiment_id")?)?)?;
+    let name = fields.text("name")?.unwrap_or_default();
+    if let Some(sign) = name.chars().find(|sign| "/:.%\"'".contains(*sign)) {
+        return Err(Failure::invalid(format!("Invalid model name ({name:?}) provided. It cannot contain {sign:?}.")));
+    }
+    let model = engine.create_logged_model(LoggedModel {
+        id: String::new(),
+        experiment: experiment.id,
+        name,
+        kind: fields.text("model_type")?.filter(|kind| !kind.is_empty()),
+        status: PENDING.into(),
+        run: fields.text("source_run_id")?.filter(|run| !run.is_empty()),
+        created: Timestamp(0),
+        updated: Timestamp(0),
+        params: fields.pairs("params")?,
+        tags: fields.pairs("tags")?,
+        metrics: Vec::new(),
+    })?;
+    one(engine, &model)
+}
+
+pub(super) fn get(engine: &Engine, fields: &Fields) -> Answer {
+    one(engine, &engine.logged_model(&fields.required("model_id")?)?)
+}
+
+pub(super) fn finalize(engine: &Engine, fields: &Fields) -> Answer {
+    let status = fields.required("status")?;
+    if !matches!(status.as_str(), "LOGGED_MODEL_READY" | "LOGGED_MODEL_UPLOAD_FAILED" | PENDING) {
+        return Err(fields.refused("status", &status, "No such status."));
+    }
+    let model = engine.change_logged_model(&fields.required("model_id")?, move |model| {
+        model.status = status;
+        Ok(())
+    })?;
+    one(engine, &model)
+}
+
+pub(super) fn delete(engine: &Engine, fields: &Fields) -> Answer {
+    engine.delete_logged_model(fields.required("model_id")?)?;
+    Ok(json!({}))
+}
+
+pub(super) fn log_params(engine: &Engine, fields: &Fields) -> Answer {
+    let params = fields.pairs("params")?;
+    engine.change_logged_model(&fields.required("model_id")?, move |model| {
+        model.params.extend(params);
+        Ok(())
+    })?;
+    Ok(json!({}))
+}
+
+pub(super) fn set_tags(engine: &Engine, fields: &Fields) -> Answer {
+    let tags = fields.pairs("tags")?;
+    let model = engine.change_logged_model(&fields.required("model_id")?, move |model| {
+        model.tags.extend(tags);
+        Ok(())
+    })?;
+    one(engine, &model)
+}
+
+pub(super) fn delete_tag(engine: &Engine, fields: &Fields) -> Answer {
+    let (id, key) = (fields.required("model_id")?, fields.required("tag_key")?);
+    engine.change_logged_model(&id, move |model| match model.tags.remove(&key) {
+        Some(_) => Ok(()),
+        None => Err(format!("No tag with key {key:?} found for model.")),
+    })?;
+    Ok(json!({}))
+}
+
+pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
+    let filter = search::parse(&fields.text("filter")?.unwrap_or_default()).map_err(invalid)?;
+    let datasets = fields.list("datasets")?;
+    let datasets = datasets
+        .iter()
+        .map(|of| Ok((of.required("dataset_name")?, of.text("dataset_digest")?)))
+        .collect::<Answer<Vec<_>>>()?;
+    let (limit, offset) = (fields.count("max_results", 50, 10_000)?, fields.offset()?);
+    let mut found = Vec::new();
+    let experiments: BTreeSet<String> = fields.texts("experiment_ids")?.into_iter().collect();
+    for text in experiments {
+        if let Ok(experiment) = id_of(&text) {
+            found.extend(engine.logged_models(experiment)?);
+        }
+    }
+    found.retain(|model| {
+        let on_one = datasets.is_empty() || datasets.iter().any(|wanted| of_dataset(model, wanted).next().is_some());
+        on_one && filter.iter().all(|comparison| is_fulfilled(comparison, model, &datasets))
+    });
+    let mut order = Vec::new();
+    for by in fields.list("order_by")? {
+        let name = by.required("field_name")?;
+        order.push((search::parse_sort(&name).map_err(invalid)?.column, by.flag_or("ascending", true)?));
+    }
+    found.sort_by(|a, b| {
+        let by = |(column, ascending): &(search::Column, bool)| {
+            let order = match (column.kind.as_str(), column.key.as_str()) {
+                ("metrics" | "metric", key) => {
+                    let value = |model: &LoggedModel| model.metrics.iter().find(|m| m.key == key).map(|m| m.value);
+                    match (value(a), value(b)) {
+                        (Some(a), Some(b)) => a.total_cmp(&b),
+                        // What has none comes last either way.
+                        (a, b) if *ascending => b.is_some().cmp(&a.is_some()),
+                        (a, b) => a.is_some().cmp(&b.is_some()),
+                    }
+                }
+                (_, "name") => a.name.cmp(&b.name),
+                (_, "model_id") => a.id.cmp(&b.id),
+                (_, "last_updated_timestamp" | "last_updated_timestamp_ms") => a.updated.cmp(&b.updated),
+                _ => a.created.cmp(&b.created),
+            };
+            if *ascending { order } else { order.reverse() }
+        };
+        let asked = order.iter().map(by).fold(Ordering::Equal, Ordering::then);
+        asked.then(b.created.cmp(&a.created)).then_with(|| b.id.cmp(&a.id))
+    });
+    let page =
+        found.iter().skip(offset).take(limit).map(|model| told(engine, model)).collect::<Answer<Vec<Value>>>()?;
+    let mut answer = json!({ "models": page });
+    if found.len() > offset + limit {
+        answer["next_page_token"] = page_token(offset + limit);
+    }
+    Ok(answer)
+}
+
+/// The figures of a model on a dataset.
+fn of_dataset<'a>(
+    model: &'a LoggedModel,
+    (name, digest): &'a (String, Option<String>),
+) -> impl Iterator<Item = &'a ModelMetric> {
+    model.metrics.iter().filter(move |metric| {
+        let of = metric.dataset.as_ref();
+        of.is_some_and(|(own, own_digest)| own == name && digest.as_ref().is_none_or(|digest| digest == own_digest))
+    })
+}
+
+fn is_fulfilled(comparison: &Comparison, model: &LoggedModel, datasets: &[(String, Option<String>)]) -> bool {
+    let key = comparison.column.key.as_str();
+    let text = |text: Option<&str>| comparison.is_fulfilled_by_text(text);
+    match (comparison.column.kind.as_str(), key) {
+        ("tag" | "tags", _) => text(model.tags.get(key).map(String::as_str)),
+        ("param" | "params", _) => text(model.params.get(key).map(String::as_str)),
+        ("metric" | "metrics", _) => {
+            let is_on = |metric: &&ModelMetric| {
+                let of = |wanted| of_dataset(model, wanted).any(|own| std::ptr::eq(own, *metric));
+                datasets.is_empty() || datasets.iter().any(of)
+            };
+            let mut own = model.metrics.iter().filter(|metric| metric.key == key).filter(is_on);
+            own.any(|metric| comparison.is_fulfilled_by_number(Some(metric.value)))
+        }
+        (_, "name") => text(Some(&model.name)),
+        (_, "model_id") => text(Some(&model.id)),
+        (_, "model_type") => text(model.kind.as_deref()),
+        (_, "status") => text(Some(model.status.trim_start_matches("LOGGED_MODEL_"))),
+        (_, "source_run_id") => text(model.run.as_deref()),
+        (_, "creation_timestamp" | "creation_timestamp_ms") => {
+            comparison.is_fulfilled_by_number(Some(model.created.0 as f64))
+        }
+        (_, "last_updated_timestamp" | "last_updated_timestamp_ms") => {
+            comparison.is_fulfilled_by_number(Some(model.updated.0 as f64))
+        }
+        _ => false,
+    }
+}
+
+/// The path of a file of a logged model among the files of clients.
+pub(super) fn path_of(engine: &Engine, id: &str, path: &str) -> Answer<String> {
+    let model = engine.logged_model(id)?;
+    let folder = location(&model, &engine.experiment(model.experiment)?);
+    let path = path.trim_matches('/');
+    let folder = folder.trim_start_matches("mlflow-artifacts:").trim_start_matches('/');
+    Ok(if path.is_empty() { folder.to_owned() } else { format!("{folder}/{path}") })
+}

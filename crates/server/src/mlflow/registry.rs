@@ -1,0 +1,412 @@
+//! The model registry.
+
+use super::experiments::invalid;
+use super::failure::Failure;
+use super::fields::{Fields, page_token};
+use super::runs::check_length;
+use super::{Answer, wire};
+use assay_domain::registry::{ModelVersion, RegisteredModel};
+use assay_domain::search::{self, Comparison, SortBy};
+use assay_engine::{Archive, Engine, NewVersion};
+use serde_json::{Value, json};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+const STAGES: [&str; 4] = ["None", "Staging", "Production", "Archived"];
+const ALIAS: usize = 255;
+const TAG_KEY: usize = 250;
+const TAG_VALUE: usize = 100_000;
+
+fn name(fields: &Fields) -> Answer<String> {
+    let name = fields.required("name")?;
+    match name.contains(['/', ':']) {
+        true => Err(Failure::invalid(format!(
+            "Invalid name for a registered model: '{name}'. It cannot contain slashes or colons."
+        ))),
+        false => Ok(name),
+    }
+}
+
+fn version(fields: &Fields) -> Answer<u32> {
+    let text = match fields.integer("version") {
+        Ok(Some(number)) => number.to_string(),
+        _ => fields.required("version")?,
+    };
+    text.parse().map_err(|_| Failure::invalid(format!("Parameter 'version' must be an integer, got '{text}'.")))
+}
+
+fn stage(word: &str) -> Answer<String> {
+    let found = STAGES.iter().find(|stage| stage.eq_ignore_ascii_case(word));
+    found.map(|stage| (*stage).to_owned()).ok_or_else(|| {
+        Failure::invalid(format!("Invalid Model Version stage: {word}. Value must be one of {}.", STAGES.join(", ")))
+    })
+}
+
+fn tag(fields: &Fields) -> Answer<(String, String)> {
+    let (key, value) = (fields.required("key")?, fields.text("value")?.unwrap_or_default());
+    check_length("key", &key, TAG_KEY)?;
+    check_length("value", &value, TAG_VALUE)?;
+    Ok((key, value))
+}
+
+fn told_version(found: &ModelVersion, model: &RegisteredModel) -> Value {
+    let aliases: Vec<&String> =
+        model.aliases.iter().filter(|(_, version)| **version == found.version).map(|(alias, _)| alias).collect();
+    let mut told = json!({
+        "name": found.model,
+        "version": found.version.to_string(),
+        "creation_timestamp": found.created.0,
+        "last_updated_timestamp": found.updated.0,
+        "user_id": found.user.as_deref().unwrap_or_default(),
+        "current_stage": found.stage,
+        "description": found.description,
+        "source": found.source,
+        "run_id": found.run.as_deref().unwrap_or_default(),
+        "run_link": found.run_link.as_deref().unwrap_or_default(),
+        "status": "READY",
+        "tags": wire::pairs(&found.tags),
+        "aliases": aliases,
+    });
+    if let Some(model) = &found.logged_model {
+        told["model_id"] = model.as_str().into();
+    }
+    told
+}
+
+/// The latest version of each stage.
+fn latest(versions: &[ModelVersion]) -> Vec<&ModelVersion> {
+    let mut latest: BTreeMap<&str, &ModelVersion> = BTreeMap::new();
+    for version in versions {
+        let of_stage = latest.entry(&version.stage).or_insert(version);
+        if version.version > of_stage.version {
+            *of_stage = version;
+        }
+    }
+    latest.into_values().collect()
+}
+
+fn told_model(model: &RegisteredModel, versions: &[ModelVersion]) -> Value {
+    let alias = |(alias, version): (&String, &u32)| json!({ "alias": alias, "version": version.to_string() });
+    json!({
+        "name": model.name,
+        "creation_timestamp": model.created.0,
+        "last_updated_timestamp": model.updated.0,
+        "description": model.description,
+        "latest_versions": latest(versions).into_iter().map(|version| told_version(version, model)).collect::<Value>(),
+        "tags": wire::pairs(&model.tags),
+        "aliases": model.aliases.iter().map(alias).collect::<Value>(),
+    })
+}
+
+fn one_model(engine: &Engine, name: &str) -> Answer {
+    let model = engine.registered_model(name)?;
+    Ok(json!({ "registered_model": told_model(&model, &engine.model_versions(Some(name))?) }))
+}
+
+fn one_version(engine: &Engine, name: &str, version: u32) -> Answer {
+    let found = engine.model_version(name, version)?;
+    Ok(json!({ "model_version": told_version(&found, &engine.registered_model(name)?) }))
+}
+
+pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
+    let name = name(fields)?;
+    let description = fields.text("description")?.unwrap_or_default();
+    let tags = fields.list("tags")?.iter().map(tag).collect::<Answer<_>>()?;
+    engine.create_model(name.clone(), description, tags).map_err(Failure::of_existing)?;
+    one_model(engine, &name)
+}
+
+pub(super) fn get(engine: &Engine, fields: &Fields) -> Answer {
+    one_model(engine, &fields.required("name")?)
+}
+
+pub(super) fn rename(engine: &Engine, fields: &Fields) -> Answer {
+    let (name, to) = (fields.required("name")?, fields.required("new_name")?);
+    engine.rename_model(name, to.clone()).map_err(Failure::of_existing)?;
+    one_model(engine, &to)
+}
+
+pub(super) fn update(engine: &Engine, fields: &Fields) -> Answer {
+    let name = fields.required("name")?;
+    engine.describe_model(name.clone(), fields.text("description")?.unwrap_or_default())?;
+    one_model(engine, &name)
+}
+
+pub(super) fn delete(engine: &Engine, fields: &Fields) -> Answer {
+    engine.delete_model(fields.required("name")?)?;
+    Ok(json!({}))
+}
+
+pub(super) fn set_tag(engine: &Engine, fields: &Fields) -> Answer {
+    let (name, (key, value)) = (fields.required("name")?, tag(fields)?);
+    engine.tag_model(name, None, key, Some(value))?;
+    Ok(json!({}))
+}
+
+pub(super) fn delete_tag(engine: &Engine, fields: &Fields) -> Answer {
+    engine.tag_model(fields.required("name")?, None, fields.required("key")?, None)?;
+    Ok(json!({}))
+}
+
+pub(super) fn set_alias(engine: &Engine, fields: &Fields) -> Answer {
+    let (name, alias, version) = (fields.required("name")?, fields.required("alias")?, version(fields)?);
+    check_length("alias", &alias, ALIAS)?;
+    let is_word = alias.chars().all(|sign| sign.is_alphanumeric() || matches!(sign, '_' | '-'));
+    let is_number =
+        alias.strip_prefix('v').is_some_and(|rest| rest.parse::<u32>().is_ok()) || alias.parse::<u32>().is_ok();
+    if !is_word || is_number {
+        return Err(Failure::invalid(format!(
+            "Invalid alias name: '{alias}'. Names may only contain alphanumerics, underscores (_), and dashes (-), and are no \
+             version numbers."
+        )));
+    }
+    if alias == "latest" {
+        return Err(Failure::invalid("'latest' alias name (case insensitive) is reserved."));
+    }
+    engine.set_alias(name, alias, Some(version))?;
+    Ok(json!({}))
+}
+
+pub(super) fn delete_alias(engine: &Engine, fields: &Fields) -> Answer {
+    engine.set_alias(fields.required("name")?, fields.required("alias")?, None)?;
+    Ok(json!({}))
+}
+
+pub(super) fn get_by_alias(engine: &Engine, fields: &Fields) -> Answer {
+    let (name, alias) = (fields.required("name")?, fields.required("alias")?);
+    let model = engine.registered_model(&name)?;
+    let version = model.aliases.get(&alias);
+    let version = version.ok_or_else(|| Failure::invalid(format!("Registered model alias {alias} not found.")))?;
+    one_version(engine, &name, *version)
+}
+
+pub(super) fn latest_versions(engine: &Engine, fields: &Fields) -> Answer {
+    let model = engine.registered_model(&fields.required("name")?)?;
+    let stages = fields.texts("stages")?.iter().map(|word| stage(word)).collect::<Answer<Vec<String>>>()?;
+    let versions = engine.model_versions(Some(&model.name))?;
+    let latest = latest(&versions).into_iter().filter(|version| stages.is_empty() || stages.contains(&version.stage));
+    Ok(json!({ "model_versions": latest.map(|version| told_version(version, &model)).collect::<Value>() }))
+}
+
+pub(super) fn create_version(engine: &Engine, fields: &Fields) -> Answer {
+    let new = NewVersion {
+        model: name(fields)?,
+        description: fields.text("description")?.unwrap_or_default(),
+        user: None,
+        source: fields.required("source")?,
+        run: fields.text("run_id")?.filter(|run| !run.is_empty()),
+        run_link: fields.text("run_link")?.filter(|link| !link.is_empty()),
+        logged_model: fields.text("model_id")?.filter(|model| !model.is_empty()),
+        tags: fields.list("tags")?.iter().map(tag).collect::<Answer<_>>()?,
+    };
+    check_source(&new.source)?;
+    let version = engine.create_version(new)?;
+    if let Some(id) = &version.logged_model {
+        let (name, number) = (version.model.clone(), version.version);
+        engine.change_logged_model(id, move |model| {
+            let old = model.tags.get(VERSIONS).and_then(|tag| serde_json::from_str::<Vec<Value>>(tag).ok());
+            let mut versions = old.unwrap_or_default();
+            versions.push(json!({ "name": name, "version": number }));
+            let told: Vec<String> = versions
+                .iter()
+                .map(|found| format!("{{\"name\": {}, \"version\": {}}}", found["name"], found["version"]))
+                .collect();
+            model.tags.insert(VERSIONS.into(), format!("[{}]", told.join(", ")));
+            Ok(())
+        })?;
+    }
+    one_version(engine, &version.model, version.version)
+}
+
+/// The tag of a logged model that says which versions it is.
+const VERSIONS: &str = "mlflow.modelVersions";
+
+/// A version is read by whoever loads it: a source on some disk would be that of this machine.
+fn check_source(source: &str) -> Answer<()> {
+    if source.starts_with('/') || source.starts_with("file:") || !source.contains(':') {
+        return Err(Failure::invalid(format!(
+            "Invalid model version source: '{source}'. To use a local path as a model version source, the run_id request \
+             parameter has to be specified and the local path has to be contained within the artifact directory of the run \
+             specified by the run_id; this server keeps artifacts itself: log the model first."
+        )));
+    }
+    // As it is, and as whoever reads it may understand it.
+    let read = percent_encoding::percent_decode_str(source).decode_utf8_lossy().into_owned();
+    match read.split(['/', '\\']).any(|part| part == "..") || read.contains('\0') {
+        true => Err(Failure::invalid(format!(
+            "Invalid model version source: '{source}'. If supplying a source as an http, https, local file path, ftp, \
+             objectstore, or mlflow-artifacts uri, an absolute path must be provided without relative path references \
+             present. Please provide an absolute path."
+        ))),
+        false => Ok(()),
+    }
+}
+
+pub(super) fn get_version(engine: &Engine, fields: &Fields) -> Answer {
+    one_version(engine, &fields.required("name")?, version(fields)?)
+}
+
+pub(super) fn update_version(engine: &Engine, fields: &Fields) -> Answer {
+    let (name, version) = (fields.required("name")?, version(fields)?);
+    engine.describe_version(name.clone(), version, fields.text("description")?.unwrap_or_default())?;
+    one_version(engine, &name, version)
+}
+
+pub(super) fn move_version(engine: &Engine, fields: &Fields) -> Answer {
+    let (name, version) = (fields.required("name")?, version(fields)?);
+    let stage = stage(&fields.required("stage")?)?;
+    let archive = if fields.flag("archive_existing_versions")? { Archive::Others } else { Archive::None };
+    engine.move_version(name.clone(), version, stage, archive)?;
+    one_version(engine, &name, version)
+}
+
+pub(super) fn delete_version(engine: &Engine, fields: &Fields) -> Answer {
+    engine.delete_version(fields.required("name")?, version(fields)?)?;
+    Ok(json!({}))
+}
+
+pub(super) fn download_uri(engine: &Engine, fields: &Fields) -> Answer {
+    Ok(json!({ "artifact_uri": source_of(engine, fields)? }))
+}
+
+/// Where the files of a version are.
+pub(super) fn source_of(engine: &Engine, fields: &Fields) -> Answer<String> {
+    let mut found = engine.model_version(&fields.required("name")?, version(fields)?)?;
+    // A copy names the version that it was made of.
+    while let Some((name, version)) = found.source.strip_prefix("models:/").and_then(|rest| rest.split_once('/')) {
+        let Ok(version) = version.parse() else { break };
+        found = engine.model_version(name, version)?;
+    }
+    Ok(found.source)
+}
+
+pub(super) fn set_version_tag(engine: &Engine, fields: &Fields) -> Answer {
+    let (name, version, (key, value)) = (fields.required("name")?, version(fields)?, tag(fields)?);
+    engine.tag_model(name, Some(version), key, Some(value))?;
+    Ok(json!({}))
+}
+
+pub(super) fn delete_version_tag(engine: &Engine, fields: &Fields) -> Answer {
+    engine.tag_model(fields.required("name")?, Some(version(fields)?), fields.required("key")?, None)?;
+    Ok(json!({}))
+}
+
+/// What a search asks for.
+struct Asked {
+    filter: Vec<Comparison>,
+    order: Vec<SortBy>,
+    limit: usize,
+    offset: usize,
+}
+
+fn asked(fields: &Fields, usual: usize, most: usize, columns: &[&str]) -> Answer<Asked> {
+    let filter = search::parse(&fields.text("filter")?.unwrap_or_default()).map_err(invalid)?;
+    let order = fields.texts("order_by")?;
+    let order = order.iter().map(|text| search::parse_sort(text).map_err(invalid)).collect::<Answer<Vec<SortBy>>>()?;
+    let all = filter.iter().map(|comparison| &comparison.column).chain(order.iter().map(|by| &by.column));
+    for column in all {
+        let is_tag = matches!(column.kind.as_str(), "tag" | "tags");
+        if !is_tag
+            && (!matches!(column.kind.as_str(), "" | "attribute" | "attributes")
+                || !columns.contains(&column.key.as_str()))
+        {
+            return Err(Failure::invalid(format!(
+                "Invalid attribute key '{}' specified. Valid keys are {}",
+                column.key,
+                columns.join(", ")
+            )));
+        }
+    }
+    Ok(Asked { filter, order, limit: fields.count("max_results", usual, most)?, offset: fields.offset()? })
+}
+
+fn is_fulfilled(comparison: &Comparison, tags: &BTreeMap<String, String>, attribute: impl Fn(&str) -> Value) -> bool {
+    let key = comparison.column.key.as_str();
+    if matches!(comparison.column.kind.as_str(), "tag" | "tags") {
+        // Clients ask for models that are no prompts, which have no such tag.
+        let usual = (key == "mlflow.prompt.is_prompt").then_some("false");
+        return comparison.is_fulfilled_by_text(tags.get(key).map(String::as_str).or(usual));
+    }
+    match attribute(key) {
+        Value::String(text) => comparison.is_fulfilled_by_text(Some(&text)),
+        Value::Number(number) => comparison.is_fulfilled_by_number(number.as_f64()),
+        _ => comparison.is_fulfilled_by_text(None),
+    }
+}
+
+/// The page of what was found, and the token of the next.
+fn page<T>(found: &[T], asked: &Asked, list: &str, tell: impl Fn(&T) -> Value) -> Value {
+    let told: Value = found.iter().skip(asked.offset).take(asked.limit).map(tell).collect();
+    let mut answer = json!({ list: told });
+    if found.len() > asked.offset + asked.limit {
+        answer["next_page_token"] = page_token(asked.offset + asked.limit);
+    }
+    answer
+}
+
+pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
+    let columns = ["name", "creation_timestamp", "timestamp", "last_updated_timestamp"];
+    let asked = asked(fields, 100, 1000, &columns)?;
+    let mut found = engine.registered_models()?;
+    found.retain(|model| {
+        let attribute = |key: &str| match key {
+            "name" => model.name.as_str().into(),
+            "creation_timestamp" => model.created.0.into(),
+            _ => model.updated.0.into(),
+        };
+        asked.filter.iter().all(|comparison| is_fulfilled(comparison, &model.tags, attribute))
+    });
+    found.sort_by(|a, b| {
+        let by = |by: &SortBy| {
+            let order = match by.column.key.as_str() {
+                "name" => a.name.cmp(&b.name),
+                "creation_timestamp" => a.created.cmp(&b.created),
+                _ => a.updated.cmp(&b.updated),
+            };
+            if by.descending { order.reverse() } else { order }
+        };
+        asked.order.iter().map(by).fold(Ordering::Equal, Ordering::then).then_with(|| a.name.cmp(&b.name))
+    });
+    let versions = engine.model_versions(None)?;
+    Ok(page(&found, &asked, "registered_models", |model| {
+        let own: Vec<ModelVersion> = versions.iter().filter(|version| version.model == model.name).cloned().collect();
+        told_model(model, &own)
+    }))
+}
+
+pub(super) fn search_versions(engine: &Engine, fields: &Fields) -> Answer {
+    let columns = ["name", "version_number", "run_id", "source_path", "creation_timestamp", "last_updated_timestamp"];
+    let asked = asked(fields, 10_000, 200_000, &columns)?;
+    let mut found = engine.model_versions(None)?;
+    found.retain(|version| {
+        let attribute = |key: &str| match key {
+            "name" => version.model.as_str().into(),
+            "version_number" => version.version.into(),
+            "run_id" => version.run.as_deref().unwrap_or_default().into(),
+            "source_path" => version.source.as_str().into(),
+            "creation_timestamp" => version.created.0.into(),
+            _ => version.updated.0.into(),
+        };
+        asked.filter.iter().all(|comparison| is_fulfilled(comparison, &version.tags, attribute))
+    });
+    found.sort_by(|a, b| {
+        let by = |by: &SortBy| {
+            let order = match by.column.key.as_str() {
+                "name" => a.model.cmp(&b.model),
+                "version_number" => a.version.cmp(&b.version),
+                "creation_timestamp" => a.created.cmp(&b.created),
+                _ => a.updated.cmp(&b.updated),
+            };
+            if by.descending { order.reverse() } else { order }
+        };
+        let latest = if asked.order.is_empty() { b.updated.cmp(&a.updated) } else { Ordering::Equal };
+        let asked = asked.order.iter().map(by).fold(latest, Ordering::then);
+        asked.then_with(|| a.model.cmp(&b.model)).then(b.version.cmp(&a.version))
+    });
+    let models: BTreeMap<String, RegisteredModel> =
+        engine.registered_models()?.into_iter().map(|model| (model.name.clone(), model)).collect();
+    Ok(page(&found, &asked, "model_versions", |version| match models.get(&version.model) {
+        Some(model) => told_version(version, model),
+        None => Value::Null,
+    }))
+}
