@@ -204,14 +204,24 @@ async fn sent(engine: Arc<Engine>, path: String) -> Response<Body> {
         .header(CONTENT_LENGTH, place.1)
         .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
         // What a client kept is a file to save, never a page of this server.
-        .header(CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", name.escape_default()));
+        .header(CONTENT_DISPOSITION, attachment(&name));
     response.body(Body::from_stream(pieces)).unwrap_or_default()
+}
+
+/// A name in quotes where it is no token (RFC 9110, section 5.6.2).
+fn attachment(name: &str) -> String {
+    let is_token = |sign: char| sign.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(sign);
+    match !name.is_empty() && name.chars().all(is_token) {
+        true => format!("attachment; filename={name}"),
+        false => format!("attachment; filename=\"{}\"", name.escape_default()),
+    }
 }
 
 /// What a file is by its name, as far as clients look at it.
 fn kind_of(name: &str) -> &'static str {
     match name.rsplit('.').next().unwrap_or_default() {
-        "txt" | "log" | "md" | "py" | "yaml" | "yml" | "MLmodel" => "text/plain",
+        "txt" | "log" | "md" | "py" | "yaml" | "yml" | "MLmodel" | "mlproject" | "MLproject" => "text/plain",
+        "pdf" => "application/pdf",
         "json" => "application/json",
         "html" => "text/html",
         "csv" => "text/csv",

@@ -6,7 +6,6 @@ use assay_domain::entity::Event;
 use assay_domain::registry::{DatasetInput, LoggedModel, ModelMetric, ModelRole};
 use assay_domain::{ExperimentId, RunId, Timestamp};
 use rusqlite::{Row, params};
-use std::collections::BTreeMap;
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE run_inputs (
@@ -199,14 +198,17 @@ impl Reader<'_> {
         })?;
         let all: Vec<ModelMetric> = rows.collect::<rusqlite::Result<_>>()?;
         // Of each metric on each dataset of each run, the latest.
-        let mut latest: BTreeMap<(String, String, Option<(String, String)>), ModelMetric> = BTreeMap::new();
+        let mut latest: Vec<ModelMetric> = Vec::new();
         for metric in all {
-            let key = (metric.key.clone(), metric.run.clone(), metric.dataset.clone());
-            let is_later = |old: &ModelMetric| (metric.step, metric.wall_ms) >= (old.step, old.wall_ms);
-            if latest.get(&key).is_none_or(is_later) {
-                latest.insert(key, metric);
+            let is_same = |old: &&mut ModelMetric| {
+                (&old.key, &old.run, &old.dataset) == (&metric.key, &metric.run, &metric.dataset)
+            };
+            match latest.iter_mut().find(is_same) {
+                Some(old) if (metric.step, metric.wall_ms) >= (old.step, old.wall_ms) => *old = metric,
+                Some(_) => {}
+                None => latest.push(metric),
             }
         }
-        Ok(latest.into_values().collect())
+        Ok(latest)
     }
 }
