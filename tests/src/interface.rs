@@ -143,29 +143,31 @@ async fn where_an_image_has_several_classes_each_key_adds_or_takes_one() -> Resu
     let _: assay_domain::entity::Dataset = client.send(http::Method::PATCH, "/api/v1/datasets/1", change).await?;
     let mut harness = interface(&client.door, Route::Label(None));
     see(&mut harness, "Label with none of the classes");
-    let until = |classes: &'static [i64]| {
+    // Each change is sent in a frame after the one before was answered.
+    let until = async |harness: &mut Harness<'_, Option<App>>, classes: &[i64]| {
         let wanted: assay_domain::Label = classes.iter().map(|class| assay_domain::ClassId(*class)).collect();
-        let client = &client;
-        async move {
-            crate::harness::until("the label", async || {
-                let detail: assay_protocol::SampleDetail = client.get("/api/v1/samples/1").await.ok()?;
-                (detail.sample.label.as_ref() == Some(&wanted)).then_some(())
-            })
-            .await
-        }
+        crate::harness::until("the label", async || {
+            harness.run_steps(1);
+            let detail: assay_protocol::SampleDetail = client.get("/api/v1/samples/1").await.ok()?;
+            (detail.sample.label.as_ref() == Some(&wanted)).then_some(())
+        })
+        .await
     };
     // Faster than each is saved; the second 7 takes the first one back.
     for key in [egui::Key::Num7, egui::Key::Num3, egui::Key::Num7] {
         harness.key_press(key);
         harness.run_steps(1);
     }
-    until(&[0, 3]).await?;
+    until(&mut harness, &[0, 3]).await?;
     harness.get_by_label("Label as 5").click();
-    harness.run_steps(2);
-    until(&[0, 3, 5]).await?;
+    until(&mut harness, &[0, 3, 5]).await?;
+    // Undone in the order in which it was done, however fast.
     harness.key_press(egui::Key::E);
-    harness.run_steps(2);
-    until(&[]).await?;
+    harness.run_steps(1);
+    harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::Z);
+    harness.run_steps(1);
+    harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::Z);
+    until(&mut harness, &[0, 3]).await?;
     client.door.close().await;
     Ok(())
 }

@@ -11,6 +11,7 @@ mod harness;
 mod interface;
 mod kills;
 mod learning;
+mod mlflow;
 mod multi_label;
 mod product;
 mod terminal;

@@ -6,6 +6,7 @@ mod loader;
 mod models;
 mod operations;
 mod sign_digits;
+mod track;
 mod train;
 
 use crate::project::{Project, cache_folder};
@@ -36,14 +37,28 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
             let photos = arguments.get(1).context("name the folder of photos, with a folder for each class")?;
             sign_digits::sign_digits(project, photos, arguments.get(2).map_or("40", String::as_str))
         }
+        Some("track") => track::track(project, as_json),
         Some("operations") => {
             let filter = arguments.get(1).map(String::as_str).unwrap_or_default();
             operations::operations(project, filter)
         }
         _ => bail!(
-            "name the bench: cargo xtask bench train [--json] | infer [--json] | loader PHOTOS [--json] | operations [FILTER] | agreement | models | sign-digits PHOTOS [EPOCHS]"
+            "name the bench: cargo xtask bench train [--json] | infer [--json] | loader PHOTOS [--json] | operations [FILTER] | agreement | models | track [--json] | sign-digits PHOTOS [EPOCHS]"
         ),
     }
+}
+
+/// A Python with some packages in a folder of its own; `version` is a program that prints the first of them, with its version.
+fn environment(project: &Project, name: &str, packages: &[&str], version: &str) -> Result<PathBuf> {
+    let folder = cache_folder()?.join(name);
+    let python = folder.join("bin/python");
+    let found = Command::new(&python).args(["-c", version]).output();
+    if !found.is_ok_and(|output| output.stdout.starts_with(packages[0].as_bytes())) {
+        eprintln!("installing {} into {} (once)", packages.join(", "), folder.display());
+        project.run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+        project.run(Command::new(&python).args(["-m", "pip", "install", "-q"]).args(packages))?;
+    }
+    Ok(python)
 }
 
 /// Runs a program that prints one JSON object.

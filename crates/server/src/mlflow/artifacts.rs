@@ -80,7 +80,7 @@ fn path_in(engine: &Engine, uid: &str, path: &str) -> Answer<(String, String)> {
     if path.split('/').any(|part| part == "..") || path.starts_with('/') {
         return Err(Failure::invalid("Invalid path"));
     }
-    let root = format!("{}/{uid}/artifacts", location.trim_end_matches('/'));
+    let root = wire::below(&location, &format!("{uid}/artifacts"));
     match location.strip_prefix("mlflow-artifacts:/") {
         Some(place) => {
             let folder = format!("{}/{uid}/artifacts", place.trim_matches('/'));

@@ -108,7 +108,7 @@ pub(super) fn search_datasets(engine: &Engine, fields: &Fields) -> Answer {
 
 /// Where the files of a logged model are.
 fn location(model: &LoggedModel, experiment: &Experiment) -> String {
-    format!("{}/models/{}/artifacts", wire::location(experiment).trim_end_matches('/'), model.id)
+    wire::below(&wire::location(experiment), &format!("models/{}/artifacts", model.id))
 }
 
 fn told(engine: &Engine, model: &LoggedModel) -> Answer {
@@ -124,8 +124,7 @@ fn told(engine: &Engine, model: &LoggedModel) -> Answer {
         }
         told
     };
-    Ok(json!({
-        "info": {
+    let mut info = json!({
             "model_id": model.id,
             "experiment_id": model.experiment.to_string(),
             "name": model.name,
@@ -133,10 +132,15 @@ fn told(engine: &Engine, model: &LoggedModel) -> Answer {
             "last_updated_timestamp_ms": model.updated.0,
             "artifact_uri": location(model, &experiment),
             "status": model.status,
-            "model_type": model.kind.as_deref().unwrap_or_default(),
-            "source_run_id": model.run.as_deref().unwrap_or_default(),
             "tags": wire::pairs(&model.tags),
-        },
+    });
+    for (name, text) in [("model_type", &model.kind), ("source_run_id", &model.run)] {
+        if let Some(text) = text {
+            info[name] = text.as_str().into();
+        }
+    }
+    Ok(json!({
+        "info": info,
         "data": {
             "params": wire::pairs(&model.params),
             "metrics": model.metrics.iter().map(metric).collect::<Value>(),

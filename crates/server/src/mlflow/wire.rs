@@ -33,6 +33,12 @@ pub(super) fn location(experiment: &Experiment) -> String {
     experiment.location.clone().unwrap_or_else(|| format!("mlflow-artifacts:/{}", experiment.id))
 }
 
+/// A place below another: what follows its path stays behind.
+pub(super) fn below(location: &str, path: &str) -> String {
+    let (place, rest) = location.split_at(location.find(['?', '#']).unwrap_or(location.len()));
+    format!("{}/{path}{rest}", place.trim_end_matches('/'))
+}
+
 pub(super) fn experiment(found: &Experiment) -> Value {
     json!({
         "experiment_id": found.id.to_string(),
@@ -76,7 +82,7 @@ pub(super) fn run_info(run: &Run, location: &str) -> Value {
         "user_id": run.user.as_deref().unwrap_or("unknown"),
         "status": status(run.status),
         "start_time": run.started.unwrap_or(run.created).0,
-        "artifact_uri": format!("{}/{}/artifacts", location.trim_end_matches('/'), run.uid),
+        "artifact_uri": below(location, &format!("{}/artifacts", run.uid)),
         "lifecycle_stage": stage(run.deleted.is_some()),
     });
     if let Some(ended) = run.ended {

@@ -110,9 +110,9 @@ impl WriteTx<'_> {
             .optional()?;
         match taken {
             None => Ok(()),
-            Some(false) => Err(StoreError::Conflict(format!("Experiment '{name}' already exists."))),
+            Some(false) => Err(StoreError::Conflict(format!("Experiment(name={name}) already exists."))),
             Some(true) => Err(StoreError::Conflict(format!(
-                "Experiment '{name}' already exists in deleted state. You can restore the experiment, or permanently \
+                "Experiment(name={name}) already exists in deleted state. You can restore the experiment, or permanently \
                  delete the experiment to create a new one."
             ))),
         }

@@ -10,8 +10,8 @@ use rusqlite::{Row, params};
 pub(crate) const TABLES: &str = "
 CREATE TABLE run_inputs (
     run INTEGER NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, source_type TEXT NOT NULL, source TEXT NOT NULL,
-    schema TEXT, profile TEXT, tags TEXT NOT NULL, PRIMARY KEY (run, name, digest)
-) STRICT, WITHOUT ROWID;
+    schema TEXT, profile TEXT, tags TEXT NOT NULL, UNIQUE (run, name, digest)
+) STRICT;
 CREATE TABLE logged_models (
     id TEXT PRIMARY KEY, experiment INTEGER NOT NULL, name TEXT NOT NULL, kind TEXT, status TEXT NOT NULL, run TEXT,
     created INTEGER NOT NULL, updated INTEGER NOT NULL, params TEXT NOT NULL, tags TEXT NOT NULL
@@ -116,10 +116,11 @@ fn model_of(row: &Row<'_>) -> rusqlite::Result<LoggedModel> {
 }
 
 impl Reader<'_> {
-    /// The datasets that a run read, by name.
+    /// The datasets that a run read, in the order of their naming.
     pub fn inputs(&self, run: RunId) -> Result<Vec<DatasetInput>> {
         let mut statement = self.db.prepare_cached(
-            "SELECT name, digest, source_type, source, schema, profile, tags FROM run_inputs WHERE run = ?1",
+            "SELECT name, digest, source_type, source, schema, profile, tags FROM run_inputs WHERE run = ?1
+             ORDER BY rowid",
         )?;
         let rows = statement.query_map([run.0], |row| {
             Ok(DatasetInput {

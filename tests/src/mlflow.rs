@@ -1,0 +1,325 @@
+//! The API of MLflow's clients, as they speak it.
+
+use crate::harness::{Client, Workspace, kill};
+use anyhow::Result;
+use assay_protocol::domain::RunStatus;
+use assay_protocol::domain::entity::Run;
+use assay_protocol::{RunDetail, RunsReply, path};
+use http::{Method, Request};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+const API: &str = "/api/2.0/mlflow";
+
+/// What a request is answered with: the status, and the JSON.
+async fn ask(client: &Client, method: Method, address: &str, body: &Value) -> (u16, Value) {
+    let bytes = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).expect("JSON") };
+    raw(client, method, address, bytes).await
+}
+
+async fn raw(client: &Client, method: Method, address: &str, body: Vec<u8>) -> (u16, Value) {
+    let address = if address.starts_with('/') { address.to_owned() } else { format!("{API}/{address}") };
+    let request = Request::builder().method(method).uri(address).body(body).expect("a request");
+    let response = client.door.call(request).await;
+    (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap_or(Value::Null))
+}
+
+async fn post(client: &Client, address: &str, body: Value) -> Value {
+    let (status, answer) = ask(client, Method::POST, address, &body).await;
+    assert_eq!(status, 200, "{address} {body}: {answer}");
+    answer
+}
+
+async fn get(client: &Client, address: &str) -> Value {
+    let (status, answer) = ask(client, Method::GET, address, &Value::Null).await;
+    assert_eq!(status, 200, "{address}: {answer}");
+    answer
+}
+
+async fn new_run(client: &Client, experiment: &str) -> String {
+    let run = post(client, "runs/create", json!({ "experiment_id": experiment, "start_time": 5 })).await;
+    run["run"]["info"]["run_id"].as_str().expect("an id").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_logs_is_in_the_table_of_runs_and_comes_back_as_it_was() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let made =
+        post(&client, "experiments/create", json!({ "name": "vision", "tags": [{ "key": "team", "value": "a" }] }));
+    let experiment = made.await["experiment_id"].as_str().expect("an id").to_owned();
+    let run = new_run(&client, &experiment).await;
+    let points = [(1, json!(0.5)), (0, json!(0.9)), (2, json!("NaN")), (2, json!("-Infinity")), (2, json!("NaN"))];
+    let points: Vec<Value> = points
+        .iter()
+        .map(|(step, value)| json!({ "key": "loss", "value": value, "timestamp": 7, "step": step }))
+        .collect();
+    let batch = json!({
+        "run_id": run, "metrics": points, "params": [{ "key": "lr", "value": "1e-3" }],
+        "tags": [{ "key": "mlflow.note.content", "value": "a note" }], "a field of later": 1,
+    });
+    post(&client, "runs/log-batch", batch).await;
+    let history = get(&client, &format!("metrics/get-history?run_id={run}&metric_key=loss")).await;
+    let history: Vec<(i64, Value)> = history["metrics"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|point| (point["step"].as_i64().expect("a step"), point["value"].clone()))
+        .collect();
+    assert_eq!(history.len(), 5, "nothing is dropped: {history:?}");
+    assert_eq!((&history[0], &history[2]), (&(0, json!(0.9)), &(2, json!("-Infinity"))));
+
+    // The same run in Assay's own table, with its note, its params and its summary.
+    let reply: RunsReply = client.get(&format!("{}?filter=lr=0.001", path::RUNS)).await?;
+    let found: &Run = &reply.runs[0];
+    assert_eq!(
+        (found.uid.as_str(), found.experiment.as_str(), found.note.as_str()),
+        (run.as_str(), "vision", "a note")
+    );
+    assert_eq!((found.status, found.client.as_deref()), (RunStatus::Running, Some("mlflow")));
+    assert_eq!((found.metrics["loss"].count, found.metrics["loss"].min), (5, Some((0.5, 1))));
+
+    // A param never changes; nothing of a batch that contradicts it is kept.
+    let contradiction = json!({
+        "run_id": run, "metrics": [{ "key": "other", "value": 1, "timestamp": 1 }],
+        "params": [{ "key": "lr", "value": "2" }],
+    });
+    let (status, why) = ask(&client, Method::POST, "runs/log-batch", &contradiction).await;
+    assert_eq!((status, &why["error_code"]), (400, &json!("INVALID_PARAMETER_VALUE")));
+    assert!(why["message"].as_str().is_some_and(|why| why.contains("was already logged with value='1e-3'")), "{why}");
+    let told = get(&client, &format!("runs/get?run_id={run}")).await;
+    let metrics = told["run"]["data"]["metrics"].as_array().expect("metrics");
+    // Of several at one step and time, the greatest.
+    assert_eq!((metrics.len(), &metrics[0]["value"]), (1, &json!("-Infinity")), "{told}");
+
+    let ended = json!({ "run_id": run, "status": "KILLED", "end_time": 9_000 });
+    post(&client, "runs/update", ended).await;
+    let detail: RunDetail = client.get(&path::run(found.id, "")).await?;
+    assert_eq!((detail.run.status, detail.run.ended.map(|at| at.0)), (RunStatus::Stopped, Some(9_000)));
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_are_searched_by_what_they_have_and_sorted_with_what_is_missing_last() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let mut runs = Vec::new();
+    for (lr, loss) in [("0.1", json!(0.5)), ("0.2", json!("NaN")), ("0.3", json!(0.25)), ("0.4", Value::Null)] {
+        let run = new_run(&client, "0").await;
+        let metrics =
+            if loss.is_null() { json!([]) } else { json!([{ "key": "loss", "value": loss, "timestamp": 1 }]) };
+        let params = json!([{ "key": "lr", "value": lr }]);
+        post(&client, "runs/log-batch", json!({ "run_id": run, "metrics": metrics, "params": params })).await;
+        runs.push(run);
+    }
+    let search = async |filter: &str, order: &str, limit: u32, token: &Value| {
+        let asked = json!({
+            "experiment_ids": ["0"], "filter": filter, "order_by": [order], "max_results": limit, "page_token": token,
+        });
+        let answer = post(&client, "runs/search", asked).await;
+        let place = |run: &Value| runs.iter().position(|own| run["info"]["run_id"] == **own).expect("one of ours");
+        let found: Vec<usize> = answer["runs"].as_array().expect("runs").iter().map(place).collect();
+        (found, answer["next_page_token"].clone())
+    };
+    let none = Value::Null;
+    assert_eq!(search("", "metrics.loss ASC", 10, &none).await.0, [2, 0, 1, 3]);
+    assert_eq!(search("", "metrics.loss DESC", 10, &none).await.0, [0, 2, 1, 3]);
+    assert_eq!(search("metrics.loss < 0.4", "params.lr ASC", 10, &none).await.0, [2]);
+    assert_eq!(search("params.lr IN ('0.1', '0.4')", "params.lr DESC", 10, &none).await.0, [3, 0]);
+    assert_eq!(search("params.lr LIKE '0._' AND metrics.loss >= 0.5", "params.lr ASC", 10, &none).await.0, [0]);
+    let (first, token) = search("", "params.lr ASC", 3, &none).await;
+    let (second, end) = search("", "params.lr ASC", 3, &token).await;
+    assert_eq!((first, second, end), (vec![0, 1, 2], vec![3], Value::Null));
+
+    // What is deleted is found where that is asked for, and comes back.
+    post(&client, "runs/delete", json!({ "run_id": runs[0] })).await;
+    assert_eq!(search("metrics.loss = 0.5", "params.lr", 10, &none).await.0, [0; 0]);
+    let (status, why) = ask(&client, Method::POST, "runs/set-tag", &json!({ "run_id": runs[0], "key": "a" })).await;
+    assert!(status == 400 && why["message"].as_str().is_some_and(|why| why.contains("must be in the 'active' state")));
+    post(&client, "runs/restore", json!({ "run_id": runs[0] })).await;
+    assert_eq!(search("metrics.loss = 0.5", "params.lr", 10, &none).await.0, [0]);
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_kept_with_their_run_and_nothing_outside_is_touched() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let run = new_run(&client, "0").await;
+    let root = "/api/2.0/mlflow-artifacts/artifacts";
+    let upload =
+        async |path: &str, bytes: &[u8]| raw(&client, Method::PUT, &format!("{root}/{path}"), bytes.to_vec()).await;
+    assert_eq!(upload(&format!("0/{run}/artifacts/model/MLmodel"), b"flavors: {}").await.0, 200);
+    assert_eq!(upload(&format!("0/{run}/artifacts/note.txt"), b"hello").await.0, 200);
+    assert_eq!(upload("0/models/m-1/artifacts/weights.bin", &[7; 100_000]).await.0, 200);
+    let listed = get(&client, &format!("artifacts/list?run_id={run}")).await;
+    let expected =
+        json!([{ "path": "model", "is_dir": true }, { "path": "note.txt", "is_dir": false, "file_size": 5 }]);
+    assert_eq!(listed["files"], expected);
+    let found: RunsReply = client.get(path::RUNS).await?;
+    let detail: RunDetail = client.get(&path::run(found.runs[0].id, "")).await?;
+    let paths: Vec<&str> = detail.artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
+    assert_eq!(paths, ["model/MLmodel", "note.txt"]);
+    let request = Request::builder().uri(format!("{root}/0/models/m-1/artifacts/weights.bin")).body(Vec::new())?;
+    let response = client.door.call(request).await;
+    assert_eq!((response.body().len(), response.headers()["x-content-type-options"].to_str()?), (100_000, "nosniff"));
+
+    for path in ["..%2f..%2fescaped", "0/..%2f..%2f..%2fescaped", "%2fetc%2fpasswd", "a%5c..%5cb", "a%00b"] {
+        let (status, why) = upload(path, b"x").await;
+        assert_eq!((status, &why["message"]), (400, &json!("Invalid path")), "{path}");
+    }
+    let (status, why) =
+        ask(&client, Method::GET, &format!("artifacts/list?run_id={run}&path=../.."), &Value::Null).await;
+    assert_eq!((status, &why["message"]), (400, &json!("Invalid path")));
+    assert!(!workspace.folder().join("escaped").exists());
+    assert_eq!(raw(&client, Method::DELETE, &format!("{root}/0/{run}/artifacts/model"), Vec::new()).await.0, 200);
+    let listed = get(&client, &format!("artifacts/list?run_id={run}")).await;
+    assert_eq!(listed["files"].as_array().map(Vec::len), Some(1));
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_makes_no_sense_is_never_an_internal_error() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let run = new_run(&client, "0").await;
+    let long = "x".repeat(9000);
+    let many: Vec<Value> = (0..1001).map(|_| json!({ "key": "a", "value": 1, "timestamp": 1 })).collect();
+    for (address, body) in [
+        ("runs/log-batch", json!({ "run_id": run, "metrics": "foo" })),
+        ("runs/log-batch", json!({ "run_id": run, "metrics": [5] })),
+        ("runs/log-batch", json!({ "run_id": run, "metrics": many })),
+        ("runs/log-metric", json!({ "run_id": run, "key": "a", "value": "much", "timestamp": 1 })),
+        ("runs/log-metric", json!({ "run_id": run, "key": "a", "value": 1, "timestamp": -1 })),
+        ("runs/log-metric", json!({ "run_id": run, "key": "../a", "value": 1, "timestamp": 1 })),
+        ("runs/set-tag", json!({ "run_id": run, "key": "a", "value": long })),
+        ("runs/set-tag", json!({ "run_id": run, "key": long, "value": "" })),
+        ("runs/search", json!({ "experiment_ids": ["0"], "filter": "metrics.a = 'x'" })),
+        ("runs/search", json!({ "experiment_ids": ["0"], "filter": "no filter at all" })),
+        ("runs/search", json!({ "experiment_ids": ["0"], "order_by": ["attributes.nothing"] })),
+        ("runs/search", json!({ "experiment_ids": ["0"], "page_token": "x" })),
+        ("runs/search", json!({ "experiment_ids": ["0"], "max_results": 1_000_000 })),
+        ("experiments/create", json!({ "name": 5 })),
+        ("experiments/create", json!({ "name": "Default" })),
+        ("registered-models/create", json!({ "name": "a/b" })),
+        ("model-versions/create", json!({ "name": "a", "source": "/etc/passwd" })),
+    ] {
+        let (status, why) = ask(&client, Method::POST, address, &body).await;
+        assert_eq!(status, 400, "{address}: {why}");
+        assert!(why["message"].as_str().is_some_and(|message| !message.is_empty()), "{address}: {why}");
+    }
+    for body in [&b"{"[..], b"[1]", b"\xff\xfe", b"\"{\\\"name\\\": 5}\""] {
+        assert_eq!(raw(&client, Method::POST, "experiments/create", body.to_vec()).await.0, 400);
+    }
+    for address in ["runs/get?run_id=nothing", "experiments/get?experiment_id=99", "registered-models/get?name=nothing"]
+    {
+        let (status, why) = ask(&client, Method::GET, address, &Value::Null).await;
+        assert_eq!((status, &why["error_code"]), (404, &json!("RESOURCE_DOES_NOT_EXIST")), "{address}");
+    }
+    let (status, why) = ask(&client, Method::POST, "traces/search", &json!({})).await;
+    assert_eq!((status, &why["error_code"]), (404, &json!("ENDPOINT_NOT_FOUND")));
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_of_a_registered_model_keep_their_numbers_aliases_and_stages() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    post(&client, "registered-models/create", json!({ "name": "digits" })).await;
+    let source = "mlflow-artifacts:/0/run/artifacts/model";
+    for number in 1..=3 {
+        let version = post(&client, "model-versions/create", json!({ "name": "digits", "source": source })).await;
+        assert_eq!(version["model_version"]["version"], json!(number.to_string()));
+    }
+    post(&client, "registered-models/alias", json!({ "name": "digits", "alias": "champion", "version": "2" })).await;
+    let moved = json!({ "name": "digits", "version": "3", "stage": "production", "archive_existing_versions": true });
+    let moved = post(&client, "model-versions/transition-stage", moved).await;
+    assert_eq!(moved["model_version"]["current_stage"], json!("Production"));
+    let champion = get(&client, "registered-models/alias?name=digits&alias=champion").await;
+    assert_eq!(champion["model_version"]["version"], json!("2"));
+    let gone = json!({ "name": "digits", "version": "2" });
+    assert_eq!(ask(&client, Method::DELETE, "model-versions/delete", &gone).await.0, 200);
+    let model = get(&client, "registered-models/get?name=digits").await;
+    assert_eq!(model["registered_model"]["aliases"], json!([]));
+    let next = post(&client, "model-versions/create", json!({ "name": "digits", "source": source })).await;
+    assert_eq!(next["model_version"]["version"], json!("4"), "numbers are never used again");
+    post(&client, "registered-models/rename", json!({ "name": "digits", "new_name": "numbers" })).await;
+    let found = get(&client, "model-versions/search?filter=name%3D%27numbers%27").await;
+    assert_eq!(found["model_versions"].as_array().map(Vec::len), Some(3));
+    client.door.close().await;
+    Ok(())
+}
+
+/// Sends a request over TCP and returns the status; none where the server is gone.
+fn send(stream: &mut TcpStream, address: &str, host: &str, body: &str) -> Option<u16> {
+    let request = format!(
+        "POST {address} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
+    stream.read_exact(&mut vec![0; length.unwrap_or(0)]).ok()?;
+    head.split(' ').nth(1)?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_acknowledged_point_is_there_once_after_the_server_was_killed() -> Result<()> {
+    let workspace = Workspace::new();
+    let mut serving = workspace.serve();
+    let guest = workspace.open().await;
+    let runs = [new_run(&guest, "0").await, new_run(&guest, "0").await, new_run(&guest, "0").await];
+    let port = serving.address.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let mut hostile = TcpStream::connect(&port)?;
+    let refused = send(&mut hostile, "/api/2.0/mlflow/runs/search", "evil.example", "{}");
+    assert_eq!(refused, Some(403), "a name of somebody else's that points here gets nothing");
+    let clients: Vec<_> = runs
+        .iter()
+        .cloned()
+        .map(|run| {
+            let port = port.clone();
+            std::thread::spawn(move || {
+                let mut stream = TcpStream::connect(&port).expect("the server");
+                let mut acknowledged = 0;
+                for step in 0.. {
+                    let body = json!({ "run_id": run, "key": "loss", "value": step, "timestamp": step, "step": step });
+                    match send(&mut stream, "/api/2.0/mlflow/runs/log-metric", &port, &body.to_string()) {
+                        Some(200) => acknowledged = step + 1,
+                        _ => break,
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    crate::harness::until("enough points", async || {
+        let found: RunsReply = guest.get(path::RUNS).await.ok()?;
+        found.runs.iter().all(|run| run.metrics.get("loss").is_some_and(|loss| loss.count > 50)).then_some(())
+    })
+    .await?;
+    kill(&mut serving.child);
+    for (run, client) in runs.iter().zip(clients) {
+        let acknowledged: i64 = client.join().expect("the client");
+        let history = get(&guest, &format!("metrics/get-history?run_id={run}&metric_key=loss")).await;
+        let steps: Vec<i64> =
+            history["metrics"].as_array().expect("a list").iter().filter_map(|point| point["step"].as_i64()).collect();
+        // The last one may be there without its answer.
+        let there = steps.len() as i64;
+        assert!(there == acknowledged || there == acknowledged + 1, "{there} of {acknowledged}");
+        assert_eq!(steps, (0..there).collect::<Vec<_>>());
+    }
+    let found: RunsReply = guest.get(path::RUNS).await?;
+    assert!(found.runs.iter().all(|run| run.status == RunStatus::Running), "the clients' runs are theirs to end");
+    guest.door.close().await;
+    Ok(())
+}
