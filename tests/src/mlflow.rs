@@ -80,6 +80,18 @@ async fn what_a_client_logs_is_in_the_table_of_runs_and_comes_back_as_it_was() -
     assert_eq!((found.status, found.client.as_deref()), (RunStatus::Running, Some("mlflow")));
     assert_eq!((found.metrics["loss"].count, found.metrics["loss"].min), (5, Some((0.5, 1))));
 
+    // Values come back to the bit, however they are written.
+    let values: Vec<f64> = (1..400).map(|number| 1.0 / f64::from(number * 7919)).collect();
+    let points: Vec<Value> = (0..)
+        .zip(&values)
+        .map(|(step, value)| json!({ "key": "bits", "value": value, "timestamp": 1, "step": step }))
+        .collect();
+    post(&client, "runs/log-batch", json!({ "run_id": run, "metrics": points })).await;
+    let history = get(&client, &format!("metrics/get-history?run_id={run}&metric_key=bits")).await;
+    let back: Vec<f64> =
+        history["metrics"].as_array().expect("a list").iter().filter_map(|p| p["value"].as_f64()).collect();
+    assert_eq!(back, values);
+
     // A param never changes; nothing of a batch that contradicts it is kept.
     let contradiction = json!({
         "run_id": run, "metrics": [{ "key": "other", "value": 1, "timestamp": 1 }],
@@ -91,7 +103,7 @@ async fn what_a_client_logs_is_in_the_table_of_runs_and_comes_back_as_it_was() -
     let told = get(&client, &format!("runs/get?run_id={run}")).await;
     let metrics = told["run"]["data"]["metrics"].as_array().expect("metrics");
     // Of several at one step and time, the greatest.
-    assert_eq!((metrics.len(), &metrics[0]["value"]), (1, &json!("-Infinity")), "{told}");
+    assert_eq!((metrics.len(), &metrics[1]["value"]), (2, &json!("-Infinity")), "{told}");
 
     let ended = json!({ "run_id": run, "status": "KILLED", "end_time": 9_000 });
     post(&client, "runs/update", ended).await;

@@ -36,6 +36,7 @@ pub use assay_store::{Archive, ClientRun, ClientRunChange, Clock, NewBlob, NewVe
 pub use config_file::read_config;
 pub use engine::{Engine, Options, Work};
 pub use error::EngineError;
+pub use registry::Relations;
 pub use tracking::{Batch, ListedFile};
 
 /// What the use cases return.

@@ -25,6 +25,17 @@ fn named(error: StoreError) -> EngineError {
     }
 }
 
+/// What a run read and made.
+#[derive(Clone, Debug, Default)]
+pub struct Relations {
+    /// The datasets that it read.
+    pub datasets: Vec<DatasetInput>,
+    /// The logged models that it read, each at a step.
+    pub read: Vec<(String, i64)>,
+    /// The logged models that it made, each at a step.
+    pub made: Vec<(String, i64)>,
+}
+
 impl Engine {
     /// Registers a model.
     pub fn create_model(&self, name: String, description: String, tags: BTreeMap<String, String>) -> Result<()> {
@@ -122,19 +133,21 @@ impl Engine {
         Ok(self.store.write(move |tx| tx.put_run_models(run, ModelRole::Output, &models))?)
     }
 
-    /// The datasets that a run read.
-    pub fn inputs(&self, run: RunId) -> Result<Vec<DatasetInput>> {
-        Ok(self.store.read(|reader| reader.inputs(run))?)
+    /// What each of some runs read and made.
+    pub fn relations(&self, runs: &[RunId]) -> Result<Vec<Relations>> {
+        let of = |reader: &assay_store::Reader<'_>, run: RunId| {
+            Ok(Relations {
+                datasets: reader.inputs(run)?,
+                read: reader.run_models(run, ModelRole::Input)?,
+                made: reader.run_models(run, ModelRole::Output)?,
+            })
+        };
+        Ok(self.store.read(|reader| runs.iter().map(|run| of(reader, *run)).collect())?)
     }
 
     /// The datasets that runs of an experiment read.
     pub fn inputs_of_experiment(&self, experiment: ExperimentId) -> Result<Vec<DatasetInput>> {
         Ok(self.store.read(|reader| reader.inputs_of_experiment(experiment))?)
-    }
-
-    /// The logged models that a run reads or made.
-    pub fn run_models(&self, run: RunId, role: ModelRole) -> Result<Vec<(String, i64)>> {
-        Ok(self.store.read(|reader| reader.run_models(run, role))?)
     }
 
     /// Keeps a model that a client logs; its id and times are made here.

@@ -45,8 +45,12 @@ impl Engine {
 
     /// One experiment, deleted or not.
     pub fn experiment(&self, experiment: ExperimentId) -> Result<Experiment> {
-        let found = self.all_experiments()?.into_iter().find(|found| found.id == experiment);
-        found.ok_or_else(|| EngineError::NotFound(format!("No Experiment with id={experiment} exists")))
+        self.store.read(|reader| reader.experiment(experiment)).map_err(|error| match error {
+            assay_store::StoreError::NotFound { .. } => {
+                EngineError::NotFound(format!("No Experiment with id={experiment} exists"))
+            }
+            other => other.into(),
+        })
     }
 
     /// Renames an experiment.

@@ -32,6 +32,8 @@ const STEPS: &[&[&str]] = &[
         experiment::CLIENTS,
         artifact::CLIENTS,
         series::LAST_WALL,
+        series::SMALL,
+        series::IS_LATEST,
         series::LATEST,
         registry::TABLES,
         logged::TABLES,

@@ -2,7 +2,7 @@
 //!
 //! A block of points begins with a byte that names its encoding: 0 for plain little-endian columns (steps, wall
 //! times, values), 1 for three pco streams, each preceded by its length as a little-endian u32. Buckets are eight
-//! little-endian columns of eight bytes, row by row.
+//! little-endian columns of eight bytes, row by row; the level of a grown chunk is eight pco streams instead.
 
 use crate::{Result, StoreError};
 use assay_domain::{Bucket, Point};
@@ -10,7 +10,9 @@ use assay_domain::{Bucket, Point};
 /// Points of a sealed chunk; also the points that wait in small blocks before they are sealed.
 pub(crate) const CHUNK: usize = 1024;
 /// Points of one summary bucket of a sealed chunk.
-pub(crate) const BUCKET: usize = 64;
+pub(crate) const BUCKET: usize = 128;
+/// Sealed chunks that grow together into one.
+pub(crate) const GROWN: usize = 16;
 
 const PLAIN: u8 = 0;
 const PCO: u8 = 1;
@@ -102,6 +104,66 @@ pub(crate) fn whole_of(points: &[Point]) -> Option<Bucket> {
     merged(points)
 }
 
+/// One bucket for every [`CHUNK`] points.
+pub(crate) fn coarse_of(points: &[Point]) -> Vec<Bucket> {
+    points.chunks(CHUNK).filter_map(merged).collect()
+}
+
+/// Buckets as small bytes.
+pub(crate) fn compress_buckets(buckets: &[Bucket]) -> Result<Vec<u8>> {
+    let config = pco::ChunkConfig::default();
+    let failed = |why| StoreError::unreadable("level of a series", why);
+    let whole = |column: fn(&Bucket) -> i64| -> Result<Vec<u8>> {
+        let values: Vec<i64> = buckets.iter().map(column).collect();
+        pco::standalone::simple_compress(&values, &config).map_err(failed)
+    };
+    let real = |column: fn(&Bucket) -> f64| -> Result<Vec<u8>> {
+        let values: Vec<f64> = buckets.iter().map(column).collect();
+        pco::standalone::simple_compress(&values, &config).map_err(failed)
+    };
+    let mut bytes = Vec::new();
+    for stream in [
+        whole(|bucket| bucket.step)?,
+        whole(|bucket| bucket.last_step)?,
+        whole(|bucket| bucket.wall_ms)?,
+        whole(|bucket| bucket.count as i64)?,
+        whole(|bucket| bucket.odd as i64)?,
+        real(|bucket| bucket.min)?,
+        real(|bucket| bucket.max)?,
+        real(|bucket| bucket.mean)?,
+    ] {
+        bytes.extend((stream.len() as u32).to_le_bytes());
+        bytes.extend(stream);
+    }
+    Ok(bytes)
+}
+
+/// Reads small bytes back.
+pub(crate) fn decompress_buckets(mut bytes: &[u8]) -> Result<Vec<Bucket>> {
+    let mut whole =
+        || -> Result<Vec<i64>> { pco::standalone::simple_decompress(next_stream(&mut bytes)?).map_err(damaged) };
+    let [steps, last_steps, walls, counts, odds] = [whole()?, whole()?, whole()?, whole()?, whole()?];
+    let mut real =
+        || -> Result<Vec<f64>> { pco::standalone::simple_decompress(next_stream(&mut bytes)?).map_err(damaged) };
+    let [min, max, mean] = [real()?, real()?, real()?];
+    let count = steps.len();
+    let lengths = [last_steps.len(), walls.len(), counts.len(), odds.len(), min.len(), max.len(), mean.len()];
+    if lengths.iter().any(|length| *length != count) {
+        return Err(damaged("columns of different lengths"));
+    }
+    let bucket = |at: usize| Bucket {
+        step: steps[at],
+        last_step: last_steps[at],
+        wall_ms: walls[at],
+        count: counts[at] as u64,
+        odd: odds[at] as u64,
+        min: min[at],
+        max: max[at],
+        mean: mean[at],
+    };
+    Ok((0..count).map(bucket).collect())
+}
+
 /// Buckets as bytes.
 pub(crate) fn encode_buckets(buckets: &[Bucket]) -> Vec<u8> {
     let row = |bucket: &Bucket| {
@@ -159,9 +221,20 @@ mod tests {
         }
 
         #[test]
+        fn both_encodings_of_buckets_keep_every_bit(raw in prop::collection::vec((any::<i64>(), any::<u64>()), 1..300)) {
+            let points: Vec<Point> =
+                raw.iter().map(|&(step, value)| Point { step, wall_ms: step, value: f64::from_bits(value) }).collect();
+            let level: Vec<Bucket> = points.chunks(3).filter_map(merged).collect();
+            let plain = encode_buckets(&level);
+            prop_assert_eq!(encode_buckets(&decode_buckets(&plain).unwrap()), plain.clone());
+            prop_assert_eq!(encode_buckets(&decompress_buckets(&compress_buckets(&level).unwrap()).unwrap()), plain);
+        }
+
+        #[test]
         fn hostile_bytes_are_an_error_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&bytes);
             let _ = decode_buckets(&bytes);
+            let _ = decompress_buckets(&bytes);
         }
     }
 }

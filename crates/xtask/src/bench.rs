@@ -49,7 +49,7 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
 }
 
 /// A Python with some packages in a folder of its own; `version` is a program that prints the first of them, with its version.
-fn environment(project: &Project, name: &str, packages: &[&str], version: &str) -> Result<PathBuf> {
+pub(crate) fn environment(project: &Project, name: &str, packages: &[&str], version: &str) -> Result<PathBuf> {
     let folder = cache_folder()?.join(name);
     let python = folder.join("bin/python");
     let found = Command::new(&python).args(["-c", version]).output();
@@ -95,7 +95,7 @@ fn program(project: &Project, package: &str, name: &str) -> Result<PathBuf> {
 }
 
 /// The peer's Python, in a folder of its own; made when it is missing.
-fn peer(project: &Project) -> Result<PathBuf> {
+pub(crate) fn peer(project: &Project) -> Result<PathBuf> {
     let folder = cache_folder()?.join("python");
     let python = folder.join("bin/python");
     let found = Command::new(&python)

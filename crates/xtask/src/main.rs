@@ -1,6 +1,7 @@
-//! The daily commands of the project: `cargo xtask demo | test | bench | build | setup-cuda | build-ui | lint | dist`.
+//! The daily commands of the project: `cargo xtask demo | test | bench | clients | build | setup-cuda | build-ui | lint | dist`.
 
 mod bench;
+mod clients;
 mod cuda;
 mod demo;
 mod dist;
@@ -18,7 +19,8 @@ const HELP: &str = "cargo xtask COMMAND
   demo [--no-open]   build everything, train on the shipped digits, open the window
   test [--quick]     formatting, clippy, the layer lint and all tests; --quick leaves out browser and desktop
   bench NAME         speed beside a peer: train [--json], infer [--json], loader PHOTOS [--json],
-                     operations [FILTER], sign-digits PHOTOS [EPOCHS]; agreement with one: agreement, models
+                     track [--json], operations [FILTER], sign-digits PHOTOS [EPOCHS]; agreement with one: agreement, models
+  clients            log with MLflow's, scikit-learn's and Lightning's clients, and compare what comes back
   build [--cuda]     build the programs; --cuda: with the GPU, into cuda/ of the target folder
   setup-cuda         get the compiler and libraries that build --cuda needs, into the cache folder
   build-ui           build the interface as WebAssembly into ui/dist
@@ -33,6 +35,7 @@ fn main() -> Result<()> {
         Some("demo") => demo::demo(&project, has("--no-open")),
         Some("test") => test::test(&project, has("--quick")),
         Some("bench") => bench::bench(&project, &arguments[1..]),
+        Some("clients") => clients::clients(&project),
         Some("build") if has("--cuda") => cuda::build(&project),
         Some("build") => project.build_programs(),
         Some("setup-cuda") => {

@@ -12,6 +12,7 @@ use crate::tokens::{GRID, strong};
 use crate::transport::Method;
 use crate::widgets::{badge_ui, bytes, card_ui, copyable_ui, duration, number, remote_ui, status_ui};
 use crate::zoom::Zoom;
+use assay_domain::entity::Run;
 use assay_domain::{RunId, RunStatus, Timestamp};
 use assay_protocol::{About, RunDetail, RunPatch, SeriesQuery, SeriesReply, path};
 use egui::{Align, Layout, RichText, ScrollArea, Ui};
@@ -87,6 +88,10 @@ impl RunPage {
             let time = run.duration_secs(run.ended.unwrap_or(now)).map(duration).unwrap_or_default();
             ui.label(RichText::new(time).color(cx.tokens.weak));
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                // What another program runs is its own to start and stop.
+                if run.client.is_some() {
+                    return;
+                }
                 if ui.button("Clone…").on_hover_text("Start a new run from this one's config").clicked() {
                     let dataset = run.dataset.map(|dataset| dataset.to_string()).unwrap_or_default();
                     let config =
@@ -131,12 +136,14 @@ impl RunPage {
     fn charts_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, detail: &RunDetail) {
         ui.horizontal(|ui| {
             self.look.look_ui(ui);
-            ui.checkbox(&mut self.all_metrics, "All metrics");
+            if detail.run.client.is_none() {
+                ui.checkbox(&mut self.all_metrics, "All metrics");
+            }
         });
         let query = SeriesQuery { runs: detail.run.id.to_string(), ..SeriesQuery::default() };
         let address = format!("{}{}", path::SERIES, query.to_query());
         let remote = cx.api.get::<Vec<SeriesReply>>(&address);
-        let (look, all) = (self.look, self.all_metrics);
+        let (look, all) = (self.look, self.all_metrics || detail.run.client.is_some());
         let refined = remote.value.as_ref().map(|series| self.zoom.refined(cx.api, &query, series));
         let mut shown = None;
         remote_ui(ui, cx.api, &address, remote, |ui, series| {
@@ -191,6 +198,9 @@ impl RunPage {
                 }
             });
             ui.add_space(2.0 * GRID);
+            if let Some(client) = &run.client {
+                return client_ui(ui, run, client);
+            }
             let Some(record) = &detail.record else {
                 ui.label(RichText::new("The record is made when the run starts.").color(cx.tokens.weak));
                 return;
@@ -253,17 +263,39 @@ impl RunPage {
                 pair_ui(ui, "system", &format!("{} on {}", machine.os, machine.host));
                 pair_ui(ui, "seed", &record.seed.to_string());
             });
-            section_ui(ui, "Metrics", |ui| {
-                for (key, summary) in run.metrics.iter().filter(|(key, _)| !key.starts_with("system/")) {
-                    let text = |extreme: Option<(f64, i64)>| {
-                        extreme.map_or("–".into(), |(value, step)| format!("{} at {step}", number(value)))
-                    };
-                    let last = summary.last.map_or("NaN".into(), number);
-                    pair_ui(ui, key, &format!("last {last}   min {}   max {}", text(summary.min), text(summary.max)));
-                }
-            });
+            metrics_ui(ui, run);
         });
     }
+}
+
+/// What another program says of its run.
+fn client_ui(ui: &mut Ui, run: &Run, client: &str) {
+    section_ui(ui, "Logged by", |ui| {
+        pair_ui(ui, "program", client);
+        if let Some(user) = &run.user {
+            pair_ui(ui, "user", user);
+        }
+        pair_ui(ui, "experiment", &run.experiment);
+        pair_ui(ui, "id", &run.uid);
+    });
+    for (title, pairs) in [("Params", &run.params), ("Tags", &run.tags)] {
+        if !pairs.is_empty() {
+            section_ui(ui, title, |ui| pairs.iter().for_each(|(key, value)| pair_ui(ui, key, value)));
+        }
+    }
+    metrics_ui(ui, run);
+}
+
+fn metrics_ui(ui: &mut Ui, run: &Run) {
+    section_ui(ui, "Metrics", |ui| {
+        for (key, summary) in run.metrics.iter().filter(|(key, _)| !key.starts_with("system/")) {
+            let text = |extreme: Option<(f64, i64)>| {
+                extreme.map_or("–".into(), |(value, step)| format!("{} at {step}", number(value)))
+            };
+            let last = summary.last.map_or("NaN".into(), number);
+            pair_ui(ui, key, &format!("last {last}   min {}   max {}", text(summary.min), text(summary.max)));
+        }
+    });
 }
 
 fn section_ui(ui: &mut Ui, title: &str, contents: impl FnOnce(&mut Ui)) {
@@ -284,6 +316,11 @@ fn pair_ui(ui: &mut Ui, name: &str, value: &str) {
 }
 
 fn config_ui(ui: &mut Ui, detail: &RunDetail) {
+    if detail.run.client.is_some() {
+        let hint = "Another program logs this run; its params are under Overview.";
+        ui.label(RichText::new(hint).color(crate::tokens::Tokens::of(ui.ctx()).weak));
+        return;
+    }
     let resolved = detail.record.as_ref().map(|record| record.config.as_str()).filter(|config| !config.is_empty());
     let text = resolved.unwrap_or(&detail.config);
     ui.horizontal(|ui| {
@@ -341,7 +378,8 @@ fn files_ui(ui: &mut Ui, cx: &Cx<'_>, detail: &RunDetail) {
     ScrollArea::vertical().id_salt("files").show(ui, |ui| {
         egui::Grid::new("files").num_columns(3).spacing([24.0, 4.0]).show(ui, |ui| {
             for artifact in &detail.artifacts {
-                copyable_ui(ui, &artifact.path);
+                let path = RichText::new(&artifact.path).monospace();
+                ui.add(egui::Label::new(path).selectable(true).extend());
                 ui.label(RichText::new(bytes(artifact.bytes)).color(cx.tokens.weak));
                 copyable_ui(ui, &artifact.hash[..16.min(artifact.hash.len())]);
                 ui.end_row();

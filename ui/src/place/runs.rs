@@ -26,9 +26,54 @@ pub(crate) struct Runs {
     zoom: Zoom,
 }
 
-/// The metric columns, and whether the least value is the best.
-const METRICS: [(&str, bool); 4] =
-    [("train/loss", true), ("val/loss", true), ("train/accuracy", false), ("val/accuracy", false)];
+/// The metrics that are shown of Assay's own runs.
+const METRICS: [&str; 4] = ["train/loss", "val/loss", "train/accuracy", "val/accuracy"];
+/// So many more are shown of runs that other programs log.
+const OTHERS: usize = 2;
+
+/// The metrics that are shown of some runs: the usual ones, and what most runs of other programs have.
+fn metrics_of(runs: &[&Run]) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for run in runs.iter().filter(|run| run.client.is_some()) {
+        for key in run.metrics.keys().filter(|key| !key.starts_with("system/") && key.as_str() != "epoch") {
+            *counts.entry(key).or_default() += 1;
+        }
+    }
+    let has_own = counts.is_empty() || runs.iter().any(|run| run.client.is_none());
+    let mut shown: Vec<String> = if has_own { METRICS.map(str::to_owned).to_vec() } else { Vec::new() };
+    let most = if has_own { METRICS.len() + OTHERS } else { METRICS.len() };
+    let mut others: Vec<(&str, usize)> = counts.into_iter().collect();
+    others.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    for (key, _) in others {
+        if shown.len() < most && !shown.iter().any(|own| own == key) {
+            shown.push(key.to_owned());
+        }
+    }
+    shown
+}
+
+/// Whether the least value of a metric is the best.
+fn least_is_best(key: &str) -> bool {
+    ["loss", "error", "mae", "mse", "perplexity"].iter().any(|word| key.to_lowercase().contains(word))
+}
+
+/// What of a run's params tells it from others at a glance.
+fn params_text(run: &Run) -> String {
+    let param = |key: &str| run.params.get(key).cloned().unwrap_or_default();
+    match &run.client {
+        None => format!(
+            "{}  {} {}  batch {}",
+            param("model.name"),
+            param("optimizer.name"),
+            param("optimizer.lr"),
+            param("train.batch_size")
+        ),
+        Some(client) => {
+            let params = run.params.iter().take(6).map(|(key, value)| format!("  {key} {value}"));
+            format!("{client}{}", params.collect::<String>())
+        }
+    }
+}
 
 impl Runs {
     pub(crate) fn runs_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, new_run: &mut NewRun) {
@@ -108,7 +153,8 @@ impl Runs {
             .column(Column::exact(44.0))
             .column(Column::initial(190.0).at_least(90.0).clip(true))
             .column(Column::initial(104.0).at_least(90.0));
-        for _ in METRICS {
+        let metrics = metrics_of(&reply.runs.iter().collect::<Vec<_>>());
+        for _ in &metrics {
             table = table.column(Column::initial(112.0).at_least(80.0).clip(true));
         }
         table = table
@@ -116,7 +162,7 @@ impl Runs {
             .column(Column::remainder().clip(true))
             .auto_shrink([false, false]);
         let mut heads = vec![("", None), ("#", Some("run")), ("Name", Some("name")), ("Status", Some("status"))];
-        heads.extend(METRICS.map(|(key, _)| (key, Some(key))));
+        heads.extend(metrics.iter().map(|key| (key.as_str(), Some(key.as_str()))));
         heads.extend([("Time", Some("duration")), ("Config", None)]);
         table
             .header(26.0, |mut header| {
@@ -170,8 +216,8 @@ impl Runs {
                         }
                     });
                     row.col(|ui| status_ui(ui, run.status));
-                    for (key, least) in METRICS {
-                        row.col(|ui| metric_ui(ui, run, key, least));
+                    for key in &metrics {
+                        row.col(|ui| metric_ui(ui, run, key));
                     }
                     row.col(|ui| {
                         let text = match run.status {
@@ -183,15 +229,7 @@ impl Runs {
                         ui.label(RichText::new(text.unwrap_or_default()).color(tokens.weak));
                     });
                     row.col(|ui| {
-                        let param = |key: &str| run.params.get(key).cloned().unwrap_or_default();
-                        let text = format!(
-                            "{}  {} {}  batch {}",
-                            param("model.name"),
-                            param("optimizer.name"),
-                            param("optimizer.lr"),
-                            param("train.batch_size")
-                        );
-                        ui.label(RichText::new(text).color(tokens.weak));
+                        ui.label(RichText::new(params_text(run)).color(tokens.weak));
                     });
                     if row.response().double_clicked() {
                         *cx.route = Route::Run(run.id);
@@ -206,12 +244,13 @@ impl Runs {
             return;
         }
         let across = if ui.available_width() > 760.0 { 2 } else { 1 };
-        let height = (ui.available_height() / (METRICS.len() / across) as f32 - 16.0).max(180.0);
+        let metrics = metrics_of(drawn);
+        let height = (ui.available_height() / metrics.len().div_ceil(across) as f32 - 16.0).max(180.0);
         let mut shown = None;
         ScrollArea::vertical().id_salt("charts").show(ui, |ui| {
             ui.columns(across, |columns| {
-                for (index, (key, _)) in METRICS.iter().enumerate() {
-                    let query = SeriesQuery { runs: runs.join(","), key: (*key).to_owned(), ..SeriesQuery::default() };
+                for (index, key) in metrics.iter().enumerate() {
+                    let query = SeriesQuery { runs: runs.join(","), key: key.clone(), ..SeriesQuery::default() };
                     let address = format!("{}{}", path::SERIES, query.to_query());
                     let remote = cx.api.get::<Vec<SeriesReply>>(&address);
                     let ui = &mut columns[index % across];
@@ -233,7 +272,7 @@ impl Runs {
     }
 }
 
-fn metric_ui(ui: &mut Ui, run: &Run, key: &str, least_is_best: bool) {
+fn metric_ui(ui: &mut Ui, run: &Run, key: &str) {
     let tokens = crate::tokens::Tokens::of(ui.ctx());
     let Some(summary) = run.metrics.get(key) else {
         ui.label(RichText::new("–").color(tokens.weak));
@@ -241,7 +280,7 @@ fn metric_ui(ui: &mut Ui, run: &Run, key: &str, least_is_best: bool) {
     };
     let last =
         summary.last.map_or_else(|| RichText::new("NaN").color(tokens.warning), |value| RichText::new(number(value)));
-    let best = if least_is_best { summary.min } else { summary.max };
+    let best = if least_is_best(key) { summary.min } else { summary.max };
     let response = ui.label(last);
     if let Some((value, step)) = best {
         response.on_hover_text(format!("best {} at step {step}\n{} points", number(value), summary.count));

@@ -3,21 +3,22 @@
 use super::Answer;
 use super::failure::Failure;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 const HINT: &str = "See the API docs for more information about request parameters.";
 
 /// Fields by name.
 #[derive(Default)]
-pub(super) struct Fields {
-    values: Map<String, Value>,
+pub(super) struct Fields<'a> {
+    values: Cow<'a, Map<String, Value>>,
     /// Where they are in the request, for messages.
-    path: String,
+    place: Option<(&'a str, Option<usize>)>,
 }
 
-impl Fields {
+impl Fields<'_> {
     /// Of a query string; a name that comes several times is a list.
-    pub(super) fn of_query(query: &str) -> Fields {
+    pub(super) fn of_query(query: &str) -> Fields<'static> {
         let mut values: Map<String, Value> = Map::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match values.get_mut(name.as_ref()) {
@@ -26,25 +27,29 @@ impl Fields {
                 Some(first) => *first = Value::Array(vec![first.take(), Value::String(value.into_owned())]),
             }
         }
-        Fields { values, path: String::new() }
+        Fields { values: Cow::Owned(values), place: None }
     }
 
     /// Of a body; old clients send JSON within a JSON text.
-    pub(super) fn of_body(body: &[u8]) -> Answer<Fields> {
+    pub(super) fn of_body(body: &[u8]) -> Answer<Fields<'static>> {
         let read = |bytes: &[u8]| -> Answer<Value> {
             serde_json::from_slice(bytes).map_err(|why| Failure::invalid(format!("The request is no JSON: {why}")))
         };
         let value = if body.is_empty() { Value::Null } else { read(body)? };
         let value = if let Value::String(text) = value { read(text.as_bytes())? } else { value };
         match value {
-            Value::Object(values) => Ok(Fields { values, path: String::new() }),
+            Value::Object(values) => Ok(Fields { values: Cow::Owned(values), place: None }),
             Value::Null => Ok(Fields::default()),
             _ => Err(Failure::invalid("The request is no JSON object")),
         }
     }
 
     fn name(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+        match self.place {
+            None => name.to_owned(),
+            Some((of, None)) => format!("{of}.{name}"),
+            Some((of, Some(place))) => format!("{of}[{place}].{name}"),
+        }
     }
 
     fn invalid(&self, name: &str, value: &Value) -> Failure {
@@ -134,16 +139,14 @@ impl Fields {
     }
 
     /// The fields of each entry of a list; empty where it is not there.
-    pub(super) fn list(&self, name: &str) -> Answer<Vec<Fields>> {
+    pub(super) fn list<'b>(&'b self, name: &'b str) -> Answer<Vec<Fields<'b>>> {
         let entries = match self.value(name) {
             None => return Ok(Vec::new()),
             Some(Value::Array(entries)) => entries,
             Some(other) => return Err(self.invalid(name, other)),
         };
-        let of = |(place, entry): (usize, &Value)| match entry {
-            Value::Object(values) => {
-                Ok(Fields { values: values.clone(), path: self.name(&format!("{name}[{place}]")) })
-            }
+        let of = |(place, entry): (usize, &'b Value)| match entry {
+            Value::Object(values) => Ok(Fields { values: Cow::Borrowed(values), place: Some((name, Some(place))) }),
             other => Err(self.invalid(name, other)),
         };
         entries.iter().enumerate().map(of).collect()
@@ -164,9 +167,9 @@ impl Fields {
     }
 
     /// The fields of an object.
-    pub(super) fn object(&self, name: &str) -> Answer<Fields> {
+    pub(super) fn object<'b>(&'b self, name: &'b str) -> Answer<Fields<'b>> {
         match self.value(name) {
-            Some(Value::Object(values)) => Ok(Fields { values: values.clone(), path: self.name(name) }),
+            Some(Value::Object(values)) => Ok(Fields { values: Cow::Borrowed(values), place: Some((name, None)) }),
             Some(other) => Err(self.invalid(name, other)),
             None => Err(self.missing(name)),
         }
@@ -189,8 +192,11 @@ impl Fields {
     }
 
     /// The same with what the path of the request says.
-    pub(super) fn with(mut self, of_path: impl IntoIterator<Item = (String, String)>) -> Fields {
-        self.values.extend(of_path.into_iter().map(|(name, value)| (name, Value::String(value))));
+    pub(super) fn with(mut self, of_path: HashMap<String, String>) -> Self {
+        if of_path.is_empty() {
+            return self;
+        }
+        self.values.to_mut().extend(of_path.into_iter().map(|(name, value)| (name, Value::String(value))));
         self
     }
 

@@ -7,7 +7,7 @@ use super::{Answer, wire};
 use assay_domain::entity::Run;
 use assay_domain::search::{self, Column, Operand};
 use assay_domain::{ExperimentId, Timestamp};
-use assay_engine::{Batch, ClientRun, ClientRunChange, Engine, RunSearch};
+use assay_engine::{Batch, ClientRun, ClientRunChange, Engine, Relations, RunSearch};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 
@@ -62,7 +62,8 @@ fn locations(engine: &Engine) -> Answer<HashMap<ExperimentId, String>> {
 
 fn told(engine: &Engine, run: &Run) -> Answer {
     let location = wire::location(&engine.experiment(run.experiment_id)?);
-    Ok(wire::whole_run(engine, run, &location)?)
+    let relations = engine.relations(&[run.id])?;
+    Ok(wire::run(run, &relations[0], &location))
 }
 
 pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
@@ -95,7 +96,7 @@ pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
         started: fields.integer("start_time")?.filter(|at| *at > 0).map(Timestamp),
         tags,
     })?;
-    Ok(json!({ "run": wire::run(&run, &wire::location(&experiment)) }))
+    Ok(json!({ "run": wire::run(&run, &Relations::default(), &wire::location(&experiment)) }))
 }
 
 pub(super) fn get(engine: &Engine, fields: &Fields) -> Answer {
@@ -189,11 +190,11 @@ pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
     let search = RunSearch { experiments, filter, order, deleted, offset, limit };
     let (runs, has_more) = engine.search_runs(&search)?;
     let locations = locations(engine)?;
-    let tell = |run: &Run| {
-        let location = locations.get(&run.experiment_id).map(String::as_str).unwrap_or_default();
-        Ok(wire::whole_run(engine, run, location)?)
+    let relations = engine.relations(&runs.iter().map(|run| run.id).collect::<Vec<_>>())?;
+    let tell = |(run, relations): (&Run, &Relations)| {
+        wire::run(run, relations, locations.get(&run.experiment_id).map(String::as_str).unwrap_or_default())
     };
-    let mut answer = json!({ "runs": runs.iter().map(tell).collect::<Answer<Vec<Value>>>()? });
+    let mut answer = json!({ "runs": runs.iter().zip(&relations).map(tell).collect::<Value>() });
     if has_more {
         answer["next_page_token"] = page_token(offset + limit);
     }

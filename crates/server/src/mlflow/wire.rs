@@ -1,9 +1,8 @@
 //! Assay's entities in MLflow's shapes: whole numbers as numbers, what is no number as text.
 
 use assay_domain::entity::{Experiment, Run};
-use assay_domain::registry::ModelRole;
 use assay_domain::{Point, RunStatus};
-use assay_engine::{Engine, EngineError};
+use assay_engine::Relations;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -91,7 +90,10 @@ pub(super) fn run_info(run: &Run, location: &str) -> Value {
     info
 }
 
-pub(super) fn run(found: &Run, location: &str) -> Value {
+pub(super) fn run(found: &Run, relations: &Relations, location: &str) -> Value {
+    let models = |models: &[(String, i64)]| -> Value {
+        models.iter().map(|(model, step)| json!({ "model_id": model, "step": step })).collect()
+    };
     let latest = |(key, summary): (&String, &assay_domain::series::Summary)| {
         let value = summary.last?;
         Some(point(key, &Point { step: summary.last_step, wall_ms: summary.last_wall_ms, value }))
@@ -103,22 +105,10 @@ pub(super) fn run(found: &Run, location: &str) -> Value {
             "params": pairs(&found.params),
             "tags": pairs(&found.tags),
         },
-        "inputs": {},
-        "outputs": {},
+        "inputs": {
+            "dataset_inputs": relations.datasets.iter().map(super::logged::told_dataset).collect::<Value>(),
+            "model_inputs": models(&relations.read),
+        },
+        "outputs": { "model_outputs": models(&relations.made) },
     })
-}
-
-/// The same with what the run read and made.
-pub(super) fn whole_run(engine: &Engine, found: &Run, location: &str) -> Result<Value, EngineError> {
-    let mut told = run(found, location);
-    let models = |role: ModelRole| -> Result<Value, EngineError> {
-        let models = engine.run_models(found.id, role)?;
-        Ok(models.iter().map(|(model, step)| json!({ "model_id": model, "step": step })).collect())
-    };
-    told["inputs"] = json!({
-        "dataset_inputs": engine.inputs(found.id)?.iter().map(super::logged::told_dataset).collect::<Value>(),
-        "model_inputs": models(ModelRole::Input)?,
-    });
-    told["outputs"] = json!({ "model_outputs": models(ModelRole::Output)? });
-    Ok(told)
 }

@@ -135,18 +135,31 @@ impl WriteTx<'_> {
 impl Reader<'_> {
     /// All experiments by name, deleted ones too.
     pub fn experiments(&self) -> Result<Vec<Experiment>> {
+        self.found_experiments(None)
+    }
+
+    /// One experiment, deleted or not.
+    pub fn experiment(&self, experiment: ExperimentId) -> Result<Experiment> {
+        let found = self.found_experiments(Some(experiment))?.pop();
+        found.ok_or_else(|| StoreError::missing("experiment", experiment))
+    }
+
+    fn found_experiments(&self, only: Option<ExperimentId>) -> Result<Vec<Experiment>> {
+        let only = only.map(|experiment| experiment.0);
         let mut tags: BTreeMap<i64, BTreeMap<String, String>> = BTreeMap::new();
-        let mut statement = self.db.prepare_cached("SELECT experiment, key, value FROM experiment_tags")?;
-        let mut rows = statement.query([])?;
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT experiment, key, value FROM experiment_tags WHERE ?1 IS NULL OR experiment = ?1")?;
+        let mut rows = statement.query([only])?;
         while let Some(row) = rows.next()? {
             tags.entry(row.get(0)?).or_default().insert(row.get(1)?, row.get(2)?);
         }
         let mut statement = self.db.prepare_cached(
             "SELECT id, name, created, location, coalesce(updated, created), deleted,
              (SELECT count(*) FROM runs WHERE runs.experiment = experiments.id AND runs.deleted IS NULL)
-             FROM experiments ORDER BY name",
+             FROM experiments WHERE ?1 IS NULL OR id = ?1 ORDER BY name",
         )?;
-        let rows = statement.query_map([], |row| {
+        let rows = statement.query_map([only], |row| {
             let id: i64 = row.get(0)?;
             Ok(Experiment {
                 id: ExperimentId(id),
@@ -160,14 +173,5 @@ impl Reader<'_> {
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// Where the artifacts of an experiment are kept, and whether it is deleted.
-    pub fn experiment_place(&self, experiment: ExperimentId) -> Result<(Option<String>, bool)> {
-        self.db
-            .prepare_cached("SELECT location, deleted IS NOT NULL FROM experiments WHERE id = ?1")?
-            .query_row([experiment.0], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?
-            .ok_or_else(|| StoreError::missing("experiment", experiment))
     }
 }

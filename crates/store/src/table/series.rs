@@ -1,7 +1,8 @@
 //! Metric series: append-only chunks of points with levels of buckets above them.
 //!
 //! New points come in small plain blocks; once [`points::CHUNK`] of them wait, they are sealed into one compressed
-//! chunk with its level. Nothing that was sealed is written again.
+//! chunk with its level. [`points::GROWN`] sealed chunks grow together into one, which is smaller and quicker to read, and is
+//! never written again.
 
 use crate::{Reader, Result, WriteTx, points};
 use assay_domain::entity::Event;
@@ -31,10 +32,41 @@ CREATE TABLE chunks (
 /// When the last value was.
 pub(crate) const LAST_WALL: &str = "ALTER TABLE series ADD COLUMN last_wall INTEGER NOT NULL DEFAULT 0;";
 
+/// Sealed chunks that have not grown together yet.
+pub(crate) const SMALL: &str = "ALTER TABLE series ADD COLUMN small INTEGER NOT NULL DEFAULT 0;";
+
+/// Whether no later segment has the series.
+pub(crate) const IS_LATEST: &str = "
+ALTER TABLE series ADD COLUMN is_latest INTEGER NOT NULL DEFAULT 1;
+UPDATE series SET is_latest = 0
+    WHERE EXISTS (SELECT 1 FROM series AS later WHERE later.run = series.run AND later.key = series.key
+                  AND later.segment > series.segment);
+";
+
+/// What a chunk is, as its column says.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// A plain block that waits.
+    Waiting = 0,
+    /// [`points::CHUNK`] points or fewer, with buckets of [`points::BUCKET`] in its level and one bucket of all.
+    Sealed = 1,
+    /// Several of those, with a compressed level, and a bucket for every [`points::CHUNK`] points.
+    Grown = 2,
+}
+
+impl Kind {
+    fn of(number: i64) -> Kind {
+        match number {
+            0 => Kind::Waiting,
+            1 => Kind::Sealed,
+            _ => Kind::Grown,
+        }
+    }
+}
+
 /// The latest segment of each series.
 pub(crate) const LATEST: &str = "
-CREATE VIEW latest AS SELECT run, key, last, last_step, last_wall FROM series AS own
-    WHERE segment = (SELECT max(segment) FROM series WHERE run = own.run AND key = own.key);
+CREATE VIEW latest AS SELECT run, key, last, last_step, last_wall FROM series WHERE is_latest;
 ";
 
 /// Which part of a series, how finely.
@@ -83,28 +115,45 @@ impl WriteTx<'_> {
     }
 
     fn append_to_series(&mut self, run: RunId, key: &str, segment: i64, new: &[Point]) -> Result<()> {
-        self.db
+        let of = params![run.0, key, segment];
+        let made = self
+            .db
             .prepare_cached("INSERT INTO series (run, key, segment) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
-            .execute(params![run.0, key, segment])?;
-        let (series, mut summary, waiting) = self
+            .execute(of)?;
+        if made > 0 && segment > 0 {
+            self.db
+                .prepare_cached("UPDATE series SET is_latest = 0 WHERE run = ?1 AND key = ?2 AND segment < ?3")?
+                .execute(of)?;
+        }
+        let (series, mut summary, mut waiting, mut small) = self
             .db
             .prepare_cached(&format!(
-                "SELECT {SUMMARY}, id, waiting FROM series WHERE run = ?1 AND key = ?2 AND segment = ?3"
+                "SELECT {SUMMARY}, id, waiting, small FROM series WHERE run = ?1 AND key = ?2 AND segment = ?3"
             ))?
             .query_row(params![run.0, key, segment], |row| {
-                Ok((row.get::<_, i64>(8)?, summary_of(row)?, row.get::<_, i64>(9)? as usize))
+                let (waiting, small) = (row.get::<_, i64>(9)? as usize, row.get::<_, i64>(10)? as usize);
+                Ok((row.get::<_, i64>(8)?, summary_of(row)?, waiting, small))
             })?;
         new.iter().for_each(|&point| summary.add(point));
-        let mut waiting = waiting + new.len();
-        self.put_chunk(series, new, points::plain(new), false)?;
-        if waiting >= points::CHUNK {
-            self.seal(series)?;
-            waiting = 0;
+        // What is large enough by itself is sealed at once.
+        if waiting == 0 && new.len() >= points::CHUNK / 2 {
+            small += self.put_sealed(series, new)?;
+        } else {
+            waiting += new.len();
+            self.put_chunk(series, new, Kind::Waiting, None)?;
+            if waiting >= points::CHUNK {
+                small += self.seal(series)?;
+                waiting = 0;
+            }
+        }
+        if waiting == 0 && small >= points::GROWN {
+            self.grow(series, small)?;
+            small = 0;
         }
         self.db
             .prepare_cached(
                 "UPDATE series SET count = ?2, last = ?3, last_step = ?4, min = ?5, min_step = ?6, max = ?7,
-                 max_step = ?8, waiting = ?9, last_wall = ?10 WHERE id = ?1",
+                 max_step = ?8, waiting = ?9, last_wall = ?10, small = ?11 WHERE id = ?1",
             )?
             .execute(params![
                 series,
@@ -116,13 +165,14 @@ impl WriteTx<'_> {
                 summary.max.map(|max| max.0),
                 summary.max.map(|max| max.1),
                 waiting as i64,
-                summary.last_wall_ms
+                summary.last_wall_ms,
+                small as i64
             ])?;
         Ok(())
     }
 
-    /// Joins the waiting blocks of a series to sealed chunks.
-    fn seal(&mut self, series: i64) -> Result<()> {
+    /// Joins the waiting blocks of a series to sealed chunks; returns how many.
+    fn seal(&mut self, series: i64) -> Result<usize> {
         let mut statement =
             self.db.prepare_cached("SELECT points FROM chunks WHERE series = ?1 AND sealed = 0 ORDER BY number")?;
         let mut waiting = Vec::new();
@@ -132,29 +182,62 @@ impl WriteTx<'_> {
         }
         drop(rows);
         self.db.prepare_cached("DELETE FROM chunks WHERE series = ?1 AND sealed = 0")?.execute([series])?;
-        for chunk in waiting.chunks(points::CHUNK) {
-            self.put_chunk(series, chunk, points::compressed(chunk)?, true)?;
-        }
-        Ok(())
+        self.put_sealed(series, &waiting)
     }
 
-    fn put_chunk(&mut self, series: i64, block: &[Point], encoded: Vec<u8>, sealed: bool) -> Result<()> {
+    fn put_sealed(&mut self, series: i64, points: &[Point]) -> Result<usize> {
+        let chunks = points.chunks(points::CHUNK);
+        let count = chunks.len();
+        for chunk in chunks {
+            self.put_chunk(series, chunk, Kind::Sealed, None)?;
+        }
+        Ok(count)
+    }
+
+    /// Joins the last so many chunks of a series, all of them sealed, to a grown one.
+    fn grow(&mut self, series: i64, count: usize) -> Result<()> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT number, points FROM (SELECT number, points FROM chunks WHERE series = ?1 ORDER BY number DESC LIMIT ?2)
+             ORDER BY number",
+        )?;
+        let (mut first, mut all) = (None, Vec::new());
+        let mut rows = statement.query(params![series, count as i64])?;
+        while let Some(row) = rows.next()? {
+            first.get_or_insert(row.get::<_, i64>(0)?);
+            all.extend(points::decode(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?);
+        }
+        drop(rows);
+        let Some(first) = first else { return Ok(()) };
+        self.db
+            .prepare_cached("DELETE FROM chunks WHERE series = ?1 AND number >= ?2")?
+            .execute(params![series, first])?;
+        self.put_chunk(series, &all, Kind::Grown, Some(first))
+    }
+
+    /// Stores points as a chunk of this number, the next one without.
+    fn put_chunk(&mut self, series: i64, block: &[Point], kind: Kind, number: Option<i64>) -> Result<()> {
         let Some(whole) = points::whole_of(block) else { return Ok(()) };
-        let level = if sealed { points::encode_buckets(&points::level_of(block)) } else { Vec::new() };
+        let level = points::level_of(block);
+        let (level, encoded) = match kind {
+            Kind::Waiting => (Vec::new(), points::plain(block)),
+            Kind::Sealed => (points::encode_buckets(&level), points::compressed(block)?),
+            Kind::Grown => (points::compress_buckets(&level)?, points::compressed(block)?),
+        };
         self.db
             .prepare_cached(
                 "INSERT INTO chunks (series, number, sealed, count, first_step, last_step, whole, level, points)
-                 SELECT ?1, coalesce(max(number) + 1, 0), ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM chunks WHERE series = ?1",
+                 SELECT ?1, coalesce(?9, max(number) + 1, 0), ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM chunks WHERE series = ?1",
             )?
             .execute(params![
                 series,
-                sealed,
+                kind as i64,
                 block.len() as i64,
                 whole.step,
                 whole.last_step,
-                points::encode_buckets(&[whole]),
+                points::encode_buckets(&points::coarse_of(block)),
                 level,
-                encoded
+                encoded,
+                number
             ])?;
         Ok(())
     }
@@ -243,39 +326,45 @@ impl Reader<'_> {
             let last_step = range.last_step.min(segment.current_until);
             let finest = segment.count as usize <= range.buckets.saturating_mul(4).max(points::CHUNK);
             let mut statement = self.db.prepare_cached(
-                "SELECT sealed, count, first_step, last_step, whole, level, rowid FROM chunks
+                "SELECT rowid, sealed, count, first_step, last_step FROM chunks
                  WHERE series = ?1 AND last_step >= ?2 AND first_step <= ?3 ORDER BY number",
             )?;
-            let mut rows = statement.query(params![segment.series, range.first_step, last_step])?;
-            let mut chunks = Vec::new();
-            while let Some(row) = rows.next()? {
-                let within = row.get::<_, i64>(2)? >= range.first_step && row.get::<_, i64>(3)? <= last_step;
-                let blob = |column: usize| -> Result<Vec<Bucket>> {
-                    points::decode_buckets(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?)
-                };
-                chunks.push(Chunk {
-                    id: row.get(6)?,
-                    sealed: row.get(0)?,
-                    points: row.get::<_, i64>(1)? as usize,
-                    within,
-                    whole: blob(4)?,
-                    level: blob(5)?,
-                });
-            }
+            let rows = statement.query_map(params![segment.series, range.first_step, last_step], |row| {
+                Ok(Chunk {
+                    id: row.get(0)?,
+                    kind: Kind::of(row.get(1)?),
+                    points: row.get::<_, i64>(2)? as usize,
+                    within: row.get::<_, i64>(3)? >= range.first_step && row.get::<_, i64>(4)? <= last_step,
+                })
+            })?;
+            let chunks = rows.collect::<rusqlite::Result<Vec<Chunk>>>()?;
             let in_range: usize = chunks.iter().map(|chunk| chunk.points).sum();
             let fine_enough = |size: usize| !finest && in_range / size >= range.buckets.max(1) * 2;
             let inside = |bucket: &Bucket| bucket.step >= range.first_step && bucket.last_step <= last_step;
             for chunk in chunks {
-                if chunk.within && chunk.sealed && fine_enough(points::CHUNK) {
-                    input.extend(chunk.whole);
-                } else if chunk.within && chunk.sealed && fine_enough(points::BUCKET) {
-                    input.extend(chunk.level);
+                let is_summed = chunk.within && chunk.kind != Kind::Waiting;
+                if is_summed && fine_enough(points::CHUNK) {
+                    input.extend(self.chunk_buckets(chunk.id, "whole", Kind::Sealed)?);
+                } else if is_summed && fine_enough(points::BUCKET) {
+                    input.extend(self.chunk_buckets(chunk.id, "level", chunk.kind)?);
                 } else {
                     input.extend(self.chunk_points(chunk.id)?.into_iter().map(Bucket::of).filter(inside));
                 }
             }
         }
         Ok(series::reduce(input, range.buckets))
+    }
+
+    /// Buckets of a column of a chunk, laid out as in one of this kind.
+    fn chunk_buckets(&self, id: i64, column: &str, kind: Kind) -> Result<Vec<Bucket>> {
+        let mut statement = self.db.prepare_cached(&format!("SELECT {column} FROM chunks WHERE rowid = ?1"))?;
+        let mut rows = statement.query([id])?;
+        let Some(row) = rows.next()? else { return Ok(Vec::new()) };
+        let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        match kind {
+            Kind::Grown => points::decompress_buckets(bytes),
+            Kind::Waiting | Kind::Sealed => points::decode_buckets(bytes),
+        }
     }
 
     fn chunk_points(&self, id: i64) -> Result<Vec<Point>> {
@@ -324,9 +413,79 @@ impl Reader<'_> {
 
 struct Chunk {
     id: i64,
-    sealed: bool,
+    kind: Kind,
     points: usize,
+    /// Whether all of its points are in the range.
     within: bool,
-    whole: Vec<Bucket>,
-    level: Vec<Bucket>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClientRun, Holder, Store};
+    use assay_domain::{ExperimentId, Timestamp};
+    use std::sync::Arc;
+
+    fn store(folder: &std::path::Path) -> (Store, RunId) {
+        let holder = Holder { process: 1, command: "test".into() };
+        let store = Store::open(&folder.join(".assay"), &holder, Arc::new(|| Timestamp(1)), |_| {}).unwrap();
+        let new = ClientRun {
+            uid: "0".repeat(32),
+            experiment: ExperimentId(0),
+            name: "a".into(),
+            client: "test".into(),
+            user: None,
+            started: None,
+            tags: BTreeMap::new(),
+        };
+        let run = store.write(move |tx| tx.create_client_run(&new)).unwrap();
+        (store, run)
+    }
+
+    #[test]
+    fn chunks_grow_together_and_every_point_and_spike_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, run) = store(folder.path());
+        let mut all: Vec<Point> = Vec::new();
+        for (turn, size) in [1, 700, 3, 1500, 1000, 20, 5000].into_iter().cycle().take(70).enumerate() {
+            let begin = all.len() as i64;
+            let new: Vec<Point> = (begin..begin + size)
+                // Now and then some come late.
+                .map(|step| Point {
+                    step: step - i64::from(turn % 9 == 4) * 50,
+                    wall_ms: step,
+                    value: (step * 37 % 1001) as f64,
+                })
+                .collect();
+            all.extend(&new);
+            let named: Vec<(String, Point)> = new.into_iter().map(|point| ("loss".to_owned(), point)).collect();
+            store.write(move |tx| tx.append_points(run, &named)).unwrap();
+        }
+        assert_eq!(store.read(|reader| reader.points(run, "loss")).unwrap(), all, "in the order of their arrival");
+        let kinds: Vec<(i64, i64)> = store
+            .read(|reader| {
+                let mut statement = reader.db.prepare("SELECT sealed, count(*) FROM chunks GROUP BY sealed")?;
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                Ok(rows.collect::<rusqlite::Result<Vec<(i64, i64)>>>()?)
+            })
+            .unwrap();
+        let grown = kinds.iter().find(|(kind, _)| *kind == Kind::Grown as i64).map_or(0, |(_, count)| *count);
+        let chunks: i64 = kinds.iter().map(|(_, count)| *count).sum();
+        assert!(grown >= 4 && chunks < grown + 2 * points::GROWN as i64, "{kinds:?}");
+        let last = all.len() as i64;
+        for (first_step, last_step, buckets) in
+            [(i64::MIN, i64::MAX, 10), (i64::MIN, i64::MAX, 500), (1000, last - 777, 3), (30_000, 30_100, 50)]
+        {
+            let range = SeriesRange { first_step, last_step, buckets };
+            let found = store.read(|reader| reader.series(run, "loss", range)).unwrap();
+            let inside: Vec<&Point> =
+                all.iter().filter(|point| (first_step..=last_step).contains(&point.step)).collect();
+            assert!(found.len() <= buckets);
+            assert_eq!(found.iter().map(|bucket| bucket.count).sum::<u64>(), inside.len() as u64, "{range:?}");
+            let most = inside.iter().map(|point| point.value).fold(f64::MIN, f64::max);
+            assert_eq!(found.iter().map(|bucket| bucket.max).fold(f64::MIN, f64::max), most, "{range:?}");
+        }
+        let summary = store.read(|reader| reader.summaries(run)).unwrap().remove("loss").unwrap();
+        assert_eq!((summary.count, summary.last_step), (all.len() as u64, all.iter().map(|p| p.step).max().unwrap()));
+    }
 }

@@ -1,0 +1,42 @@
+//! Real clients of other frameworks against a server of this tree.
+
+use crate::bench::{environment, peer};
+use crate::project::Project;
+use anyhow::{Context, Result};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+/// The clients; PyTorch is that of the benches.
+const CLIENTS: [&str; 2] = ["mlflow==3.9.0", "lightning==2.6.0"];
+
+/// Logs with MLflow's own client, scikit-learn's autologging and Lightning's logger, and compares what comes back.
+pub(crate) fn clients(project: &Project) -> Result<()> {
+    let torch = peer(project)?;
+    let python =
+        environment(project, "clients", &CLIENTS[..1], "import mlflow; print('mlflow==' + mlflow.__version__)")?;
+    let packages = |python: &std::path::Path| -> Result<String> {
+        let program = "import sysconfig; print(sysconfig.get_paths()['purelib'])";
+        let output = Command::new(python).args(["-c", program]).output().context("python does not start")?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    // PyTorch is large: it is read where the benches keep it.
+    std::fs::write(std::path::Path::new(&packages(&python)?).join("torch.pth"), packages(&torch)? + "\n")?;
+    project.run(Command::new(&python).args(["-m", "pip", "install", "-q"]).args(CLIENTS))?;
+    project.run(Command::new("cargo").args(["build", "-p", "assay-cli"]))?;
+    let folder = tempfile::tempdir()?;
+    let mut server = Command::new(project.target.join("debug/assay"))
+        .arg("--workspace")
+        .arg(folder.path())
+        .args(["serve", "--port", "0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("the server does not start")?;
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().context("the server says nothing")?).read_line(&mut line)?;
+    let address = line.trim().trim_start_matches("Assay is at ").to_owned();
+    let script = project.root.join("crates/xtask/src/clients.py");
+    let outcome = project.run(Command::new(&python).arg(script).arg(address));
+    server.kill()?;
+    server.wait()?;
+    outcome
+}
