@@ -208,7 +208,6 @@ async fn what_makes_no_sense_is_never_an_internal_error() -> Result<()> {
         ("runs/log-metric", json!({ "run_id": run, "key": "a", "value": "much", "timestamp": 1 })),
         ("runs/log-metric", json!({ "run_id": run, "key": "a", "value": 1, "timestamp": -1 })),
         ("runs/log-metric", json!({ "run_id": run, "key": "../a", "value": 1, "timestamp": 1 })),
-        ("runs/set-tag", json!({ "run_id": run, "key": "a", "value": long })),
         ("runs/set-tag", json!({ "run_id": run, "key": long, "value": "" })),
         ("runs/search", json!({ "experiment_ids": ["0"], "filter": "metrics.a = 'x'" })),
         ("runs/search", json!({ "experiment_ids": ["0"], "filter": "no filter at all" })),
@@ -263,6 +262,97 @@ async fn versions_of_a_registered_model_keep_their_numbers_aliases_and_stages() 
     post(&client, "registered-models/rename", json!({ "name": "digits", "new_name": "numbers" })).await;
     let found = get(&client, "model-versions/search?filter=name%3D%27numbers%27").await;
     assert_eq!(found["model_versions"].as_array().map(Vec::len), Some(3));
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_version_keeps_the_files_of_its_source_and_none_names_itself() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    for name in ["a", "b"] {
+        post(&client, "registered-models/create", json!({ "name": name })).await;
+    }
+    let itself = json!({ "name": "a", "source": "models:/a/1" });
+    assert_eq!(ask(&client, Method::POST, "model-versions/create", &itself).await.0, 404);
+    let logged = post(&client, "logged-models", json!({ "experiment_id": "0", "name": "net" })).await;
+    let id = logged["model"]["info"]["model_id"].as_str().expect("an id");
+    let first = json!({ "name": "a", "source": format!("models:/{id}"), "model_id": id });
+    post(&client, "model-versions/create", first).await;
+    post(&client, "model-versions/create", json!({ "name": "b", "source": "models:/a/1" })).await;
+    let unknown = json!({ "name": "b", "source": "models:/a/1", "model_id": "m-unknown" });
+    assert_eq!(ask(&client, Method::POST, "model-versions/create", &unknown).await.0, 404);
+    let gone = json!({ "name": "a" });
+    assert_eq!(ask(&client, Method::DELETE, "registered-models/delete", &gone).await.0, 200);
+    let place = get(&client, "model-versions/get-download-uri?name=b&version=1").await;
+    assert_eq!(place["artifact_uri"], json!(format!("mlflow-artifacts:/0/models/{id}/artifacts")));
+    let found = get(&client, "model-versions/search?filter=name%3D%27b%27").await;
+    assert_eq!(found["model_versions"].as_array().map(Vec::len), Some(1), "what was refused is not there");
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_long_is_cut_as_clients_expect_and_pages_of_a_history_join() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let run = new_run(&client, "0").await;
+    let long = "ä".repeat(9000);
+    let batch = json!({
+        "run_id": run, "params": [{ "key": "args", "value": long }], "tags": [{ "key": "mlflow.note.content", "value": long }],
+        "metrics": (0..900).map(|step| json!({ "key": "loss", "value": step, "timestamp": step, "step": step }))
+            .collect::<Value>(),
+    });
+    post(&client, "runs/log-batch", batch.clone()).await;
+    // The same again: a param that was cut is no other one.
+    post(&client, "runs/log-batch", json!({ "run_id": run, "params": batch["params"] })).await;
+    let told = get(&client, &format!("runs/get?run_id={run}")).await;
+    let length = |value: &Value| value.as_str().map(|text| text.chars().count());
+    assert_eq!(length(&told["run"]["data"]["params"][0]["value"]), Some(6000));
+    let (mut steps, mut token) = (Vec::new(), String::new());
+    loop {
+        let address = format!("metrics/get-history?run_id={run}&metric_key=loss&max_results=300&page_token={token}");
+        let page = get(&client, &address).await;
+        steps.extend(page["metrics"].as_array().expect("a list").iter().filter_map(|point| point["step"].as_i64()));
+        match page["next_page_token"].as_str() {
+            Some(next) => token = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(steps, (0..900).collect::<Vec<_>>());
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_replaced_or_removed_takes_no_room_unless_another_has_its_contents() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let run = new_run(&client, "0").await;
+    let root = "/api/2.0/mlflow-artifacts/artifacts";
+    let of_run = format!("{root}/0/{run}/artifacts/weights.bin");
+    let of_model = format!("{root}/0/models/m-1/artifacts/weights.bin");
+    let blobs = || {
+        let files = walkdir::WalkDir::new(workspace.folder().join(".assay/blobs")).into_iter().flatten();
+        files.filter(|entry| entry.file_type().is_file()).count()
+    };
+    let put = async |path: &str, bytes: &[u8]| raw(&client, Method::PUT, path, bytes.to_vec()).await.0;
+    let before = blobs();
+    assert_eq!(
+        [put(&of_run, b"one").await, put(&of_model, b"one").await, blobs() as u16 - before as u16],
+        [200, 200, 1]
+    );
+    assert_eq!([put(&of_run, b"two").await, put(&of_model, b"three").await], [200, 200]);
+    assert_eq!(blobs() - before, 2);
+    assert_eq!(raw(&client, Method::DELETE, &of_run, Vec::new()).await.0, 200);
+    assert_eq!(blobs() - before, 1);
+    // All files of all models are no file.
+    for path in [".", "%2E", "./."] {
+        assert_eq!(raw(&client, Method::DELETE, &format!("{root}/{path}"), Vec::new()).await.0, 400, "{path}");
+        assert_eq!(put(&format!("{root}/{path}"), b"x").await, 400, "{path}");
+    }
+    let request = Request::builder().uri(&of_model).body(Vec::new())?;
+    assert_eq!(client.door.call(request).await.body(), b"three");
     client.door.close().await;
     Ok(())
 }

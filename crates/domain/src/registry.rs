@@ -32,8 +32,10 @@ pub struct ModelVersion {
     pub description: String,
     /// Who registered it.
     pub user: Option<String>,
-    /// Where its files are.
+    /// What it was made of, as whoever registered it says.
     pub source: String,
+    /// Where its files are: those of its source at that time.
+    pub location: String,
     /// The uid of the run that made it.
     pub run: Option<String>,
     /// Where that run can be seen, if not here.

@@ -1,10 +1,14 @@
 //! Registered models, models that runs logged, and datasets that they read.
 
 use crate::{Engine, EngineError, Result};
-use assay_domain::registry::{DatasetInput, LoggedModel, ModelMetric, ModelRole, ModelVersion, RegisteredModel};
+use assay_domain::registry::{DatasetInput, LoggedModel, ModelRole, ModelVersion, RegisteredModel};
 use assay_domain::{ExperimentId, RunId};
 use assay_store::{Archive, NewVersion, StoreError};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+/// The tag of a logged model that tells clients which versions it is.
+const VERSIONS: &str = "mlflow.modelVersions";
 
 /// What the store misses, in the words of clients.
 fn named(error: StoreError) -> EngineError {
@@ -71,7 +75,25 @@ impl Engine {
     /// Registers the next version of a model.
     pub fn create_version(&self, new: NewVersion) -> Result<ModelVersion> {
         let model = new.model.clone();
-        let version = self.store.write(move |tx| tx.create_version(&new)).map_err(named)?;
+        let version = self
+            .store
+            .write(move |tx| {
+                let version = tx.create_version(&new)?;
+                if let Some(id) = &new.logged_model {
+                    let mut logged = tx.reader().logged_model_alone(id)?;
+                    let old = logged.tags.get(VERSIONS).and_then(|tag| serde_json::from_str::<Vec<Value>>(tag).ok());
+                    let mut versions = old.unwrap_or_default();
+                    versions.push(json!({ "name": new.model, "version": version }));
+                    // Spaced as Python writes it: clients compare the text.
+                    let told = versions
+                        .iter()
+                        .map(|of| format!("{{\"name\": {}, \"version\": {}}}", of["name"], of["version"]));
+                    logged.tags.insert(VERSIONS.into(), format!("[{}]", told.collect::<Vec<_>>().join(", ")));
+                    tx.put_logged_model(&logged)?;
+                }
+                Ok(version)
+            })
+            .map_err(named)?;
         self.model_version(&model, version)
     }
 
@@ -170,7 +192,7 @@ impl Engine {
         let refused = self
             .store
             .write(move |tx| {
-                let mut model = tx.reader().logged_model(&own)?;
+                let mut model = tx.reader().logged_model_alone(&own)?;
                 match change(&mut model) {
                     Ok(()) => tx.put_logged_model(&model).map(|()| None),
                     Err(why) => Ok(Some(why)),
@@ -196,10 +218,5 @@ impl Engine {
     /// The logged models of an experiment, the newest first.
     pub fn logged_models(&self, experiment: ExperimentId) -> Result<Vec<LoggedModel>> {
         Ok(self.store.read(|reader| reader.logged_models(experiment))?)
-    }
-
-    /// Adds figures of logged models.
-    pub fn log_model_metrics(&self, metrics: Vec<(String, ModelMetric)>) -> Result<()> {
-        Ok(self.store.write(move |tx| tx.put_model_metrics(&metrics))?)
     }
 }

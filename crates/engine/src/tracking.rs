@@ -2,8 +2,9 @@
 
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Artifact, Experiment, Run};
+use assay_domain::registry::ModelMetric;
 use assay_domain::{ExperimentId, Point, RunId};
-use assay_store::{ClientRun, ClientRunChange, Hash, NewBlob, RunSearch};
+use assay_store::{ClientRun, ClientRunChange, Hash, NewBlob, RunHead, RunSearch, StoreError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -16,6 +17,8 @@ pub struct Batch {
     pub params: Vec<(String, String)>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+    /// Figures of logged models.
+    pub of_models: Vec<(String, ModelMetric)>,
 }
 
 /// A file or folder of a client.
@@ -46,9 +49,7 @@ impl Engine {
     /// One experiment, deleted or not.
     pub fn experiment(&self, experiment: ExperimentId) -> Result<Experiment> {
         self.store.read(|reader| reader.experiment(experiment)).map_err(|error| match error {
-            assay_store::StoreError::NotFound { .. } => {
-                EngineError::NotFound(format!("No Experiment with id={experiment} exists"))
-            }
+            StoreError::NotFound { .. } => EngineError::NotFound(format!("No Experiment with id={experiment} exists")),
             other => other.into(),
         })
     }
@@ -92,31 +93,26 @@ impl Engine {
     /// The run of this uid, deleted or not.
     pub fn run_by_uid(&self, uid: &str) -> Result<Run> {
         let now = (self.clock)();
-        let found = self.store.read(|reader| {
-            let run = reader.run_by_uid(uid)?;
-            reader.run(run, now)
-        });
-        found.map_err(|error| match error {
-            assay_store::StoreError::NotFound { .. } => EngineError::NotFound(format!("Run with id={uid} not found")),
+        let run = self.run_head(uid)?.id;
+        Ok(self.store.read(|reader| reader.run(run, now))?)
+    }
+
+    /// What a request needs to know of the run of this uid, deleted or not.
+    pub fn run_head(&self, uid: &str) -> Result<RunHead> {
+        self.store.read(|reader| reader.run_by_uid(uid)).map_err(|error| match error {
+            StoreError::NotFound { .. } => EngineError::NotFound(format!("Run with id={uid} not found")),
             other => other.into(),
         })
     }
 
     /// The number of the run of this uid, which must not be deleted.
     pub fn active_run(&self, uid: &str) -> Result<RunId> {
-        let found = self.store.read(|reader| {
-            let run = reader.run_by_uid(uid)?;
-            Ok((run, reader.is_deleted(run)?))
-        });
-        match found {
-            Ok((run, false)) => Ok(run),
-            Ok(_) => Err(EngineError::Invalid(format!(
+        let run = self.run_head(uid)?;
+        match run.is_deleted {
+            false => Ok(run.id),
+            true => Err(EngineError::Invalid(format!(
                 "The run {uid} must be in the 'active' state. Current state is deleted."
             ))),
-            Err(assay_store::StoreError::NotFound { .. }) => {
-                Err(EngineError::NotFound(format!("Run with id={uid} not found")))
-            }
-            Err(other) => Err(other.into()),
         }
     }
 
@@ -149,30 +145,31 @@ impl Engine {
                 }
                 tx.put_tags(run, &batch.tags)?;
             }
-            Ok(())
+            tx.put_model_metrics(&batch.of_models)
         })?)
     }
 
     /// Removes a tag of a run.
     pub fn remove_tag(&self, run: RunId, key: String) -> Result<()> {
-        if !self.run(run)?.tags.contains_key(&key) {
-            return Err(EngineError::NotFound(format!("No tag with name: {key} in run with id {run}")));
+        let sought = key.clone();
+        match self.store.write(move |tx| tx.remove_tag(run, &sought))? {
+            true => Ok(()),
+            false => Err(EngineError::NotFound(format!("No tag with name: {key} in run with id {run}"))),
         }
-        Ok(self.store.write(move |tx| tx.set_tag(run, &key, None))?)
     }
 
     /// A page of the runs that match, and whether there are more.
     pub fn search_runs(&self, search: &RunSearch) -> Result<(Vec<Run>, bool)> {
         let now = (self.clock)();
         self.store.read(|reader| reader.search_runs(search, now)).map_err(|error| match error {
-            assay_store::StoreError::Conflict(why) => EngineError::Invalid(why),
+            StoreError::Conflict(why) => EngineError::Invalid(why),
             other => other.into(),
         })
     }
 
-    /// Every point of a metric, by wall time, step and value.
-    pub fn history(&self, run: RunId, key: &str) -> Result<Vec<Point>> {
-        let mut points = self.store.read(|reader| reader.points(run, key))?;
+    /// At most so many points of a metric after the first `offset` that were logged, by wall time, step and value.
+    pub fn history(&self, run: RunId, key: &str, offset: usize, limit: usize) -> Result<Vec<Point>> {
+        let mut points = self.store.read(|reader| reader.points_page(run, key, offset, limit))?;
         points.sort_by(|a, b| (a.wall_ms, a.step).cmp(&(b.wall_ms, b.step)).then_with(|| a.value.total_cmp(&b.value)));
         Ok(points)
     }
@@ -185,17 +182,22 @@ impl Engine {
     /// Keeps a file at a path of a client's: with its run where the path is of one.
     pub fn keep_file(&self, path: &str, blob: NewBlob) -> Result<()> {
         let place = self.writable_place(path)?;
-        let (hash, bytes) = blob.finish()?;
-        Ok(self.store.write(move |tx| match place {
-            Place::OfRun(run, path) => tx.put_artifact(run, &path, &hash, bytes).map(|_| ()),
-            Place::Loose(path) => tx.put_client_file(&path, &hash, bytes),
-        })?)
+        blob.sync()?;
+        let replaced = self.store.write(move |tx| {
+            // Within the write, so that equal contents are not freed before they have their name.
+            let (hash, bytes) = blob.finish()?;
+            match place {
+                Place::OfRun(run, path) => tx.put_artifact(run.id, &path, &hash, bytes),
+                Place::Loose(path) => tx.put_client_file(&path, &hash, bytes),
+            }
+        })?;
+        Ok(self.store.free(replaced.into_iter().collect())?)
     }
 
     /// Where a file of a client's lies.
     pub fn kept_file(&self, path: &str) -> Result<(PathBuf, u64)> {
         let found: Artifact = match self.place_of_file(path)? {
-            Place::OfRun(run, path) => self.store.read(|reader| reader.artifact(run, &path))?,
+            Place::OfRun(run, path) => self.store.read(|reader| reader.artifact(run.id, &path))?,
             Place::Loose(path) => self.store.read(|reader| reader.client_file(&path))?,
         };
         Ok((self.store.blobs().path(&Hash::parse(&found.hash)?), found.bytes))
@@ -204,7 +206,7 @@ impl Engine {
     /// The files and folders in a folder of a client's; of a file, nothing.
     pub fn list_files(&self, path: &str) -> Result<Vec<ListedFile>> {
         let (files, folder) = match self.place_of_file(path)? {
-            Place::OfRun(run, path) => (self.store.read(|reader| reader.artifacts(run))?, path),
+            Place::OfRun(run, path) => (self.store.read(|reader| reader.artifacts(run.id))?, path),
             Place::Loose(path) => (self.store.read(|reader| reader.client_files(&path))?, path),
         };
         let mut listed: BTreeMap<String, Option<u64>> = BTreeMap::new();
@@ -225,21 +227,24 @@ impl Engine {
     /// Removes a file, or a folder with all that is in it.
     pub fn remove_files(&self, path: &str) -> Result<()> {
         let place = self.writable_place(path)?;
-        Ok(self.store.write(move |tx| match place {
-            Place::OfRun(run, path) => tx.remove_artifacts(run, &path),
+        let removed = self.store.write(move |tx| match place {
+            Place::OfRun(run, path) => tx.remove_artifacts(run.id, &path),
             Place::Loose(path) => tx.remove_client_files(&path),
-        })?)
+        })?;
+        Ok(self.store.free(removed)?)
     }
 
-    /// The place of a file that a client may write: not among what Assay itself keeps of its runs.
+    /// The place of a file that a client may write or remove: neither all files at once, nor among what Assay itself keeps
+    /// of its runs.
     fn writable_place(&self, path: &str) -> Result<Place> {
         let place = self.place_of_file(path)?;
-        if let Place::OfRun(run, _) = place
-            && self.run(run)?.client.is_none()
-        {
-            return Err(EngineError::Invalid(format!("the files of run {run} are Assay's own and are not changed")));
+        match &place {
+            Place::Loose(path) if path.is_empty() => Err(EngineError::Invalid("Invalid path".into())),
+            Place::OfRun(run, _) if !run.is_of_client => {
+                Err(EngineError::Invalid(format!("the files of run {} are Assay's own and are not changed", run.id)))
+            }
+            _ => Ok(place),
         }
-        Ok(place)
     }
 
     /// `EXPERIMENT/UID/artifacts/PATH` is a path of a run, anything else a client's own.
@@ -248,10 +253,12 @@ impl Engine {
         if parts.contains(&"..") || path.contains(['\\', '\0']) || path.starts_with('/') {
             return Err(EngineError::Invalid("Invalid path".into()));
         }
-        if let [_, uid, "artifacts", rest @ ..] = parts.as_slice()
-            && let Ok(run) = self.store.read(|reader| reader.run_by_uid(uid))
-        {
-            return Ok(Place::OfRun(run, rest.join("/")));
+        if let [_, uid, "artifacts", rest @ ..] = parts.as_slice() {
+            match self.store.read(|reader| reader.run_by_uid(uid)) {
+                Ok(run) => return Ok(Place::OfRun(run, rest.join("/"))),
+                Err(StoreError::NotFound { .. }) => {}
+                Err(other) => return Err(other.into()),
+            }
         }
         Ok(Place::Loose(parts.join("/")))
     }
@@ -263,6 +270,6 @@ const NOTE: &str = "mlflow.note.content";
 
 /// Where a file of a client's is kept.
 enum Place {
-    OfRun(RunId, String),
+    OfRun(RunHead, String),
     Loose(String),
 }

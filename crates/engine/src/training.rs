@@ -406,14 +406,12 @@ impl Sink for RunSink<'_> {
             optimizer: put(&saved.optimizer)?,
             state: put(&state)?,
         };
-        let free = engine
+        let replaced = engine
             .store
             .write(move |tx| tx.put_checkpoint(&checkpoint))
             .map_err(|why| format!("the checkpoint was not saved: {why}"))?;
-        for hash in free {
-            if let Err(error) = engine.store.blobs().remove(&hash) {
-                tracing::warn!(%error, "an old checkpoint still takes room");
-            }
+        if let Err(error) = engine.store.free(replaced) {
+            tracing::warn!(%error, "an old checkpoint still takes room");
         }
         Ok(())
     }

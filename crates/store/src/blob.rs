@@ -134,9 +134,14 @@ impl NewBlob {
         self.file.write_all(piece).map_err(StoreError::io("writing a blob", &self.path))
     }
 
-    /// Makes it durable; returns its hash and size.
+    /// Brings what is written to the disk, so that [`NewBlob::finish`] is quick.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_all().map_err(StoreError::io("writing a blob", &self.path))
+    }
+
+    /// Makes it durable under its name; returns its hash and size.
     pub fn finish(self) -> Result<(Hash, u64)> {
-        self.file.sync_all().map_err(StoreError::io("writing a blob", &self.path))?;
+        self.sync()?;
         let hash = Hash(self.hasher.finalize().to_hex().to_string());
         let folder = self.folder.join(&hash.0[..2]);
         let path = folder.join(&hash.0);

@@ -21,7 +21,7 @@ pub use store::{Clock, Store};
 pub use table::dataset::{Listing, NewSample, SampleFilter};
 pub use table::evaluation::{PredictionFilter, PredictionOrder};
 pub use table::registry::{Archive, NewVersion};
-pub use table::run::{ClientRun, ClientRunChange, NewRun, RunOrder, RunPage, RunQuery};
+pub use table::run::{ClientRun, ClientRunChange, NewRun, RunHead, RunOrder, RunPage, RunQuery};
 pub use table::search::RunSearch;
 pub use table::series::SeriesRange;
 pub use writer::WriteTx;

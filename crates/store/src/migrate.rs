@@ -84,16 +84,46 @@ mod tests {
     use super::*;
     use assay_domain::{ClassId, DatasetId, EvaluationId, Label, Labelling, SampleId};
 
+    /// A database of an old format.
+    fn old(path: &Path, format: usize) -> Connection {
+        let connection = Connection::open(path).unwrap();
+        for statements in STEPS[..format].iter().flat_map(|step| step.iter()) {
+            connection.execute_batch(statements).unwrap();
+        }
+        connection.pragma_update(None, "foreign_keys", true).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION).unwrap();
+        connection.pragma_update(None, "user_version", format as i64).unwrap();
+        connection
+    }
+
+    #[test]
+    fn whatever_the_experiments_are_named_the_default_one_is_the_first() {
+        for (name, other) in
+            [("default", "Default"), ("Default", "default"), ("default", "x"), ("x", "Default"), ("x", "y")]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("assay.db");
+            let mut connection = old(&path, 4);
+            let insert = "INSERT INTO experiments VALUES (1, ?1, 5), (2, ?2, 5)";
+            connection.execute(insert, [name, other]).unwrap();
+            let insert = "INSERT INTO runs (uid, experiment, name, status, created, config)
+                          VALUES ('u', 1, 'r', 'finished', 5, ''), ('v', 2, 's', 'finished', 5, '')";
+            connection.execute(insert, []).unwrap();
+            migrate(&mut connection, &path).unwrap();
+            let reader = crate::Reader { db: &connection };
+            let experiments = reader.experiments().unwrap();
+            let default = experiments.iter().find(|found| found.name == "Default").expect("it is there");
+            let renamed = [name, other].iter().filter(|name| name.eq_ignore_ascii_case("default")).count();
+            assert_eq!((default.id.0, default.runs), (0, renamed as u64), "{name} {other}");
+            assert_eq!(experiments.iter().map(|found| found.runs).sum::<u64>(), 2, "{name} {other}");
+        }
+    }
+
     #[test]
     fn labels_of_one_class_become_sets() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("assay.db");
-        let mut connection = Connection::open(&path).unwrap();
-        for statements in STEPS[..3].iter().flat_map(|step| step.iter()) {
-            connection.execute_batch(statements).unwrap();
-        }
-        connection.pragma_update(None, "application_id", APPLICATION).unwrap();
-        connection.pragma_update(None, "user_version", 3).unwrap();
+        let mut connection = old(&path, 3);
         connection
             .execute_batch(
                 "INSERT INTO datasets VALUES (1, 'd', '/d', 0, 0, 0.1, 0.2);

@@ -3,7 +3,7 @@
 use crate::lock::{self, Lock};
 use crate::reader::Readers;
 use crate::writer::Writer;
-use crate::{Blobs, Holder, Reader, Result, StoreError, WriteTx, migrate};
+use crate::{Blobs, Hash, Holder, Reader, Result, StoreError, WriteTx, migrate};
 use assay_domain::{EventSeq, Timestamp};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct Store {
     root: PathBuf,
     readers: Readers,
-    blobs: Blobs,
+    blobs: Arc<Blobs>,
     // Declared after what uses it and dropped in this order: the writer ends before the lock is given up.
     writer: Option<Writer>,
     _lock: Option<Lock>,
@@ -51,7 +51,7 @@ impl Store {
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.set_prepared_statement_cache_capacity(128);
         migrate::migrate(&mut connection, &path)?;
-        let blobs = Blobs::open(root)?;
+        let blobs = Arc::new(Blobs::open(root)?);
         let writer = Writer::start(connection, clock, committed)?;
         Ok(Store {
             root: root.to_owned(),
@@ -76,7 +76,7 @@ impl Store {
                 path.display()
             )));
         }
-        Ok(Store { root: root.to_owned(), readers, blobs: Blobs::at(root), writer: None, _lock: None })
+        Ok(Store { root: root.to_owned(), readers, blobs: Arc::new(Blobs::at(root)), writer: None, _lock: None })
     }
 
     /// The workspace folder.
@@ -87,6 +87,15 @@ impl Store {
     /// Whether nothing can be written.
     pub fn is_read_only(&self) -> bool {
         self.writer.is_none()
+    }
+
+    /// Removes blobs that no name refers to any more. The writer does it, so that none gets a name meanwhile.
+    pub fn free(&self, hashes: Vec<Hash>) -> Result<()> {
+        if hashes.is_empty() {
+            return Ok(());
+        }
+        let blobs = self.blobs.clone();
+        self.write(move |tx| tx.unreferred(hashes)?.iter().try_for_each(|hash| blobs.remove(hash)))
     }
 
     /// The blobs.

@@ -75,8 +75,8 @@ async fn list(State(engine): Shared, RawQuery(query): RawQuery) -> Response<Body
 
 /// The path of an artifact of a run among the files of clients; none where its experiment keeps them elsewhere.
 fn path_in(engine: &Engine, uid: &str, path: &str) -> Answer<(String, String)> {
-    let run = engine.run_by_uid(uid)?;
-    let location = wire::location(&engine.experiment(run.experiment_id)?);
+    let run = engine.run_head(uid)?;
+    let location = wire::location(&engine.experiment(run.experiment)?);
     if path.split('/').any(|part| part == "..") || path.starts_with('/') {
         return Err(Failure::invalid("Invalid path"));
     }

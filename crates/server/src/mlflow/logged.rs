@@ -317,10 +317,15 @@ fn is_fulfilled(comparison: &Comparison, model: &LoggedModel, datasets: &[(Strin
     }
 }
 
+/// Where the files of a logged model are.
+pub(super) fn location_of(engine: &Engine, id: &str) -> Answer<String> {
+    let model = engine.logged_model(id)?;
+    Ok(location(&model, &engine.experiment(model.experiment)?))
+}
+
 /// The path of a file of a logged model among the files of clients.
 pub(super) fn path_of(engine: &Engine, id: &str, path: &str) -> Answer<String> {
-    let model = engine.logged_model(id)?;
-    let folder = location(&model, &engine.experiment(model.experiment)?);
+    let folder = location_of(engine, id)?;
     let path = path.trim_matches('/');
     let folder = folder.trim_start_matches("mlflow-artifacts:").trim_start_matches('/');
     Ok(if path.is_empty() { folder.to_owned() } else { format!("{folder}/{path}") })

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::fields::{Fields, page_token};
-use super::runs::{check_key, check_param, check_tag};
+use super::runs::{check_key, param, tag};
 use super::{Answer, wire};
 use assay_domain::Point;
 use assay_domain::registry::ModelMetric;
@@ -60,11 +60,7 @@ fn log(engine: &Engine, uid: &str, points: Vec<Logged>, batch: Batch) -> Answer<
     let run = engine.active_run(uid)?;
     let of_models: Vec<(String, ModelMetric)> = points.iter().filter_map(|logged| logged.of_model(uid)).collect();
     let points = points.into_iter().map(|logged| (logged.key, logged.point)).collect();
-    engine.log_batch(run, Batch { points, ..batch })?;
-    if !of_models.is_empty() {
-        engine.log_model_metrics(of_models)?;
-    }
-    Ok(())
+    Ok(engine.log_batch(run, Batch { points, of_models, ..batch })?)
 }
 
 pub(super) fn log_metric(engine: &Engine, fields: &Fields) -> Answer {
@@ -99,7 +95,7 @@ pub(super) fn log_batch(engine: &Engine, fields: &Fields) -> Answer {
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
     for fields in &params {
         let (key, value) = pair(fields)?;
-        check_param(fields, (&key, &value))?;
+        let value = param(fields, &key, value)?;
         if seen.insert(key.clone(), value.clone()).is_some_and(|other| other != value) {
             return Err(Failure::invalid(format!(
                 "Duplicate parameter keys have been submitted: ['{key}']. Please ensure the request contains only one \
@@ -110,7 +106,7 @@ pub(super) fn log_batch(engine: &Engine, fields: &Fields) -> Answer {
     }
     for fields in &tags {
         let (key, value) = pair(fields)?;
-        check_tag(fields, (&key, &value))?;
+        let value = tag(fields, &key, value)?;
         batch.tags.insert(key, value);
     }
     log(engine, &uid, points, batch)?;
@@ -118,15 +114,15 @@ pub(super) fn log_batch(engine: &Engine, fields: &Fields) -> Answer {
 }
 
 pub(super) fn history(engine: &Engine, fields: &Fields) -> Answer {
-    let run = engine.run_by_uid(&fields.run()?)?;
+    let run = engine.run_head(&fields.run()?)?;
     let key = fields.required("metric_key")?;
     let offset = fields.offset()?;
-    let points = engine.history(run.id, &key)?;
-    let limit = fields.integer("max_results")?.filter(|count| *count > 0).map_or(points.len(), |count| count as usize);
-    let page: Value = points.iter().skip(offset).take(limit).map(|point| wire::point(&key, point)).collect();
-    let mut answer = json!({ "metrics": page });
-    if points.len() > offset.saturating_add(limit) {
-        answer["next_page_token"] = page_token(offset + limit);
+    let limit = fields.integer("max_results")?.filter(|count| *count > 0).map_or(usize::MAX, |count| count as usize);
+    let points = engine.history(run.id, &key, offset, limit)?;
+    let mut answer = json!({ "metrics": points.iter().map(|point| wire::point(&key, point)).collect::<Value>() });
+    let next = offset.saturating_add(points.len());
+    if points.len() == limit && !engine.history(run.id, &key, next, 1)?.is_empty() {
+        answer["next_page_token"] = page_token(next);
     }
     Ok(answer)
 }
@@ -154,9 +150,12 @@ pub(super) fn history_bulk(engine: &Engine, fields: &Fields) -> Answer {
     runs.sort();
     let mut points = Vec::new();
     for uid in runs {
-        let Ok(run) = engine.run_by_uid(&uid) else { continue };
         let left = limit - points.len();
-        points.extend(engine.history(run.id, &key)?.iter().take(left).map(|point| point_of(&uid, &key, point)));
+        if left == 0 {
+            break;
+        }
+        let Ok(run) = engine.run_head(&uid) else { continue };
+        points.extend(engine.history(run.id, &key, 0, left)?.iter().map(|point| point_of(&uid, &key, point)));
     }
     Ok(json!({ "metrics": points }))
 }
@@ -193,8 +192,8 @@ pub(super) fn history_bulk_interval(engine: &Engine, fields: &Fields) -> Answer 
     };
     let mut histories = Vec::new();
     for uid in runs {
-        let Ok(run) = engine.run_by_uid(&uid) else { continue };
-        let mut points = engine.history(run.id, &key)?;
+        let Ok(run) = engine.run_head(&uid) else { continue };
+        let mut points = engine.history(run.id, &key, 0, usize::MAX)?;
         points.retain(|point| steps.contains(&point.step));
         points.sort_by_key(|point| (point.step, point.wall_ms));
         histories.push((uid, points));

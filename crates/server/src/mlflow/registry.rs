@@ -4,7 +4,7 @@ use super::experiments::invalid;
 use super::failure::Failure;
 use super::fields::{Fields, page_token};
 use super::runs::check_length;
-use super::{Answer, wire};
+use super::{Answer, logged, wire};
 use assay_domain::registry::{ModelVersion, RegisteredModel};
 use assay_domain::search::{self, Comparison, SortBy};
 use assay_engine::{Archive, Engine, NewVersion};
@@ -189,37 +189,34 @@ pub(super) fn latest_versions(engine: &Engine, fields: &Fields) -> Answer {
 }
 
 pub(super) fn create_version(engine: &Engine, fields: &Fields) -> Answer {
+    let source = fields.required("source")?;
     let new = NewVersion {
         model: name(fields)?,
         description: fields.text("description")?.unwrap_or_default(),
         user: None,
-        source: fields.required("source")?,
+        location: location_of(engine, &source)?,
+        source,
         run: fields.text("run_id")?.filter(|run| !run.is_empty()),
         run_link: fields.text("run_link")?.filter(|link| !link.is_empty()),
         logged_model: fields.text("model_id")?.filter(|model| !model.is_empty()),
         tags: fields.list("tags")?.iter().map(tag).collect::<Answer<_>>()?,
     };
-    check_source(&new.source)?;
     let version = engine.create_version(new)?;
-    if let Some(id) = &version.logged_model {
-        let (name, number) = (version.model.clone(), version.version);
-        engine.change_logged_model(id, move |model| {
-            let old = model.tags.get(VERSIONS).and_then(|tag| serde_json::from_str::<Vec<Value>>(tag).ok());
-            let mut versions = old.unwrap_or_default();
-            versions.push(json!({ "name": name, "version": number }));
-            let told: Vec<String> = versions
-                .iter()
-                .map(|found| format!("{{\"name\": {}, \"version\": {}}}", found["name"], found["version"]))
-                .collect();
-            model.tags.insert(VERSIONS.into(), format!("[{}]", told.join(", ")));
-            Ok(())
-        })?;
-    }
     one_version(engine, &version.model, version.version)
 }
 
-/// The tag of a logged model that says which versions it is.
-const VERSIONS: &str = "mlflow.modelVersions";
+/// Where the files of a source are, which may be those of another version or of a logged model.
+fn location_of(engine: &Engine, source: &str) -> Answer<String> {
+    check_source(source)?;
+    match source.strip_prefix("models:/").map(|rest| rest.split_once('/').ok_or(rest)) {
+        Some(Ok((name, version))) => match version.parse() {
+            Ok(version) => Ok(engine.model_version(name, version)?.location),
+            Err(_) => Err(Failure::invalid(format!("Invalid model version source: '{source}'. It names no version."))),
+        },
+        Some(Err(id)) => logged::location_of(engine, id),
+        None => Ok(source.to_owned()),
+    }
+}
 
 /// A version is read by whoever loads it: a source on some disk would be that of this machine.
 fn check_source(source: &str) -> Answer<()> {
@@ -271,13 +268,7 @@ pub(super) fn download_uri(engine: &Engine, fields: &Fields) -> Answer {
 
 /// Where the files of a version are.
 pub(super) fn source_of(engine: &Engine, fields: &Fields) -> Answer<String> {
-    let mut found = engine.model_version(&fields.required("name")?, version(fields)?)?;
-    // A copy names the version that it was made of.
-    while let Some((name, version)) = found.source.strip_prefix("models:/").and_then(|rest| rest.split_once('/')) {
-        let Ok(version) = version.parse() else { break };
-        found = engine.model_version(name, version)?;
-    }
-    Ok(found.source)
+    Ok(engine.model_version(&fields.required("name")?, version(fields)?)?.location)
 }
 
 pub(super) fn set_version_tag(engine: &Engine, fields: &Fields) -> Answer {

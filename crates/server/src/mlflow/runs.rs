@@ -44,14 +44,24 @@ pub(super) fn check_length(name: &str, text: &str, most: usize) -> Answer<()> {
     }
 }
 
-pub(super) fn check_param(fields: &Fields, (key, value): (&str, &str)) -> Answer<()> {
+/// The value of a param as it is kept: what is too long is cut, for clients log whole configurations in passing.
+pub(super) fn param(fields: &Fields, key: &str, value: String) -> Answer<String> {
     check_key(fields, "key", key)?;
-    check_length("value", value, PARAM)
+    Ok(cut(key, value, PARAM))
 }
 
-pub(super) fn check_tag(fields: &Fields, (key, value): (&str, &str)) -> Answer<()> {
+/// The value of a tag as it is kept: what is too long is cut.
+pub(super) fn tag(fields: &Fields, key: &str, value: String) -> Answer<String> {
     check_key(fields, "key", key)?;
-    check_length("value", value, TAG)
+    Ok(cut(key, value, TAG))
+}
+
+fn cut(key: &str, mut value: String, most: usize) -> String {
+    if let Some((end, _)) = value.char_indices().nth(most) {
+        tracing::warn!(key, bytes = value.len(), "a value is kept up to its first {most} characters");
+        value.truncate(end);
+    }
+    value
 }
 
 /// Where the artifacts of each experiment are.
@@ -76,7 +86,8 @@ pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
         )));
     }
     let tags = fields.pairs("tags")?;
-    tags.iter().try_for_each(|(key, value)| check_tag(fields, (key, value)))?;
+    let tags = tags.into_iter().map(|(key, value)| Ok((key.clone(), tag(fields, &key, value)?)));
+    let tags = tags.collect::<Answer<BTreeMap<String, String>>>()?;
     let name = fields.text("run_name")?.filter(|name| !name.is_empty());
     let of_tag = tags.get("mlflow.runName").cloned();
     if let (Some(name), Some(tag)) = (&name, &of_tag)
@@ -125,11 +136,11 @@ pub(super) fn delete(engine: &Engine, fields: &Fields) -> Answer {
 }
 
 pub(super) fn restore(engine: &Engine, fields: &Fields) -> Answer {
-    let run = engine.run_by_uid(&fields.run()?)?;
-    if run.deleted.is_none() {
+    let uid = fields.run()?;
+    let run = engine.run_head(&uid)?;
+    if !run.is_deleted {
         return Err(Failure::invalid(format!(
-            "The run {} must be in the 'deleted' state. Current state is active.",
-            run.uid
+            "The run {uid} must be in the 'deleted' state. Current state is active."
         )));
     }
     engine.restore_run(run.id)?;
@@ -139,7 +150,7 @@ pub(super) fn restore(engine: &Engine, fields: &Fields) -> Answer {
 pub(super) fn log_param(engine: &Engine, fields: &Fields) -> Answer {
     let uid = fields.run()?;
     let (key, value) = (fields.required("key")?, fields.text("value")?.unwrap_or_default());
-    check_param(fields, (&key, &value))?;
+    let value = param(fields, &key, value)?;
     let run = engine.active_run(&uid)?;
     engine.log_batch(run, Batch { params: vec![(key, value)], ..Batch::default() })?;
     Ok(json!({}))
@@ -148,7 +159,7 @@ pub(super) fn log_param(engine: &Engine, fields: &Fields) -> Answer {
 pub(super) fn set_tag(engine: &Engine, fields: &Fields) -> Answer {
     let uid = fields.run()?;
     let (key, value) = (fields.required("key")?, fields.text("value")?.unwrap_or_default());
-    check_tag(fields, (&key, &value))?;
+    let value = tag(fields, &key, value)?;
     let run = engine.active_run(&uid)?;
     engine.log_batch(run, Batch { tags: BTreeMap::from([(key, value)]), ..Batch::default() })?;
     Ok(json!({}))

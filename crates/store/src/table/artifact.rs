@@ -43,29 +43,51 @@ impl WriteTx<'_> {
         before.map(|hash| Hash::parse(&hash)).transpose()
     }
 
-    /// Forgets an artifact of a run, or all below a folder.
-    pub fn remove_artifacts(&mut self, run: RunId, path: &str) -> Result<()> {
-        let sql = format!("DELETE FROM artifacts WHERE run = ?2 AND {BELOW}");
-        self.db.execute(&sql, params![path, run.0])?;
-        self.emit(&Event::ArtifactsChanged { run })
+    /// Forgets an artifact of a run, or all below a folder. Returns the hashes that they had.
+    pub fn remove_artifacts(&mut self, run: RunId, path: &str) -> Result<Vec<Hash>> {
+        let sql = format!("DELETE FROM artifacts WHERE run = ?2 AND {BELOW} RETURNING hash");
+        let removed = self.hashes(&sql, params![path, run.0])?;
+        self.emit(&Event::ArtifactsChanged { run })?;
+        Ok(removed)
     }
 
-    /// Gives a blob a name among the files of clients that are of no run; a file of that name is replaced.
-    pub fn put_client_file(&mut self, path: &str, hash: &Hash, bytes: u64) -> Result<()> {
+    /// Gives a blob a name among the files of clients that are of no run; a file of that name is replaced. Returns the hash
+    /// that it had before.
+    pub fn put_client_file(&mut self, path: &str, hash: &Hash, bytes: u64) -> Result<Option<Hash>> {
+        let before = self.hashes("DELETE FROM client_files WHERE path = ?1 RETURNING hash", [path])?.pop();
         self.db
-            .prepare_cached("INSERT OR REPLACE INTO client_files (path, hash, bytes) VALUES (?1, ?2, ?3)")?
+            .prepare_cached("INSERT INTO client_files (path, hash, bytes) VALUES (?1, ?2, ?3)")?
             .execute(params![path, hash.as_str(), bytes as i64])?;
-        Ok(())
+        Ok(before)
     }
 
-    /// Forgets a file of a client, or all below a folder.
-    pub fn remove_client_files(&mut self, path: &str) -> Result<()> {
-        self.db.execute(&format!("DELETE FROM client_files WHERE {BELOW}"), [path])?;
-        Ok(())
+    /// Forgets a file of a client, or all below a folder. Returns the hashes that they had.
+    pub fn remove_client_files(&mut self, path: &str) -> Result<Vec<Hash>> {
+        self.hashes(&format!("DELETE FROM client_files WHERE {BELOW} RETURNING hash"), [path])
     }
 
-    /// Makes stored blobs the run's checkpoint of this kind: all three files or none. Returns the blobs that nothing
-    /// refers to any more.
+    fn hashes(&self, sql: &str, of: impl rusqlite::Params) -> Result<Vec<Hash>> {
+        let mut statement = self.db.prepare_cached(sql)?;
+        let found = statement.query_map(of, |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        found.iter().map(|hash| Hash::parse(hash)).collect()
+    }
+
+    /// Those of some blobs that no name refers to.
+    pub fn unreferred(&self, hashes: Vec<Hash>) -> Result<Vec<Hash>> {
+        let mut names = self.db.prepare_cached(
+            "SELECT 1 FROM artifacts WHERE hash = ?1 UNION ALL SELECT 1 FROM client_files WHERE hash = ?1",
+        )?;
+        let mut free = Vec::new();
+        for hash in hashes {
+            if !names.exists([hash.as_str()])? {
+                free.push(hash);
+            }
+        }
+        Ok(free)
+    }
+
+    /// Makes stored blobs the run's checkpoint of this kind: all three files or none. Returns the hashes that they had
+    /// before.
     pub fn put_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<Vec<Hash>> {
         let Checkpoint { run, kind, .. } = *checkpoint;
         let mut replaced = Vec::new();
@@ -86,14 +108,7 @@ impl WriteTx<'_> {
                 checkpoint.val_accuracy,
                 checkpoint.at.0
             ])?;
-        let mut referred = self.db.prepare_cached("SELECT 1 FROM artifacts WHERE hash = ?1")?;
-        let mut free = Vec::new();
-        for hash in replaced {
-            if !referred.exists([hash.as_str()])? {
-                free.push(hash);
-            }
-        }
-        Ok(free)
+        Ok(replaced)
     }
 }
 

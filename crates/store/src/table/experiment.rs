@@ -17,9 +17,10 @@ ALTER TABLE experiments ADD COLUMN updated INTEGER;
 ALTER TABLE experiments ADD COLUMN deleted INTEGER;
 CREATE TABLE experiment_tags (experiment INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
     PRIMARY KEY (experiment, key)) STRICT, WITHOUT ROWID;
-INSERT OR IGNORE INTO experiments (id, name, created) VALUES (0, 'Default', unixepoch() * 1000);
-UPDATE runs SET experiment = 0 WHERE experiment IN (SELECT id FROM experiments WHERE name = 'default');
-DELETE FROM experiments WHERE name = 'default';
+INSERT INTO experiments (id, name, created) VALUES (0, '', unixepoch() * 1000);
+UPDATE runs SET experiment = 0 WHERE experiment IN (SELECT id FROM experiments WHERE name IN ('default', 'Default'));
+DELETE FROM experiments WHERE name IN ('default', 'Default');
+UPDATE experiments SET name = 'Default' WHERE id = 0;
 ";
 
 impl WriteTx<'_> {

@@ -18,10 +18,9 @@ CREATE TABLE logged_models (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX logged_models_by_experiment ON logged_models (experiment);
 CREATE TABLE logged_model_metrics (
-    model TEXT NOT NULL, key TEXT NOT NULL, value REAL, step INTEGER NOT NULL, wall INTEGER NOT NULL, run TEXT NOT NULL,
-    dataset TEXT, digest TEXT
-) STRICT;
-CREATE INDEX logged_model_metrics_by_model ON logged_model_metrics (model);
+    model TEXT NOT NULL, key TEXT NOT NULL, run TEXT NOT NULL, dataset TEXT NOT NULL, digest TEXT NOT NULL,
+    value REAL, step INTEGER NOT NULL, wall INTEGER NOT NULL, PRIMARY KEY (model, key, run, dataset, digest)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE run_models (run INTEGER NOT NULL, role TEXT NOT NULL, model TEXT NOT NULL, step INTEGER NOT NULL,
     PRIMARY KEY (run, role, model)) STRICT, WITHOUT ROWID;
 ";
@@ -82,14 +81,16 @@ impl WriteTx<'_> {
         }
     }
 
-    /// Adds figures of logged models.
+    /// Keeps figures of logged models: of each metric on each dataset of each run, the latest.
     pub fn put_model_metrics(&mut self, metrics: &[(String, ModelMetric)]) -> Result<()> {
         let mut insert = self.db.prepare_cached(
             "INSERT INTO logged_model_metrics (model, key, value, step, wall, run, dataset, digest)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT DO UPDATE SET value = excluded.value, step = excluded.step, wall = excluded.wall
+             WHERE (excluded.step, excluded.wall) >= (step, wall)",
         )?;
         for (model, metric) in metrics {
-            let (dataset, digest) = metric.dataset.clone().unzip();
+            let (dataset, digest) = metric.dataset.clone().unwrap_or_default();
             let ModelMetric { key, value, step, wall_ms, run, .. } = metric;
             insert.execute(params![model, key, value, step, wall_ms, run, dataset, digest])?;
         }
@@ -163,11 +164,14 @@ impl Reader<'_> {
 
     /// One logged model.
     pub fn logged_model(&self, id: &str) -> Result<LoggedModel> {
+        Ok(LoggedModel { metrics: self.model_metrics(id)?, ..self.logged_model_alone(id)? })
+    }
+
+    /// One logged model without its metrics.
+    pub fn logged_model_alone(&self, id: &str) -> Result<LoggedModel> {
         let mut statement = self.db.prepare_cached(&format!("SELECT {COLUMNS} WHERE id = ?1"))?;
         let mut found = statement.query_map([id], model_of)?;
-        let mut model = found.next().ok_or_else(|| StoreError::missing("logged model", id))??;
-        model.metrics = self.model_metrics(id)?;
-        Ok(model)
+        Ok(found.next().ok_or_else(|| StoreError::missing("logged model", id))??)
     }
 
     /// The logged models of an experiment, the newest first.
@@ -184,9 +188,10 @@ impl Reader<'_> {
 
     fn model_metrics(&self, model: &str) -> Result<Vec<ModelMetric>> {
         let mut statement = self.db.prepare_cached(
-            "SELECT key, value, step, wall, run, dataset, digest FROM logged_model_metrics WHERE model = ?1 ORDER BY rowid",
+            "SELECT key, value, step, wall, run, dataset, digest FROM logged_model_metrics WHERE model = ?1",
         )?;
         let rows = statement.query_map([model], |row| {
+            let dataset: (String, String) = (row.get(5)?, row.get(6)?);
             Ok(ModelMetric {
                 key: row.get(0)?,
                 // SQLite has no NaN: it becomes NULL.
@@ -194,22 +199,9 @@ impl Reader<'_> {
                 step: row.get(2)?,
                 wall_ms: row.get(3)?,
                 run: row.get(4)?,
-                dataset: row.get::<_, Option<String>>(5)?.zip(row.get(6)?),
+                dataset: (!dataset.0.is_empty()).then_some(dataset),
             })
         })?;
-        let all: Vec<ModelMetric> = rows.collect::<rusqlite::Result<_>>()?;
-        // Of each metric on each dataset of each run, the latest.
-        let mut latest: Vec<ModelMetric> = Vec::new();
-        for metric in all {
-            let is_same = |old: &&mut ModelMetric| {
-                (&old.key, &old.run, &old.dataset) == (&metric.key, &metric.run, &metric.dataset)
-            };
-            match latest.iter_mut().find(is_same) {
-                Some(old) if (metric.step, metric.wall_ms) >= (old.step, old.wall_ms) => *old = metric,
-                Some(_) => {}
-                None => latest.push(metric),
-            }
-        }
-        Ok(latest)
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }

@@ -12,7 +12,7 @@ CREATE TABLE registered_models (name TEXT PRIMARY KEY, description TEXT NOT NULL
     updated INTEGER NOT NULL, versions INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 CREATE TABLE model_versions (
     model TEXT NOT NULL REFERENCES registered_models (name) ON UPDATE CASCADE ON DELETE CASCADE,
-    version INTEGER NOT NULL, description TEXT NOT NULL, user TEXT, source TEXT NOT NULL, run TEXT, run_link TEXT,
+    version INTEGER NOT NULL, description TEXT NOT NULL, user TEXT, source TEXT NOT NULL, location TEXT NOT NULL, run TEXT, run_link TEXT,
     logged_model TEXT, stage TEXT NOT NULL, created INTEGER NOT NULL, updated INTEGER NOT NULL,
     PRIMARY KEY (model, version)
 ) STRICT, WITHOUT ROWID;
@@ -38,8 +38,10 @@ pub struct NewVersion {
     pub description: String,
     /// Who registers it.
     pub user: Option<String>,
-    /// Where its files are.
+    /// What it was made of, as the client says.
     pub source: String,
+    /// Where its files are.
+    pub location: String,
     /// The uid of the run that made it.
     pub run: Option<String>,
     /// Where that run can be seen, if not here.
@@ -114,8 +116,8 @@ impl WriteTx<'_> {
             |row| row.get(0),
         )?;
         self.db.execute(
-            "INSERT INTO model_versions (model, version, description, user, source, run, run_link, logged_model, stage,
-             created, updated) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'None', ?9, ?9)",
+            "INSERT INTO model_versions (model, version, description, user, source, location, run, run_link, logged_model,
+             stage, created, updated) VALUES (?1, ?2, ?3, ?4, ?5, ?10, ?6, ?7, ?8, 'None', ?9, ?9)",
             params![
                 new.model,
                 version,
@@ -125,7 +127,8 @@ impl WriteTx<'_> {
                 new.run,
                 new.run_link,
                 new.logged_model,
-                self.now.0
+                self.now.0,
+                new.location
             ],
         )?;
         new.tags
@@ -235,6 +238,7 @@ fn version_of(row: &Row<'_>) -> rusqlite::Result<ModelVersion> {
         stage: row.get(8)?,
         created: Timestamp(row.get(9)?),
         updated: Timestamp(row.get(10)?),
+        location: row.get(11)?,
         tags: BTreeMap::new(),
     })
 }
@@ -273,8 +277,8 @@ impl Reader<'_> {
     /// The versions of a registered model (of all without one), by model and number.
     pub fn model_versions(&self, model: Option<&str>) -> Result<Vec<ModelVersion>> {
         let mut statement = self.db.prepare_cached(
-            "SELECT model, version, description, user, source, run, run_link, logged_model, stage, created, updated
-             FROM model_versions WHERE ?1 IS NULL OR model = ?1 ORDER BY model, version",
+            "SELECT model, version, description, user, source, run, run_link, logged_model, stage, created, updated,
+             location FROM model_versions WHERE ?1 IS NULL OR model = ?1 ORDER BY model, version",
         )?;
         let rows = statement.query_map([model], version_of)?;
         let mut versions = rows.collect::<rusqlite::Result<Vec<ModelVersion>>>()?;

@@ -45,6 +45,7 @@ pub(crate) const CLIENTS: &str = "
 ALTER TABLE runs ADD COLUMN client TEXT;
 ALTER TABLE runs ADD COLUMN user TEXT;
 CREATE INDEX runs_by_experiment ON runs (experiment, id);
+CREATE INDEX runs_there ON runs (experiment) WHERE deleted IS NULL;
 ";
 
 /// What a new run is made of.
@@ -87,6 +88,19 @@ pub struct ClientRun {
     pub started: Option<Timestamp>,
     /// Free key-value notes.
     pub tags: BTreeMap<String, String>,
+}
+
+/// What a request needs to know of a run before it reads or writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunHead {
+    /// The run.
+    pub id: RunId,
+    /// Its experiment.
+    pub experiment: ExperimentId,
+    /// Whether another program logs it.
+    pub is_of_client: bool,
+    /// Whether it is deleted.
+    pub is_deleted: bool,
 }
 
 /// What changes of a run of another program.
@@ -173,11 +187,13 @@ impl WriteTx<'_> {
         Ok(run)
     }
 
-    /// Changes what a client says of its run.
+    /// Changes what a client says of its run. Of a run of Assay's own, whose life is known, only the name changes.
     pub fn change_client_run(&mut self, run: RunId, change: &ClientRunChange) -> Result<()> {
         self.update_run(
             run,
-            "name = coalesce(?2, name), status = coalesce(?3, status), ended = coalesce(?4, ended)",
+            "name = coalesce(?2, name),
+             status = CASE WHEN client IS NULL THEN status ELSE coalesce(?3, status) END,
+             ended = CASE WHEN client IS NULL THEN ended ELSE coalesce(?4, ended) END",
             params![run.0, change.name, change.status.map(RunStatus::as_str), change.ended.map(|at| at.0)],
         )
     }
@@ -306,6 +322,13 @@ impl WriteTx<'_> {
         self.emit(&Event::RunChanged { run })
     }
 
+    /// Removes a tag; returns whether there was one.
+    pub fn remove_tag(&mut self, run: RunId, key: &str) -> Result<bool> {
+        let removed = self.db.execute("DELETE FROM tags WHERE run = ?1 AND key = ?2", params![run.0, key])?;
+        self.emit(&Event::RunChanged { run })?;
+        Ok(removed > 0)
+    }
+
     /// Deletes a run so that it can be restored.
     pub fn delete_run(&mut self, run: RunId) -> Result<()> {
         let status: Option<String> = self
@@ -397,16 +420,19 @@ impl Reader<'_> {
     }
 
     /// The run of this uid, deleted or not.
-    pub fn run_by_uid(&self, uid: &str) -> Result<RunId> {
-        let mut statement = self.db.prepare_cached("SELECT id FROM runs WHERE uid = ?1")?;
-        let found = statement.query_row([uid], |row| row.get(0)).optional()?;
-        found.map(RunId).ok_or_else(|| StoreError::missing("run", uid))
-    }
-
-    /// Whether a run is deleted.
-    pub fn is_deleted(&self, run: RunId) -> Result<bool> {
-        let mut statement = self.db.prepare_cached("SELECT deleted IS NOT NULL FROM runs WHERE id = ?1")?;
-        statement.query_row([run.0], |row| row.get(0)).optional()?.ok_or_else(|| StoreError::missing("run", run))
+    pub fn run_by_uid(&self, uid: &str) -> Result<RunHead> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT id, experiment, client IS NOT NULL, deleted IS NOT NULL FROM runs WHERE uid = ?1",
+        )?;
+        let head = |row: &Row<'_>| {
+            Ok(RunHead {
+                id: RunId(row.get(0)?),
+                experiment: ExperimentId(row.get(1)?),
+                is_of_client: row.get(2)?,
+                is_deleted: row.get(3)?,
+            })
+        };
+        statement.query_row([uid], head).optional()?.ok_or_else(|| StoreError::missing("run", uid))
     }
 
     /// The runs that a person may mean: by number, by name, or by the beginning of the uid (six digits or more).

@@ -173,15 +173,24 @@ impl WriteTx<'_> {
 
     /// Joins the waiting blocks of a series to sealed chunks; returns how many.
     fn seal(&mut self, series: i64) -> Result<usize> {
-        let mut statement =
-            self.db.prepare_cached("SELECT points FROM chunks WHERE series = ?1 AND sealed = 0 ORDER BY number")?;
-        let mut waiting = Vec::new();
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT sealed, number, points FROM chunks WHERE series = ?1 ORDER BY number DESC")?;
+        let mut blocks = Vec::new();
+        let mut first = i64::MAX;
         let mut rows = statement.query([series])?;
-        while let Some(row) = rows.next()? {
-            waiting.extend(points::decode(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?);
+        // They are the last ones: what is sealed before them may be long.
+        while let Some(row) = rows.next()?
+            && Kind::of(row.get(0)?) == Kind::Waiting
+        {
+            first = row.get(1)?;
+            blocks.push(points::decode(row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)?);
         }
         drop(rows);
-        self.db.prepare_cached("DELETE FROM chunks WHERE series = ?1 AND sealed = 0")?.execute([series])?;
+        let waiting: Vec<Point> = blocks.into_iter().rev().flatten().collect();
+        self.db
+            .prepare_cached("DELETE FROM chunks WHERE series = ?1 AND number >= ?2")?
+            .execute(params![series, first])?;
         self.put_sealed(series, &waiting)
     }
 
@@ -378,15 +387,33 @@ impl Reader<'_> {
 
     /// Every point of a series that is not superseded, in arrival order.
     pub fn points(&self, run: RunId, key: &str) -> Result<Vec<Point>> {
-        let mut all = Vec::new();
+        self.points_page(run, key, 0, usize::MAX)
+    }
+
+    /// At most `limit` of those points after the first `offset` ones; chunks before them are not read.
+    pub fn points_page(&self, run: RunId, key: &str, offset: usize, limit: usize) -> Result<Vec<Point>> {
+        let (mut page, mut to_skip) = (Vec::new(), offset);
         for segment in self.segments(run, key)? {
-            let mut statement = self.db.prepare_cached("SELECT rowid FROM chunks WHERE series = ?1 ORDER BY number")?;
-            let ids: Vec<i64> = statement.query_map([segment.series], |row| row.get(0))?.collect::<Result<_, _>>()?;
-            for id in ids {
-                all.extend(self.chunk_points(id)?.into_iter().filter(|point| point.step <= segment.current_until));
+            let mut statement =
+                self.db.prepare_cached("SELECT rowid, count FROM chunks WHERE series = ?1 ORDER BY number")?;
+            let rows =
+                statement.query_map([segment.series], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))?;
+            for (id, count) in rows.collect::<rusqlite::Result<Vec<(i64, usize)>>>()? {
+                if page.len() == limit {
+                    return Ok(page);
+                }
+                if segment.current_until == i64::MAX && count <= to_skip {
+                    to_skip -= count;
+                    continue;
+                }
+                let mut points = self.chunk_points(id)?;
+                points.retain(|point| point.step <= segment.current_until);
+                let skipped = to_skip.min(points.len());
+                to_skip -= skipped;
+                page.extend(points.into_iter().skip(skipped).take(limit - page.len()));
             }
         }
-        Ok(all)
+        Ok(page)
     }
 
     fn segments(&self, run: RunId, key: &str) -> Result<Vec<Segment>> {
