@@ -4,7 +4,7 @@ use crate::harness::{Client, Workspace, kill};
 use anyhow::Result;
 use assay_protocol::domain::RunStatus;
 use assay_protocol::domain::entity::Run;
-use assay_protocol::{RunDetail, RunsReply, path};
+use assay_protocol::{ImportRequest, RunDetail, RunPatch, RunsReply, StartRun, path};
 use http::{Method, Request};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -179,6 +179,7 @@ async fn files_are_kept_with_their_run_and_nothing_outside_is_touched() -> Resul
     let response = client.door.call(request).await;
     assert_eq!((response.body().len(), response.headers()["x-content-type-options"].to_str()?), (100_000, "nosniff"));
 
+    assert_eq!(upload(&format!("0/{run}/artifacts"), b"x").await.0, 400, "a folder is no file");
     for path in ["..%2f..%2fescaped", "0/..%2f..%2f..%2fescaped", "%2fetc%2fpasswd", "a%5c..%5cb", "a%00b"] {
         let (status, why) = upload(path, b"x").await;
         assert_eq!((status, &why["message"]), (400, &json!("Invalid path")), "{path}");
@@ -216,7 +217,11 @@ async fn what_makes_no_sense_is_never_an_internal_error() -> Result<()> {
         ("runs/search", json!({ "experiment_ids": ["0"], "max_results": 1_000_000 })),
         ("experiments/create", json!({ "name": 5 })),
         ("experiments/create", json!({ "name": "Default" })),
+        ("runs/search", json!({ "experiment_ids": ["0"], "page_token": "after-18446744073709551615" })),
+        ("runs/search", json!({ "experiment_ids": ["0"], "filter": vec!["tags.a = 'b'"; 1100].join(" AND ") })),
+        ("runs/search", json!({ "experiment_ids": ["0"], "filter": format!("tags.a LIKE '{}'", "%".repeat(60_000)) })),
         ("registered-models/create", json!({ "name": "a/b" })),
+        ("registered-models/rename", json!({ "name": "a", "new_name": "a:b" })),
         ("model-versions/create", json!({ "name": "a", "source": "/etc/passwd" })),
     ] {
         let (status, why) = ask(&client, Method::POST, address, &body).await;
@@ -353,6 +358,81 @@ async fn a_file_that_is_replaced_or_removed_takes_no_room_unless_another_has_its
     }
     let request = Request::builder().uri(&of_model).body(Vec::new())?;
     assert_eq!(client.door.call(request).await.body(), b"three");
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_and_a_note_are_the_same_wherever_they_are_written_and_a_life_is_its_owners() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let uid = new_run(&client, "0").await;
+    let found: RunsReply = client.get(path::RUNS).await?;
+    let run = found.runs[0].id;
+    let patch = RunPatch { name: Some("Äpfel".into()), note: Some("seen".into()), ..RunPatch::default() };
+    let _: Run = client.send(Method::PATCH, &path::run(run, ""), serde_json::to_vec(&patch)?).await?;
+    let told = get(&client, &format!("runs/get?run_id={uid}")).await;
+    let tag = |told: &Value, key: &str| {
+        let tags = told["run"]["data"]["tags"].as_array().cloned().unwrap_or_default();
+        tags.into_iter().find(|tag| tag["key"] == key).map(|tag| tag["value"].clone())
+    };
+    assert_eq!(tag(&told, "mlflow.runName"), Some(json!("Äpfel")));
+    assert_eq!(tag(&told, "mlflow.note.content"), Some(json!("seen")));
+    let uri = told["run"]["info"]["artifact_uri"].as_str().expect("a place");
+    for filter in [
+        "tags.`mlflow.runName` ILIKE 'Äp%'".to_owned(),
+        "tags.`mlflow.note.content` = 'seen'".into(),
+        format!("attributes.artifact_uri = '{uri}'"),
+        format!("params.none IS NULL AND attributes.run_id IN ('{}')", [uid.as_str(); 300].join("', '")),
+    ] {
+        let found = post(&client, "runs/search", json!({ "experiment_ids": ["0"], "filter": filter })).await;
+        assert_eq!(found["runs"].as_array().map(Vec::len), Some(1), "{filter}");
+    }
+    post(&client, "runs/delete-tag", json!({ "run_id": uid, "key": "mlflow.note.content" })).await;
+    post(&client, "runs/set-tag", json!({ "run_id": uid, "key": "mlflow.runName", "value": "pears" })).await;
+    let detail: RunDetail = client.get(&path::run(run, "")).await?;
+    assert_eq!((detail.run.name.as_str(), detail.run.note.as_str()), ("pears", ""));
+
+    for what in ["/stop", "/resume"] {
+        let (status, why) = ask(&client, Method::POST, &path::run(run, what), &json!({})).await;
+        assert_eq!(status, 409, "{why}");
+    }
+    let found: RunsReply = client.get(path::RUNS).await?;
+    assert_eq!(found.runs[0].status, RunStatus::Running);
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_the_contents_of_a_snapshot_is_removed_without_it() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let images = workspace.folder().join("images");
+    for (class, shade) in [("dark", 10), ("light", 240)] {
+        std::fs::create_dir_all(images.join(class))?;
+        for number in 0..4 {
+            let path = images.join(class).join(format!("{number}.png"));
+            image::RgbImage::from_pixel(8, 8, image::Rgb([shade + number; 3])).save(path)?;
+        }
+    }
+    let request = ImportRequest { source: images.display().to_string(), ..ImportRequest::default() };
+    client.finish(client.post(path::DATASETS, &request).await?).await?;
+    let overrides = ["data.image_size=8", "model.width=4", "train.epochs=1"].map(str::to_owned).to_vec();
+    let run: Run =
+        client.post(path::RUNS, &StartRun { dataset: "images".into(), overrides, ..StartRun::default() }).await?;
+    let ended = client.end_of(&run).await?;
+    let snapshot = ended.record.and_then(|record| record.data).expect("a snapshot").snapshot;
+    let blob = workspace.folder().join(".assay/blobs").join(&snapshot[..2]).join(&snapshot);
+    let contents = std::fs::read(&blob)?;
+    let address = "/api/2.0/mlflow-artifacts/artifacts/0/models/m-1/artifacts/copy.json";
+    assert_eq!(raw(&client, Method::PUT, address, contents).await.0, 200);
+    assert_eq!(raw(&client, Method::DELETE, address, Vec::new()).await.0, 200);
+    assert!(blob.exists());
+
+    // Its life is known here: a client that adds figures to it does not end it again.
+    post(&client, "runs/update", json!({ "run_id": run.uid, "status": "RUNNING", "end_time": 1 })).await;
+    let after: RunDetail = client.get(&path::run(run.id, "")).await?;
+    assert_eq!((after.run.status, after.run.ended), (ended.run.status, ended.run.ended));
     client.door.close().await;
     Ok(())
 }

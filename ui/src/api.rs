@@ -230,22 +230,18 @@ fn invalidate(entries: &mut HashMap<String, Entry>, event: &Event) {
     let own = |place: &str, path: &str| {
         path == place || path.strip_prefix(place).is_some_and(|rest| rest.starts_with(['/', '?']))
     };
+    let list_of_runs = |path: &str| path == path::RUNS || path.starts_with("/api/v1/runs?");
+    let figures_of_runs = |path: &str| list_of_runs(path) || own(path::MODELS, path) || own(path::COMPARE, path);
     let changed = |path: &str| match event {
-        Event::ExperimentChanged { .. } => own(path::EXPERIMENTS, path),
+        // Its runs are deleted and restored with it, and bear its name.
+        Event::ExperimentChanged { .. } => {
+            figures_of_runs(path) || path.starts_with("/api/v1/runs/") || own(path::EXPERIMENTS, path)
+        }
         // Nothing of the registry is shown yet.
         Event::RegistryChanged { .. } => false,
-        Event::RunChanged { run } => {
-            own(&path::run(*run, ""), path)
-                || path == path::RUNS
-                || path.starts_with("/api/v1/runs?")
-                || own(path::MODELS, path)
-                || own(path::COMPARE, path)
-        }
+        Event::RunChanged { run } => own(&path::run(*run, ""), path) || figures_of_runs(path),
         Event::MetricsLogged { run } => {
-            own(&path::run(*run, ""), path)
-                || path == path::RUNS
-                || path.starts_with("/api/v1/runs?")
-                || own(path::SERIES, path)
+            own(&path::run(*run, ""), path) || list_of_runs(path) || own(path::SERIES, path)
         }
         Event::LogWritten { run } => own(&path::run(*run, ""), path),
         Event::ArtifactsChanged { run } => own(&path::run(*run, ""), path) || own(path::MODELS, path),
@@ -255,7 +251,9 @@ fn invalidate(entries: &mut HashMap<String, Entry>, event: &Event) {
         }
         Event::SnapshotMade { dataset } => own(&path::dataset(*dataset, "/snapshots"), path),
         Event::EvaluationMade { run, .. } => {
-            own(&path::run(*run, ""), path) || path == path::EVALUATIONS || own(path::MODELS, path)
+            // What an image resembles is looked for in all evaluations of a model.
+            let resembles = path.starts_with(path::EVALUATIONS) && path.contains("/similar/");
+            own(&path::run(*run, ""), path) || path == path::EVALUATIONS || resembles || own(path::MODELS, path)
         }
         Event::JobChanged { .. } => own(path::JOBS, path),
         Event::SettingsChanged => path == path::SETTINGS,

@@ -10,10 +10,10 @@ mod serve;
 mod tables;
 mod train;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use arguments::{Arguments, Command, PredictionFormat};
+use assay_protocol::domain::Labelling;
 use assay_protocol::domain::entity::{Dataset, Job, Snapshot};
-use assay_protocol::domain::{DatasetId, Labelling};
 use assay_protocol::{
     About, Check, CheckRequest, EvaluateRequest, ImportRequest, PrecisionFigures, PredictFiles, StartRun, path,
 };
@@ -88,15 +88,7 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
         }
         Command::Datasets => tables::datasets(&client.get::<Vec<Dataset>>(path::DATASETS).await?, json)?,
         Command::Snapshots { dataset } => {
-            let name = match dataset {
-                Some(name) => name.clone(),
-                None => only_dataset(client).await?,
-            };
-            let datasets: Vec<Dataset> = client.get(path::DATASETS).await?;
-            let by_name = datasets.iter().find(|found| found.name == name);
-            let found = by_name.or_else(|| datasets.iter().find(|found| found.id.to_string() == name));
-            let found =
-                found.ok_or_else(|| anyhow::anyhow!("there is no dataset {name}: assay datasets lists them"))?;
+            let found = find_dataset(client, dataset.as_deref(), "after snapshots").await?;
             tables::snapshots(&client.get::<Vec<Snapshot>>(&path::dataset(found.id, "/snapshots")).await?, json)?;
         }
         Command::Train { explain: Some(key), .. } => {
@@ -109,7 +101,7 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
                     let request = StartRun {
                         dataset: match dataset {
                             Some(dataset) => dataset.clone(),
-                            None => only_dataset(client).await?,
+                            None => find_dataset(client, None, "with --data").await?.id.to_string(),
                         },
                         config: train::read_config(config.as_deref())?,
                         overrides: overrides.clone(),
@@ -209,14 +201,21 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
     Ok(ExitCode::SUCCESS)
 }
 
-async fn only_dataset(client: &Client) -> Result<String> {
-    let datasets: Vec<Dataset> = client.get(path::DATASETS).await?;
-    match datasets.as_slice() {
-        [only] => Ok(DatasetId::to_string(&only.id)),
-        [] => anyhow::bail!("there is no dataset yet: assay import FOLDER"),
-        many => {
-            let names: Vec<&str> = many.iter().map(|dataset| dataset.name.as_str()).collect();
-            anyhow::bail!("name the dataset with --data: {}", names.join(", "))
+/// The dataset of this name or number, else the only one; `how` is where it is named.
+async fn find_dataset(client: &Client, named: Option<&str>, how: &str) -> Result<Dataset> {
+    let mut datasets: Vec<Dataset> = client.get(path::DATASETS).await?;
+    let place = match named {
+        Some(named) => {
+            let by_name = datasets.iter().position(|found| found.name == named);
+            let found = by_name.or_else(|| datasets.iter().position(|found| found.id.to_string() == named));
+            found.with_context(|| format!("there is no dataset {named}: assay datasets lists them"))?
         }
-    }
+        None if datasets.is_empty() => anyhow::bail!("there is no dataset yet: assay import FOLDER"),
+        None if datasets.len() == 1 => 0,
+        None => {
+            let names: Vec<&str> = datasets.iter().map(|dataset| dataset.name.as_str()).collect();
+            anyhow::bail!("name the dataset {how}: {}", names.join(", "))
+        }
+    };
+    Ok(datasets.swap_remove(place))
 }

@@ -15,8 +15,6 @@ pub struct Experiment {
     pub id: ExperimentId,
     /// Its name, unique in the workspace.
     pub name: String,
-    /// How many runs it holds, deleted ones left out.
-    pub runs: u64,
     /// Where clients keep the artifacts of its runs, if they chose so.
     pub location: Option<String>,
     /// Free key-value notes.
@@ -404,7 +402,7 @@ pub struct LogLine {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Event {
-    /// An experiment was made or renamed.
+    /// An experiment was made, renamed, tagged, deleted or restored, and its runs with it.
     ExperimentChanged {
         /// Which.
         experiment: ExperimentId,
@@ -463,9 +461,9 @@ pub enum Event {
         /// Whose.
         dataset: DatasetId,
     },
-    /// A registered model or one of its versions was made, changed or deleted.
+    /// A registered model or one of its versions, or a logged model, was made, changed or deleted.
     RegistryChanged {
-        /// Its name.
+        /// The name of the registered model, or the id of the logged one.
         model: String,
     },
     /// Someone chose something for the interface.

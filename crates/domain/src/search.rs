@@ -21,6 +21,10 @@ pub struct Column {
     pub key: String,
 }
 
+/// Filters are no larger, so that whoever answers them can.
+const MOST_COMPARISONS: usize = 200;
+const LONGEST_TEXT: usize = 8000;
+
 /// How two values are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
@@ -91,6 +95,17 @@ pub fn parse(filter: &str) -> Result<Vec<Comparison>, SearchError> {
             };
         }
         let (comparison, after) = comparison(rest).ok_or_else(invalid)?;
+        let is_long = |text: &String| text.len() > LONGEST_TEXT;
+        let too_long = match &comparison.operand {
+            Operand::Text(text) => is_long(text),
+            Operand::List(texts) => texts.iter().any(is_long),
+            Operand::Nothing | Operand::Number(_) => false,
+        };
+        if too_long || comparisons.len() == MOST_COMPARISONS {
+            return Err(SearchError(format!(
+                "A filter has at most {MOST_COMPARISONS} comparisons, and texts of at most {LONGEST_TEXT} bytes"
+            )));
+        }
         comparisons.push(comparison);
         rest = after;
     }

@@ -113,6 +113,26 @@ impl Stratum {
             Some(classes) => classes.iter().copied().map(Stratum::Class).collect(),
         }
     }
+
+    /// The stratum with this word.
+    pub fn parse(word: &str) -> Option<Stratum> {
+        match word {
+            "none" => Some(Stratum::Unlabeled),
+            "empty" => Some(Stratum::Empty),
+            number => number.parse().ok().map(|class| Stratum::Class(ClassId(class))),
+        }
+    }
+}
+
+/// The word by which samples of it are asked for.
+impl std::fmt::Display for Stratum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stratum::Unlabeled => f.write_str("none"),
+            Stratum::Empty => f.write_str("empty"),
+            Stratum::Class(class) => class.fmt(f),
+        }
+    }
 }
 
 /// The splits of new samples, in their order.

@@ -3,7 +3,7 @@
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Author, Dataset, LabelEdit, Problem, Snapshot};
 use assay_domain::split::Stratum;
-use assay_domain::{ClassId, DatasetId, SampleId, class_name};
+use assay_domain::{DatasetId, SampleId, class_name};
 use assay_protocol::{DatasetChange, LabelRequest, SampleDetail, SamplePage, SamplesQuery};
 use assay_store::SampleFilter;
 
@@ -30,15 +30,13 @@ impl Engine {
 
     /// A page of samples in browsing order.
     pub fn samples(&self, dataset: DatasetId, query: &SamplesQuery) -> Result<SamplePage> {
-        let stratum =
-            match query.class.as_deref() {
-                None | Some("") => None,
-                Some("none") => Some(Stratum::Unlabeled),
-                Some("empty") => Some(Stratum::Empty),
-                Some(number) => Some(Stratum::Class(ClassId(number.parse().map_err(|_| {
-                    EngineError::Invalid(format!("class is a number, none or empty, not {number:?}"))
-                })?))),
-            };
+        let stratum = match query.class.as_deref() {
+            None | Some("") => None,
+            Some(word) => Some(
+                Stratum::parse(word)
+                    .ok_or_else(|| EngineError::Invalid(format!("class is a number, none or empty, not {word:?}")))?,
+            ),
+        };
         let filter = SampleFilter { stratum, split: query.split };
         let limit = query.limit.unwrap_or(200).min(5_000);
         let (samples, total) = self.store.read(|reader| reader.samples(dataset, &filter, query.offset, limit))?;

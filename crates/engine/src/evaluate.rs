@@ -8,7 +8,7 @@ use assay_domain::scores::{McNemar, Scored, Scores, decided};
 use assay_domain::{ClassId, Confusion, DatasetId, EvaluationId, Label, RunId, SampleId, SnapshotId, Split};
 use assay_learn::{Classifier, Samples};
 use assay_protocol::{EvaluateRequest, PredictionPage, PredictionsQuery, SimilarSample};
-use assay_store::{PredictionFilter, PredictionOrder};
+use assay_store::{Embedding, Neighbour, PredictionFilter, PredictionOrder};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -107,7 +107,7 @@ impl Engine {
         classifier.run(&samples, stop, |made| {
             let (sample, label) = &ids[predictions.len()];
             predictions.push(prediction(&classifier, *sample, label.clone(), made.logits));
-            embeddings.push(direction(made.features));
+            embeddings.push(Embedding::of(made.features));
         })?;
         if self.ended_by(stop).is_some() {
             return Ok(None);
@@ -172,10 +172,15 @@ impl Engine {
             let Some(embedding) = reader.embedding(evaluation, sample)? else { return Ok(Vec::new()) };
             let ids: Vec<EvaluationId> = of_model.iter().map(|other| other.id).collect();
             let nearest = reader.nearest(&ids, &embedding, sample, SIMILAR)?;
-            let similar = |(found, sample, similarity): (EvaluationId, SampleId, f32)| {
-                let split = of_model.iter().find(|other| other.id == found).map_or(own.split, |other| other.split);
-                let found = reader.sample(sample)?;
-                Ok(SimilarSample { sample, path: found.path, label: found.label, split, similarity })
+            let similar = |found: Neighbour| {
+                let of = of_model.iter().find(|other| other.id == found.evaluation);
+                Ok(SimilarSample {
+                    sample: found.sample,
+                    path: reader.sample(found.sample)?.path,
+                    label: found.label,
+                    split: of.map_or(own.split, |other| other.split),
+                    similarity: found.similarity,
+                })
             };
             nearest.into_iter().map(similar).collect::<Result<_, assay_store::StoreError>>()
         })?)
@@ -228,12 +233,6 @@ impl Engine {
             Ok(PredictionPage { predictions, paths, total })
         })?)
     }
-}
-
-/// Features as a direction: only that says what resembles what.
-fn direction(features: &[f32]) -> Vec<f32> {
-    let length = features.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt().max(1e-12) as f32;
-    features.iter().map(|value| value / length).collect()
 }
 
 /// Labels by the classes of a dataset as labels by those of a model, which may have others and in another order.

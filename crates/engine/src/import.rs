@@ -44,21 +44,20 @@ impl Engine {
             .map_err(|why| EngineError::Invalid(why.to_string()))?;
         let folder = self.place_of(&source).display().to_string();
         let existing = self.store.read(|reader| reader.datasets())?.into_iter().find(|dataset| dataset.name == name);
-        match existing {
+        let dataset = match existing {
             Some(dataset) if dataset.source != folder => {
                 return Err(EngineError::Conflict(format!(
                     "there is a dataset named {name:?} already, from another source ({}): give this one another name",
                     dataset.source
                 )));
             }
-            Some(_) => {}
+            Some(dataset) => dataset.id,
             None => {
                 let (name, seed) = (name.clone(), request.seed.unwrap_or(0));
-                self.store.write(move |tx| tx.create_dataset(&name, &folder, seed, fractions))?;
+                self.store.write(move |tx| tx.create_dataset(&name, &folder, seed, fractions))?
             }
-        }
+        };
         if request.labelling == Labelling::AnyClasses {
-            let dataset = self.store.read(|reader| reader.find_dataset(&name))?;
             self.store.write(move |tx| tx.set_labelling(dataset, Labelling::AnyClasses))?;
         }
         self.queue(JobKind::Import { name, source: source.display().to_string() })

@@ -39,7 +39,7 @@ pub use config_file::read_config;
 pub use engine::{Engine, Options, Work};
 pub use error::EngineError;
 pub use registry::Relations;
-pub use tracking::{Batch, ListedFile};
+pub use tracking::{Batch, ListedFile, NOTE, RUN_NAME};
 
 /// What the use cases return.
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;

@@ -3,7 +3,7 @@
 use crate::{Engine, EngineError, Result};
 use assay_domain::registry::{DatasetInput, LoggedModel, ModelRole, ModelVersion, RegisteredModel};
 use assay_domain::{ExperimentId, RunId};
-use assay_store::{Archive, NewVersion, StoreError};
+use assay_store::{Archive, NewVersion, RunModel, StoreError};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -68,15 +68,12 @@ impl Engine {
 
     /// One registered model.
     pub fn registered_model(&self, name: &str) -> Result<RegisteredModel> {
-        let found = self.registered_models()?.into_iter().find(|model| model.name == name);
-        found.ok_or_else(|| EngineError::NotFound(format!("Registered Model with name={name} not found")))
+        self.store.read(|reader| reader.registered_model(name)).map_err(named)
     }
 
-    /// Registers the next version of a model.
-    pub fn create_version(&self, new: NewVersion) -> Result<ModelVersion> {
-        let model = new.model.clone();
-        let version = self
-            .store
+    /// Registers the next version of a model; returns its number.
+    pub fn create_version(&self, new: NewVersion) -> Result<u32> {
+        self.store
             .write(move |tx| {
                 let version = tx.create_version(&new)?;
                 if let Some(id) = &new.logged_model {
@@ -93,8 +90,7 @@ impl Engine {
                 }
                 Ok(version)
             })
-            .map_err(named)?;
-        self.model_version(&model, version)
+            .map_err(named)
     }
 
     /// The versions of a model (of all without one), by model and number.
@@ -125,19 +121,11 @@ impl Engine {
 
     /// Sets a tag of a version (of the model itself without one), or removes it.
     pub fn tag_model(&self, model: String, version: Option<u32>, key: String, value: Option<String>) -> Result<()> {
-        match version {
-            Some(version) => drop(self.model_version(&model, version)?),
-            None => drop(self.registered_model(&model)?),
-        }
         self.store.write(move |tx| tx.set_registry_tag(&model, version, &key, value.as_deref())).map_err(named)
     }
 
     /// Gives a version another name, or takes it away.
     pub fn set_alias(&self, model: String, alias: String, version: Option<u32>) -> Result<()> {
-        match version {
-            Some(version) => drop(self.model_version(&model, version)?),
-            None => drop(self.registered_model(&model)?),
-        }
         self.store.write(move |tx| tx.set_alias(&model, &alias, version)).map_err(named)
     }
 
@@ -157,14 +145,20 @@ impl Engine {
 
     /// What each of some runs read and made.
     pub fn relations(&self, runs: &[RunId]) -> Result<Vec<Relations>> {
-        let of = |reader: &assay_store::Reader<'_>, run: RunId| {
-            Ok(Relations {
-                datasets: reader.inputs(run)?,
-                read: reader.run_models(run, ModelRole::Input)?,
-                made: reader.run_models(run, ModelRole::Output)?,
-            })
+        let (mut datasets, mut models) =
+            self.store.read(|reader| Ok((reader.inputs(runs)?, reader.run_models(runs)?)))?;
+        let of = |run: &RunId| {
+            let mut relations =
+                Relations { datasets: datasets.remove(run).unwrap_or_default(), ..Relations::default() };
+            for RunModel { role, model, step } in models.remove(run).unwrap_or_default() {
+                match role {
+                    ModelRole::Input => relations.read.push((model, step)),
+                    ModelRole::Output => relations.made.push((model, step)),
+                }
+            }
+            relations
         };
-        Ok(self.store.read(|reader| runs.iter().map(|run| of(reader, *run)).collect())?)
+        Ok(runs.iter().map(of).collect())
     }
 
     /// The datasets that runs of an experiment read.

@@ -71,9 +71,18 @@ impl Engine {
         self.run(run)
     }
 
+    /// A run that is Assay's own to start and stop.
+    fn own_run(&self, run: RunId) -> Result<Run> {
+        let found = self.run(run)?;
+        match &found.client {
+            None => Ok(found),
+            Some(client) => Err(EngineError::Conflict(format!("run {run} is {client}'s to start and stop"))),
+        }
+    }
+
     /// Stops a run: one that waits at once, one that runs after its current step, with a checkpoint.
     pub fn stop_run(&self, run: RunId) -> Result<Run> {
-        let found = self.run(run)?;
+        let found = self.own_run(run)?;
         if found.status.has_ended() {
             return Err(EngineError::Conflict(format!("run {run} is not running: it is {}", found.status)));
         }
@@ -89,7 +98,7 @@ impl Engine {
 
     /// Queues an ended run again; it goes on from its last checkpoint (from the beginning without one).
     pub fn resume_run(&self, run: RunId) -> Result<Run> {
-        let found = self.run(run)?;
+        let found = self.own_run(run)?;
         match found.status {
             RunStatus::Finished => {
                 Err(EngineError::Conflict(format!("run {run} has finished; clone it to train again")))
@@ -123,7 +132,7 @@ impl Engine {
         })?)
     }
 
-    /// The experiments.
+    /// The experiments by name, deleted ones too.
     pub fn experiments(&self) -> Result<Vec<Experiment>> {
         Ok(self.store.read(|reader| reader.experiments())?)
     }
@@ -167,7 +176,7 @@ impl Engine {
             if let Some(note) = &patch.note {
                 tx.set_note(run, note)?;
             }
-            patch.tags.iter().try_for_each(|(key, value)| tx.set_tag(run, key, value.as_deref()))
+            patch.tags.iter().try_for_each(|(key, value)| tx.set_tag(run, key, value.as_deref()).map(|_| ()))
         })?;
         self.run(run)
     }

@@ -4,7 +4,7 @@ use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Artifact, Experiment, Run};
 use assay_domain::registry::ModelMetric;
 use assay_domain::{ExperimentId, Point, RunId};
-use assay_store::{ClientRun, ClientRunChange, Hash, NewBlob, RunHead, RunSearch, StoreError};
+use assay_store::{ClientRun, ClientRunChange, Hash, NewBlob, RunHead, RunSearch, StoreError, WriteTx};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -41,11 +41,6 @@ impl Engine {
         Ok(self.store.write(move |tx| tx.create_experiment(&name, location.as_deref(), &tags))?)
     }
 
-    /// All experiments by name, deleted ones too.
-    pub fn all_experiments(&self) -> Result<Vec<Experiment>> {
-        Ok(self.store.read(|reader| reader.experiments())?)
-    }
-
     /// One experiment, deleted or not.
     pub fn experiment(&self, experiment: ExperimentId) -> Result<Experiment> {
         self.store.read(|reader| reader.experiment(experiment)).map_err(|error| match error {
@@ -61,12 +56,12 @@ impl Engine {
 
     /// Deletes an experiment with its runs.
     pub fn delete_experiment(&self, experiment: ExperimentId) -> Result<()> {
-        Ok(self.store.write(move |tx| tx.delete_experiment(experiment, true))?)
+        Ok(self.store.write(move |tx| tx.delete_experiment(experiment))?)
     }
 
     /// Brings an experiment back with the runs that were deleted with it.
     pub fn restore_experiment(&self, experiment: ExperimentId) -> Result<()> {
-        Ok(self.store.write(move |tx| tx.delete_experiment(experiment, false))?)
+        Ok(self.store.write(move |tx| tx.restore_experiment(experiment))?)
     }
 
     /// Sets a tag of an experiment, or removes it; returns whether there was one.
@@ -78,13 +73,10 @@ impl Engine {
     pub fn create_client_run(&self, new: ClientRun) -> Result<Run> {
         let uid = (self.uid)();
         let name = if new.name.is_empty() { format!("run-{}", &uid[..8]) } else { new.name };
-        let mut tags = new.tags;
-        tags.insert(RUN_NAME.to_owned(), name.clone());
-        let note = tags.get(NOTE).cloned();
-        let new = ClientRun { uid, name, tags, ..new };
+        let (tags, new) = (new.tags, ClientRun { uid, name, tags: BTreeMap::new(), ..new });
         let run = self.store.write(move |tx| {
             let run = tx.create_client_run(&new)?;
-            note.iter().try_for_each(|note| tx.set_note(run, note))?;
+            put_tags(tx, run, tags)?;
             Ok(run)
         })?;
         self.run(run)
@@ -118,12 +110,7 @@ impl Engine {
 
     /// Changes what a client says of its run.
     pub fn change_client_run(&self, run: RunId, change: ClientRunChange) -> Result<Run> {
-        self.store.write(move |tx| {
-            if let Some(name) = &change.name {
-                tx.set_tag(run, RUN_NAME, Some(name))?;
-            }
-            tx.change_client_run(run, &change)
-        })?;
+        self.store.write(move |tx| tx.change_client_run(run, &change))?;
         self.run(run)
     }
 
@@ -136,15 +123,7 @@ impl Engine {
             if !batch.params.is_empty() {
                 tx.add_params(run, &batch.params)?;
             }
-            if !batch.tags.is_empty() {
-                if let Some(name) = batch.tags.get(RUN_NAME) {
-                    tx.rename_run(run, name)?;
-                }
-                if let Some(note) = batch.tags.get(NOTE) {
-                    tx.set_note(run, note)?;
-                }
-                tx.put_tags(run, &batch.tags)?;
-            }
+            put_tags(tx, run, batch.tags)?;
             tx.put_model_metrics(&batch.of_models)
         })?)
     }
@@ -152,7 +131,12 @@ impl Engine {
     /// Removes a tag of a run.
     pub fn remove_tag(&self, run: RunId, key: String) -> Result<()> {
         let sought = key.clone();
-        match self.store.write(move |tx| tx.remove_tag(run, &sought))? {
+        let removed = self.store.write(move |tx| match sought.as_str() {
+            RUN_NAME => Ok(true), // a run has a name
+            NOTE => tx.set_note(run, "").map(|()| true),
+            key => tx.set_tag(run, key, None),
+        })?;
+        match removed {
             true => Ok(()),
             false => Err(EngineError::NotFound(format!("No tag with name: {key} in run with id {run}"))),
         }
@@ -182,6 +166,9 @@ impl Engine {
     /// Keeps a file at a path of a client's: with its run where the path is of one.
     pub fn keep_file(&self, path: &str, blob: NewBlob) -> Result<()> {
         let place = self.writable_place(path)?;
+        if matches!(&place, Place::OfRun(_, path) if path.is_empty()) {
+            return Err(EngineError::Invalid("Invalid path".into()));
+        }
         blob.sync()?;
         let replaced = self.store.write(move |tx| {
             // Within the write, so that equal contents are not freed before they have their name.
@@ -264,9 +251,21 @@ impl Engine {
     }
 }
 
-/// The tags that clients keep a run's name and note in.
-const RUN_NAME: &str = "mlflow.runName";
-const NOTE: &str = "mlflow.note.content";
+/// The tag that clients read and write a run's name in.
+pub const RUN_NAME: &str = "mlflow.runName";
+/// The tag that clients read and write a run's note in.
+pub const NOTE: &str = "mlflow.note.content";
+
+/// Sets the tags of a client's, of which two are no tags here.
+fn put_tags(tx: &mut WriteTx<'_>, run: RunId, mut tags: BTreeMap<String, String>) -> Result<(), StoreError> {
+    if let Some(name) = tags.remove(RUN_NAME) {
+        tx.rename_run(run, &name)?;
+    }
+    if let Some(note) = tags.remove(NOTE) {
+        tx.set_note(run, &note)?;
+    }
+    if tags.is_empty() { Ok(()) } else { tx.put_tags(run, &tags) }
+}
 
 /// Where a file of a client's is kept.
 enum Place {

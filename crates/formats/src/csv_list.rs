@@ -75,7 +75,9 @@ pub(crate) fn read(source: &Path, wanted: Labelling) -> Result<Listing, FormatEr
             } else {
                 let besides = if rest.is_empty() { String::new() } else { format!(", but not {}", names(&rest)) };
                 listing.note = Some(format!("{} columns are classes{besides}", flags.len()));
-                Labels::Columns(flags.into_iter().map(|place| (place, headers[place].clone())).collect())
+                let column = |place: usize| Ok((place, class_name(&headers[place])?));
+                let columns = flags.into_iter().map(column).collect::<Result<_, ClassNameError>>();
+                Labels::Columns(columns.map_err(|why| unreadable(why.to_string()))?)
             }
         }
     };
@@ -110,6 +112,8 @@ pub(crate) fn read(source: &Path, wanted: Labelling) -> Result<Listing, FormatEr
                         own.sort();
                         own.dedup();
                     }
+                } else if own.is_none() {
+                    *own = label;
                 } else if label.is_some() && label != *own {
                     let name = |label: &Option<Vec<String>>| label.clone().unwrap_or_default().join(", ");
                     let reason = format!(
@@ -146,8 +150,7 @@ impl Labels {
             Labels::Columns(columns) => {
                 let flags = columns.iter().filter_map(|(place, name)| Some((flag(field(*place)?)?, name)));
                 let flags: Vec<(bool, &String)> = flags.collect();
-                let own = flags.iter().filter(|(is_set, _)| *is_set);
-                let own = own.map(|(_, name)| class_name(name)).collect::<Result<Vec<_>, _>>()?;
+                let own = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| (*name).clone()).collect();
                 Ok((!flags.is_empty()).then_some(own))
             }
         }

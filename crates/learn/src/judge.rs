@@ -24,6 +24,16 @@ pub(crate) struct Judged {
     pub(crate) confusion: Confusion,
 }
 
+/// The cross-entropy of logits against the classes of a sample, in nats; none where samples have one class and this one has
+/// not.
+pub(crate) fn loss(labelling: Labelling, logits: &[f32], classes: &[u32]) -> Option<f64> {
+    match (labelling, classes) {
+        (Labelling::AnyClasses, _) => Some(binary_cross_entropy(logits, classes)),
+        (Labelling::OneClass, [class]) => Some(cross_entropy(logits, *class as usize)),
+        (Labelling::OneClass, _) => None,
+    }
+}
+
 impl Judge {
     pub(crate) fn new(classes: usize, labelling: Labelling) -> Judge {
         Judge { classes, labelling, losses: 0.0, among_five: 0, pairs: Vec::new() }
@@ -31,19 +41,18 @@ impl Judge {
 
     /// Hears the logits of a sample with these classes.
     pub(crate) fn hear(&mut self, logits: &[f32], classes: &[u32]) {
+        let Some(loss) = loss(self.labelling, logits, classes) else { return };
+        self.losses += loss;
         let label: Label = classes.iter().map(|class| ClassId(i64::from(*class))).collect();
-        let predicted = match (self.labelling, classes) {
-            (Labelling::AnyClasses, _) => {
-                self.losses += binary_cross_entropy(logits, classes);
+        let predicted = match self.labelling {
+            Labelling::AnyClasses => {
                 let positive = (0..logits.len()).filter(|class| logits[*class] > 0.0);
                 positive.map(|class| ClassId(class as i64)).collect()
             }
-            (Labelling::OneClass, [class]) => {
-                self.losses += cross_entropy(logits, *class as usize);
-                self.among_five += u64::from(rank(logits, *class as usize) < 5);
+            Labelling::OneClass => {
+                self.among_five += classes.iter().filter(|class| rank(logits, **class as usize) < 5).count() as u64;
                 Label::one(ClassId(greatest(logits) as i64))
             }
-            (Labelling::OneClass, _) => return,
         };
         self.pairs.push((label, predicted));
     }

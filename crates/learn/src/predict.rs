@@ -1,7 +1,7 @@
 //! Prediction with a trained model.
 
 use crate::inference::Inference;
-use crate::judge::{binary_cross_entropy, cross_entropy};
+use crate::judge;
 use crate::loader::{Loader, Plan, Samples};
 use crate::model::Model;
 use crate::onnx;
@@ -117,11 +117,7 @@ impl Classifier {
 
     /// The cross-entropy of logits against the classes of a sample, in nats; none where they do not fit the model.
     pub fn loss(&self, logits: &[f32], classes: &[u32]) -> Option<f64> {
-        match (self.labelling, classes) {
-            (Labelling::AnyClasses, _) => Some(binary_cross_entropy(logits, classes)),
-            (Labelling::OneClass, [class]) => Some(cross_entropy(logits, *class as usize)),
-            (Labelling::OneClass, _) => None,
-        }
+        judge::loss(self.labelling, logits, classes)
     }
 
     /// The side of the square input, in pixels.

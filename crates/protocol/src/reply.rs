@@ -194,7 +194,7 @@ pub struct SimilarSample {
     pub sample: SampleId,
     /// Its path below the dataset's source.
     pub path: String,
-    /// Its label.
+    /// Its label when it was evaluated, by the classes of the model.
     pub label: Option<Label>,
     /// Its split.
     pub split: Split,

@@ -1,6 +1,7 @@
 //! One file a table: its migration, its rows, and the functions that read and write it.
 
 pub(crate) mod artifact;
+pub(crate) mod client_run;
 pub(crate) mod dataset;
 pub(crate) mod evaluation;
 pub(crate) mod event;
@@ -10,6 +11,7 @@ pub(crate) mod label;
 pub(crate) mod logged;
 pub(crate) mod registry;
 pub(crate) mod run;
+pub(crate) mod run_list;
 pub(crate) mod search;
 pub(crate) mod series;
 pub(crate) mod setting;

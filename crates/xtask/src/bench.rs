@@ -94,19 +94,10 @@ fn program(project: &Project, package: &str, name: &str) -> Result<PathBuf> {
     path.with_context(|| format!("the bench {name} of {package} was not built"))
 }
 
-/// The peer's Python, in a folder of its own; made when it is missing.
+/// The peer's Python with PyTorch (about 5 GB); made when it is missing.
 pub(crate) fn peer(project: &Project) -> Result<PathBuf> {
-    let folder = cache_folder()?.join("python");
-    let python = folder.join("bin/python");
-    let found = Command::new(&python)
-        .args(["-c", "import torch, torchvision, timm, onnxruntime, numpy; print('torch==' + torch.__version__)"])
-        .output();
+    let packages = [&[TORCH][..], &BESIDES[..]].concat();
     // A build tag may follow the version: 2.15.0+cu132.
-    let has_it = found.is_ok_and(|output| output.stdout.starts_with(TORCH.as_bytes()));
-    if !has_it {
-        eprintln!("installing {TORCH} into {} (about 5 GB, once)", folder.display());
-        project.run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-        project.run(Command::new(&python).args(["-m", "pip", "install", "-q", TORCH]).args(BESIDES))?;
-    }
-    Ok(python)
+    let version = "import torch, torchvision, timm, onnxruntime, numpy; print('torch==' + torch.__version__)";
+    environment(project, "python", &packages, version)
 }

@@ -31,11 +31,14 @@ pub(crate) fn clients(project: &Project) -> Result<()> {
         .stdout(Stdio::piped())
         .spawn()
         .context("the server does not start")?;
-    let mut line = String::new();
-    BufReader::new(server.stdout.take().context("the server says nothing")?).read_line(&mut line)?;
-    let address = line.trim().trim_start_matches("Assay is at ").to_owned();
-    let script = project.root.join("crates/xtask/src/clients.py");
-    let outcome = project.run(Command::new(&python).arg(script).arg(address));
+    let says = server.stdout.take();
+    let outcome = (|| {
+        let mut line = String::new();
+        BufReader::new(says.context("the server says nothing")?).read_line(&mut line)?;
+        let address = line.trim().trim_start_matches("Assay is at ");
+        let script = project.root.join("crates/xtask/src/clients.py");
+        project.run(Command::new(&python).arg(script).arg(address))
+    })();
     server.kill()?;
     server.wait()?;
     outcome

@@ -210,11 +210,7 @@ impl Data {
     }
 
     fn page(&self, cx: &Cx<'_>, dataset: DatasetId, index: usize) -> (String, crate::api::Remote<SamplePage>) {
-        let class = self.stratum.map(|stratum| match stratum {
-            Stratum::Class(class) => class.to_string(),
-            Stratum::Empty => "empty".into(),
-            Stratum::Unlabeled => "none".into(),
-        });
+        let class = self.stratum.map(|stratum| stratum.to_string());
         let query = SamplesQuery { class, split: self.split, offset: index / PAGE * PAGE, limit: Some(PAGE) };
         let address = path::dataset(dataset, &format!("/samples{}", query.to_query()));
         let remote = cx.api.get::<SamplePage>(&address);

@@ -11,6 +11,7 @@ use crate::tokens::{GRID, strong};
 use crate::transport::Method;
 use crate::widgets::{badge_ui, empty_ui, entered, image_ui, remote_ui, tile_ui};
 use assay_domain::entity::{Dataset, LabelEdit, Sample};
+use assay_domain::split::Stratum;
 use assay_domain::{ClassId, DatasetId, LabelChange, Labelling, SampleId};
 use assay_protocol::{AddClasses, LabelRequest, PersonRequest, SampleDetail, SamplePage, SamplesQuery, path};
 use egui::{Modifiers, Rect, RichText, ScrollArea, Sense, TextEdit, Ui, pos2, vec2};
@@ -104,7 +105,11 @@ impl Label {
                 }
                 return;
             };
-            if self.dataset != Some(shown.id) && self.saving.is_empty() {
+            if self.dataset != Some(shown.id) {
+                if !self.saving.is_empty() {
+                    empty_ui(ui, "Saving…", "", None);
+                    return;
+                }
                 *self = Label {
                     dataset: Some(shown.id),
                     only_unlabelled: shown.labeled < shown.samples,
@@ -174,7 +179,7 @@ impl Label {
         if !self.queue.is_empty() {
             return;
         }
-        let class = self.only_unlabelled.then(|| "none".to_owned());
+        let class = self.only_unlabelled.then(|| Stratum::Unlabeled.to_string());
         let query = SamplesQuery { class, limit: Some(QUEUE), ..SamplesQuery::default() };
         let address = path::dataset(dataset, &format!("/samples{}", query.to_query()));
         let remote = cx.api.get::<SamplePage>(&address);

@@ -8,6 +8,7 @@ use assay_domain::profile::{Cost, Phase, Profile, Slice};
 use assay_protocol::path;
 use egui::{Align, Align2, CornerRadius, FontId, Layout, Rect, RichText, ScrollArea, Sense, Ui, pos2, vec2};
 use egui_extras::{Column, TableBuilder};
+use std::sync::Arc;
 
 /// Height of a row of the flame view.
 const LEVEL: f32 = 5.0 * GRID;
@@ -26,7 +27,7 @@ pub(crate) struct ProfileView {
 
 /// The slices and costs of a run's profile.
 struct Drawn {
-    of: (RunId, Profile),
+    of: Arc<Profile>,
     slices: Vec<Slice>,
     costs: Vec<Cost>,
 }
@@ -35,6 +36,7 @@ impl ProfileView {
     pub(crate) fn profile_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, run: RunId) {
         let address = path::run(run, "/profile");
         let remote = cx.api.get::<Profile>(&address);
+        let fetched = remote.value.clone();
         remote_ui(ui, cx.api, &address, remote, |ui, profile| {
             let whole = profile.took_us();
             let (begin, end) = match self.range {
@@ -54,9 +56,10 @@ impl ProfileView {
                 }
             });
             ui.add_space(GRID);
-            let drawn = match self.drawn.take().filter(|drawn| drawn.of.0 == run && drawn.of.1 == *profile) {
+            let Some(fetched) = &fetched else { return };
+            let drawn = match self.drawn.take().filter(|drawn| Arc::ptr_eq(&drawn.of, fetched)) {
                 Some(drawn) => drawn,
-                None => Drawn { of: (run, profile.clone()), slices: profile.slices(), costs: profile.costs() },
+                None => Drawn { of: fetched.clone(), slices: profile.slices(), costs: profile.costs() },
             };
             if let Some(slice) = flame_ui(ui, &cx.tokens, &drawn.slices, (begin, end)) {
                 self.range = (slice.took_us < end - begin - 1e-6).then_some((

@@ -9,11 +9,12 @@ use crate::tokens::{GRID, Tokens, strong};
 use crate::transport::Method;
 use crate::widgets::{badge_ui, card_ui, empty_ui, image_ui, remote_ui, tile_ui, tiles_ui};
 use assay_domain::confusion::{Confusion, Decisions, Matrix};
-use assay_domain::entity::{Author, Evaluation, Prediction};
+use assay_domain::entity::{Author, Dataset, Evaluation, Prediction};
 use assay_domain::{ClassId, EvaluationId, Label, RunId, Split};
 use assay_protocol::{EvaluateRequest, PredictionPage, PredictionsQuery, SampleDetail, SimilarSample, path};
 use egui::{Align, Align2, FontId, Layout, Rect, RichText, ScrollArea, Sense, Ui, pos2, vec2};
 use egui_extras::{Column, TableBuilder};
+use std::sync::Arc;
 
 const PAGE: usize = 120;
 
@@ -401,10 +402,16 @@ impl Review {
             let address = path::sample(prediction.sample, "");
             let detail = cx.api.get::<SampleDetail>(&address);
             remote_ui(ui, cx.api, &address, detail, |ui, detail| {
+                // Edits are by the classes of the dataset, which may be others than those of the model.
+                let datasets = cx.api.get::<Vec<Dataset>>(path::DATASETS).value;
+                let own = |datasets: &Arc<Vec<Dataset>>| {
+                    let dataset = datasets.iter().find(|dataset| dataset.id == detail.sample.dataset)?;
+                    Some(dataset.classes.clone())
+                };
+                let classes = datasets.as_ref().and_then(own).unwrap_or_default();
                 for edit in &detail.history {
-                    let name = |label: &Option<Label>| {
-                        label.as_ref().map_or("no label".into(), |label| label.names(&evaluation.classes))
-                    };
+                    let name =
+                        |label: &Option<Label>| label.as_ref().map_or("no label".into(), |label| label.names(&classes));
                     let author = match &edit.author {
                         Author::Import => "import".to_owned(),
                         Author::Person(person) => person.clone(),
@@ -481,30 +488,33 @@ pub(super) fn bar_ui(ui: &mut Ui, name: &str, share: f32, color: egui::Color32) 
 /// The images that the model sees most alike, those that it learned from too where they were evaluated.
 fn similar_ui(ui: &mut Ui, cx: &mut Cx<'_>, evaluation: &Evaluation, prediction: &Prediction) {
     let address = path::evaluation(evaluation.id, &format!("/similar/{}", prediction.sample));
-    let Some(similar) = cx.api.get::<Vec<SimilarSample>>(&address).value else { return };
-    if similar.is_empty() {
-        return;
-    }
-    ui.horizontal(|ui| {
-        ui.label(RichText::new("What the model sees alike").font(strong(13.0)));
-        if !similar.iter().any(|found| found.split == Split::Train) {
-            let hint = "Evaluate on train to find the images that it learned this from.";
-            ui.label(RichText::new(hint).color(cx.tokens.weak));
+    let remote = cx.api.get::<Vec<SimilarSample>>(&address);
+    let api = cx.api.clone();
+    remote_ui(ui, &api, &address, remote, |ui, similar| {
+        if similar.is_empty() {
+            return;
         }
-    });
-    ui.horizontal_wrapped(|ui| {
-        for found in similar.iter() {
-            let class = found.label.as_ref().map_or("no label".into(), |label| label.names(&evaluation.classes));
-            let caption = format!("{class} {:.2} {}", found.similarity, found.split);
-            let name = format!("{} {caption}", found.path);
-            let (rect, _) = ui.allocate_exact_size(vec2(96.0, 108.0), Sense::hover());
-            let thumbnail = path::sample(found.sample, "/thumbnail?side=128");
-            let differs = found.label != prediction.label;
-            tile_ui(ui, cx.images, &thumbnail, rect, &name, &caption, false).on_hover_text(&found.path);
-            if differs {
-                ui.painter().circle_filled(rect.right_top() + vec2(-10.0, 10.0), 4.0, cx.tokens.bad);
+        ui.horizontal(|ui| {
+            ui.label(RichText::new("What the model sees alike").font(strong(13.0)));
+            if !similar.iter().any(|found| found.split == Split::Train) {
+                let hint = "Evaluate on train to find the images that it learned this from.";
+                ui.label(RichText::new(hint).color(cx.tokens.weak));
             }
-        }
+        });
+        ui.horizontal_wrapped(|ui| {
+            for found in similar.iter() {
+                let class = found.label.as_ref().map_or("no label".into(), |label| label.names(&evaluation.classes));
+                let caption = format!("{class} {:.2} {}", found.similarity, found.split);
+                let name = format!("{} {caption}", found.path);
+                let (rect, _) = ui.allocate_exact_size(vec2(96.0, 108.0), Sense::hover());
+                let thumbnail = path::sample(found.sample, "/thumbnail?side=128");
+                let differs = found.label != prediction.label;
+                tile_ui(ui, cx.images, &thumbnail, rect, &name, &caption, false).on_hover_text(&found.path);
+                if differs {
+                    ui.painter().circle_filled(rect.right_top() + vec2(-10.0, 10.0), 4.0, cx.tokens.bad);
+                }
+            }
+        });
     });
 }
 

@@ -13,6 +13,7 @@ use assay_protocol::{About, RunsQuery, RunsReply, SeriesQuery, SeriesReply, path
 use egui::{Align, Layout, RichText, ScrollArea, Sense, TextEdit, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Runs that are drawn without being chosen.
 const DRAWN: usize = 5;
@@ -24,6 +25,8 @@ pub(crate) struct Runs {
     chosen: Vec<RunId>,
     look: Look,
     zoom: Zoom,
+    /// The metrics in the columns of a reply.
+    columns: Option<(Arc<RunsReply>, Vec<String>)>,
 }
 
 /// The metrics that are shown of Assay's own runs.
@@ -99,6 +102,11 @@ impl Runs {
             }
             return;
         }
+        if let Some(reply) = &remote.value
+            && !self.columns.as_ref().is_some_and(|(of, _)| Arc::ptr_eq(of, reply))
+        {
+            self.columns = Some((reply.clone(), metrics_of(&reply.runs.iter().collect::<Vec<_>>())));
+        }
         ui.horizontal(|ui| {
             ui.heading("Runs");
             ui.add_space(2.0 * GRID);
@@ -153,7 +161,7 @@ impl Runs {
             .column(Column::exact(44.0))
             .column(Column::initial(190.0).at_least(90.0).clip(true))
             .column(Column::initial(104.0).at_least(90.0));
-        let metrics = metrics_of(&reply.runs.iter().collect::<Vec<_>>());
+        let metrics = self.columns.as_ref().map(|(_, metrics)| metrics.clone()).unwrap_or_default();
         for _ in &metrics {
             table = table.column(Column::initial(112.0).at_least(80.0).clip(true));
         }

@@ -2,7 +2,7 @@
 
 use super::failure::{Code, Failure};
 use super::fields::Fields;
-use super::{Answer, json, logged, registry, wire};
+use super::{Answer, endpoint, json, logged, registry, wire};
 use crate::api::work;
 use assay_engine::{Engine, EngineError, ListedFile};
 use axum::Router;
@@ -11,7 +11,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::Response;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{MethodFilter, get, post};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -35,8 +35,11 @@ pub(super) fn router() -> Router<Arc<Engine>> {
     }
     for root in ["/api/2.0/mlflow-artifacts", "/ajax-api/2.0/mlflow-artifacts"] {
         router = router
-            .route(&format!("{root}/artifacts"), get(list))
-            .route(&format!("{root}/artifacts/{{*path}}"), get(download).put(upload).delete(remove))
+            .route(&format!("{root}/artifacts"), endpoint(MethodFilter::GET, list))
+            .route(
+                &format!("{root}/artifacts/{{*path}}"),
+                endpoint(MethodFilter::DELETE, remove).get(download).put(upload),
+            )
             .route(&format!("{root}/mpu/{{what}}/{{*path}}"), post(multipart));
     }
     router
@@ -58,19 +61,9 @@ fn listed(files: Vec<ListedFile>, prefix: &str) -> Value {
     files.iter().map(entry).collect()
 }
 
-async fn list(State(engine): Shared, RawQuery(query): RawQuery) -> Response<Body> {
-    let answered = work(engine, move |engine| {
-        let fields = Fields::of_query(&query.unwrap_or_default());
-        let found = (|| {
-            let path = fields.text("path")?.unwrap_or_default();
-            Ok(json!({ "files": listed(engine.list_files(&path)?, "") }))
-        })();
-        Ok(match found {
-            Ok(found) => json(&found),
-            Err(failure) => Failure::into_response(failure),
-        })
-    });
-    answered.await.unwrap_or_else(IntoResponse::into_response)
+fn list(engine: &Engine, fields: &Fields) -> Answer {
+    let path = fields.text("path")?.unwrap_or_default();
+    Ok(json!({ "files": listed(engine.list_files(&path)?, "") }))
 }
 
 /// The path of an artifact of a run among the files of clients; none where its experiment keeps them elsewhere.
@@ -156,9 +149,9 @@ async fn upload_of_run(State(engine): Shared, RawQuery(query): RawQuery, body: B
     let fields = Fields::of_query(&query.unwrap_or_default());
     let kept = work(engine, move |engine| {
         Ok((|| {
-            let uid = fields.text("run_uuid")?.filter(|uid| !uid.is_empty());
+            let uid = fields.word("run_uuid")?;
             let uid = uid.ok_or_else(|| Failure::invalid("Request must specify run_uuid."))?;
-            let path = fields.text("path")?.filter(|path| !path.is_empty());
+            let path = fields.word("path")?;
             let path = path.ok_or_else(|| Failure::invalid("Request must specify path."))?;
             let (_, place) = path_in(engine, &uid, &path)?;
             if body.is_empty() {
@@ -252,11 +245,7 @@ async fn received(engine: Arc<Engine>, path: String, body: Body) -> Answer<()> {
     Ok(tokio::task::spawn_blocking(move || ending.keep_file(&path, blob)).await.map_err(closed)??)
 }
 
-async fn remove(State(engine): Shared, Path(path): Path<String>) -> Response<Body> {
-    let removed = work(engine, move |engine| Ok(engine.remove_files(&path)));
-    match removed.await {
-        Ok(Ok(())) => json(&json!({})),
-        Ok(Err(error)) => Failure::from(error).into_response(),
-        Err(failure) => failure.into_response(),
-    }
+fn remove(engine: &Engine, fields: &Fields) -> Answer {
+    engine.remove_files(&fields.required("path")?)?;
+    Ok(json!({}))
 }

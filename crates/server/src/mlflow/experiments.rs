@@ -1,13 +1,14 @@
 //! Experiments.
 
 use super::failure::Failure;
-use super::fields::{Fields, page_token};
+use super::fields::Fields;
+use super::runs::check_length;
 use super::{Answer, wire};
 use assay_domain::ExperimentId;
 use assay_domain::entity::Experiment;
 use assay_domain::search::{self, Comparison, SortBy};
 use assay_engine::Engine;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::cmp::Ordering;
 
 /// Names, keys and values are at most so long.
@@ -23,12 +24,8 @@ pub(super) fn id_of(text: &str) -> Answer<ExperimentId> {
 }
 
 fn check_tag(key: &str, value: &str) -> Answer<()> {
-    for (what, text, most) in [("key", key, TAG_KEY), ("value", value, TAG_VALUE)] {
-        if text.chars().count() > most {
-            return Err(Failure::invalid(format!("'{what}' exceeds the maximum length of {most} characters")));
-        }
-    }
-    Ok(())
+    check_length("key", key, TAG_KEY)?;
+    check_length("value", value, TAG_VALUE)
 }
 
 pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
@@ -38,11 +35,9 @@ pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
         true => location,
         false => std::path::absolute(&location).map_or(location, |path| path.display().to_string()),
     };
-    let location = fields.text("artifact_location")?.filter(|location| !location.is_empty()).map(place);
+    let location = fields.word("artifact_location")?.map(place);
     let tags = fields.pairs("tags")?;
-    if name.chars().count() > NAME {
-        return Err(Failure::invalid(format!("'name' exceeds the maximum length of {NAME} characters")));
-    }
+    check_length("name", &name, NAME)?;
     if let Some(location) = location.as_deref().filter(|location| location.starts_with("runs:/")) {
         return Err(Failure::invalid(format!("Artifact location cannot be a runs:/ URI. Given: '{location}'")));
     }
@@ -58,14 +53,14 @@ pub(super) fn get(engine: &Engine, fields: &Fields) -> Answer {
 
 pub(super) fn get_by_name(engine: &Engine, fields: &Fields) -> Answer {
     let name = fields.required("experiment_name")?;
-    let found = engine.all_experiments()?.into_iter().find(|experiment| experiment.name == name);
+    let found = engine.experiments()?.into_iter().find(|experiment| experiment.name == name);
     let found = found.ok_or_else(|| Failure::missing(format!("Could not find experiment with name '{name}'")))?;
     Ok(json!({ "experiment": wire::experiment(&found) }))
 }
 
 pub(super) fn update(engine: &Engine, fields: &Fields) -> Answer {
     let experiment = engine.experiment(id_of(&fields.required("experiment_id")?)?)?;
-    let Some(name) = fields.text("new_name")?.filter(|name| !name.is_empty()) else { return Ok(json!({})) };
+    let Some(name) = fields.word("new_name")? else { return Ok(json!({})) };
     if experiment.deleted.is_some() {
         return Err(Failure::invalid("Cannot rename a non-active experiment."));
     }
@@ -98,7 +93,7 @@ pub(super) fn restore(engine: &Engine, fields: &Fields) -> Answer {
 
 pub(super) fn set_tag(engine: &Engine, fields: &Fields) -> Answer {
     let experiment = active(engine, fields)?;
-    let (key, value) = (fields.required("key")?, fields.text("value")?.unwrap_or_default());
+    let (key, value) = fields.pair()?;
     check_tag(&key, &value)?;
     engine.tag_experiment(experiment, key, Some(value))?;
     Ok(json!({}))
@@ -125,14 +120,11 @@ fn active(engine: &Engine, fields: &Fields) -> Answer<ExperimentId> {
 }
 
 pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
-    let (limit, offset) = (fields.count("max_results", 1000, 50_000)?, fields.offset()?);
-    let filter = search::parse(&fields.text("filter")?.unwrap_or_default()).map_err(invalid)?;
+    let (page, filter, order) = (fields.page(1000, 50_000)?, fields.filter()?, fields.order()?);
     filter.iter().try_for_each(|comparison| check_column(&comparison.column))?;
-    let order = fields.texts("order_by")?;
-    let order = order.iter().map(|text| search::parse_sort(text).map_err(invalid)).collect::<Answer<Vec<SortBy>>>()?;
     order.iter().try_for_each(|by| check_column(&by.column))?;
     let deleted = is_deleted(fields.text("view_type")?.as_deref())?;
-    let mut found = engine.all_experiments()?;
+    let mut found = engine.experiments()?;
     found.retain(|experiment| {
         deleted.is_none_or(|deleted| experiment.deleted.is_some() == deleted)
             && filter.iter().all(|comparison| is_fulfilled(comparison, experiment))
@@ -150,17 +142,7 @@ pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
         let asked = order.iter().map(by).fold(Ordering::Equal, Ordering::then);
         asked.then(b.created.cmp(&a.created)).then(b.id.cmp(&a.id))
     });
-    let has_more = found.len() > offset + limit;
-    let page: Value = found.iter().skip(offset).take(limit).map(wire::experiment).collect();
-    let mut answer = json!({ "experiments": page });
-    if has_more {
-        answer["next_page_token"] = page_token(offset + limit);
-    }
-    Ok(answer)
-}
-
-pub(super) fn invalid(error: search::SearchError) -> Failure {
-    Failure::invalid(error.0)
+    page.of("experiments", &found, |experiment| Ok(wire::experiment(experiment)))
 }
 
 /// Which of those that are deleted and those that are not; both where nothing is returned.

@@ -56,10 +56,9 @@ impl Failure {
 
     /// The same of what is there already, where it contradicts that.
     pub(super) fn of_existing(error: EngineError) -> Failure {
-        let failure = Failure::from(error);
-        match failure.code {
-            Code::InvalidParameterValue => Failure { code: Code::ResourceAlreadyExists, ..failure },
-            _ => failure,
+        match error.code() {
+            ErrorCode::Conflict => Failure::new(Code::ResourceAlreadyExists, error.to_string()),
+            _ => error.into(),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::Answer;
 use super::failure::Failure;
-use serde_json::{Map, Value};
+use assay_domain::search::{self, Comparison, SearchError, SortBy};
+use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
@@ -91,16 +92,26 @@ impl Fields<'_> {
         }
     }
 
+    /// A text that is not empty.
+    pub(super) fn word(&self, name: &str) -> Answer<Option<String>> {
+        Ok(self.text(name)?.filter(|text| !text.is_empty()))
+    }
+
     /// A text that must be there and not be empty.
     pub(super) fn required(&self, name: &str) -> Answer<String> {
-        self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| self.missing(name))
+        self.word(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// A key with its value.
+    pub(super) fn pair(&self) -> Answer<(String, String)> {
+        Ok((self.required("key")?, self.text("value")?.unwrap_or_default()))
     }
 
     /// The uid of a run, by its new or its old name.
     pub(super) fn run(&self) -> Answer<String> {
-        match self.text("run_id")?.filter(|text| !text.is_empty()) {
+        match self.word("run_id")? {
             Some(run) => Ok(run),
-            None => self.text("run_uuid")?.filter(|text| !text.is_empty()).ok_or_else(|| self.missing("run_id")),
+            None => self.word("run_uuid")?.ok_or_else(|| self.missing("run_id")),
         }
     }
 
@@ -202,8 +213,7 @@ impl Fields<'_> {
 
     /// A list of key and value.
     pub(super) fn pairs(&self, name: &str) -> Answer<BTreeMap<String, String>> {
-        let pair = |fields: &Fields| Ok((fields.required("key")?, fields.text("value")?.unwrap_or_default()));
-        self.list(name)?.iter().map(pair).collect()
+        self.list(name)?.iter().map(Fields::pair).collect()
     }
 
     /// How many are wanted, at most; `usual` where nothing is said.
@@ -219,14 +229,52 @@ impl Fields<'_> {
 
     /// Where a page begins: how many come before it.
     pub(super) fn offset(&self) -> Answer<usize> {
-        match self.text("page_token")?.filter(|token| !token.is_empty()) {
-            None => Ok(0),
-            Some(token) => token
-                .strip_prefix(PAGE)
-                .and_then(|offset| offset.parse().ok())
-                .ok_or_else(|| Failure::invalid(format!("Invalid page token: {token:?}"))),
-        }
+        let Some(token) = self.word("page_token")? else { return Ok(0) };
+        let offset = token.strip_prefix(PAGE).and_then(|offset| offset.parse::<u32>().ok());
+        offset.map(|offset| offset as usize).ok_or_else(|| Failure::invalid(format!("Invalid page token: {token:?}")))
     }
+
+    /// Which page is wanted, of how many at most; `usual` where nothing is said.
+    pub(super) fn page(&self, usual: usize, most: usize) -> Answer<Page> {
+        Ok(Page { limit: self.count("max_results", usual, most)?, offset: self.offset()? })
+    }
+
+    /// What is searched for.
+    pub(super) fn filter(&self) -> Answer<Vec<Comparison>> {
+        search::parse(&self.text("filter")?.unwrap_or_default()).map_err(invalid)
+    }
+
+    /// In which order.
+    pub(super) fn order(&self) -> Answer<Vec<SortBy>> {
+        self.texts("order_by")?.iter().map(|text| search::parse_sort(text).map_err(invalid)).collect()
+    }
+}
+
+/// A part of what is found.
+pub(super) struct Page {
+    pub(super) limit: usize,
+    pub(super) offset: usize,
+}
+
+impl Page {
+    /// The answer with the page of all that was found.
+    pub(super) fn of<T>(&self, list: &str, found: &[T], tell: impl Fn(&T) -> Answer) -> Answer {
+        let told = found.iter().skip(self.offset).take(self.limit).map(tell).collect::<Answer<Value>>()?;
+        Ok(self.told(list, told, found.len() > self.offset + self.limit))
+    }
+
+    /// The answer with a page, and the token of the next where there is more.
+    pub(super) fn told(&self, list: &str, page: Value, has_more: bool) -> Value {
+        let mut answer = json!({ list: page });
+        if has_more {
+            answer["next_page_token"] = page_token(self.offset + self.limit);
+        }
+        answer
+    }
+}
+
+pub(super) fn invalid(error: SearchError) -> Failure {
+    Failure::invalid(error.0)
 }
 
 /// What page tokens begin with.

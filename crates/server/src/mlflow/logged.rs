@@ -1,8 +1,8 @@
 //! Models that runs logged, registered or not, and datasets and models that runs read and made.
 
-use super::experiments::{id_of, invalid};
+use super::experiments::id_of;
 use super::failure::Failure;
-use super::fields::{Fields, page_token};
+use super::fields::{Fields, invalid};
 use super::{Answer, wire};
 use assay_domain::registry::{DatasetInput, LoggedModel, ModelMetric};
 use assay_domain::search::{self, Comparison};
@@ -23,8 +23,8 @@ fn dataset(fields: &Fields) -> Answer<DatasetInput> {
         digest: of.required("digest")?,
         source_type: of.text("source_type")?.unwrap_or_default(),
         source: of.text("source")?.unwrap_or_default(),
-        schema: of.text("schema")?.filter(|text| !text.is_empty()),
-        profile: of.text("profile")?.filter(|text| !text.is_empty()),
+        schema: of.word("schema")?,
+        profile: of.word("profile")?,
         tags: fields.pairs("tags")?,
     })
 }
@@ -162,9 +162,9 @@ pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
         id: String::new(),
         experiment: experiment.id,
         name,
-        kind: fields.text("model_type")?.filter(|kind| !kind.is_empty()),
+        kind: fields.word("model_type")?,
         status: PENDING.into(),
-        run: fields.text("source_run_id")?.filter(|run| !run.is_empty()),
+        run: fields.word("source_run_id")?,
         created: Timestamp(0),
         updated: Timestamp(0),
         params: fields.pairs("params")?,
@@ -223,13 +223,12 @@ pub(super) fn delete_tag(engine: &Engine, fields: &Fields) -> Answer {
 }
 
 pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
-    let filter = search::parse(&fields.text("filter")?.unwrap_or_default()).map_err(invalid)?;
+    let (page, filter) = (fields.page(50, 10_000)?, fields.filter()?);
     let datasets = fields.list("datasets")?;
     let datasets = datasets
         .iter()
         .map(|of| Ok((of.required("dataset_name")?, of.text("dataset_digest")?)))
         .collect::<Answer<Vec<_>>>()?;
-    let (limit, offset) = (fields.count("max_results", 50, 10_000)?, fields.offset()?);
     let mut found = Vec::new();
     let experiments: BTreeSet<String> = fields.texts("experiment_ids")?.into_iter().collect();
     for text in experiments {
@@ -268,13 +267,7 @@ pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
         let asked = order.iter().map(by).fold(Ordering::Equal, Ordering::then);
         asked.then(b.created.cmp(&a.created)).then_with(|| b.id.cmp(&a.id))
     });
-    let page =
-        found.iter().skip(offset).take(limit).map(|model| told(engine, model)).collect::<Answer<Vec<Value>>>()?;
-    let mut answer = json!({ "models": page });
-    if found.len() > offset + limit {
-        answer["next_page_token"] = page_token(offset + limit);
-    }
-    Ok(answer)
+    page.of("models", &found, |model| told(engine, model))
 }
 
 /// The figures of a model on a dataset.

@@ -50,9 +50,8 @@ fn point(fields: &Fields) -> Answer<Logged> {
             point.wall_ms, point.value
         )));
     }
-    let word = |name: &str| Ok::<_, Failure>(fields.text(name)?.filter(|text| !text.is_empty()));
-    let dataset = word("dataset_name")?.zip(word("dataset_digest")?);
-    Ok(Logged { key, point, model: word("model_id")?, dataset })
+    let dataset = fields.word("dataset_name")?.zip(fields.word("dataset_digest")?);
+    Ok(Logged { key, point, model: fields.word("model_id")?, dataset })
 }
 
 /// Logs points, those of models with them.
@@ -87,14 +86,11 @@ pub(super) fn log_batch(engine: &Engine, fields: &Fields) -> Answer {
             )));
         }
     }
-    let pair = |fields: &Fields| -> Answer<(String, String)> {
-        Ok((fields.required("key")?, fields.text("value")?.unwrap_or_default()))
-    };
     let points = points.iter().map(point).collect::<Answer<Vec<Logged>>>()?;
     let mut batch = Batch::default();
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
     for fields in &params {
-        let (key, value) = pair(fields)?;
+        let (key, value) = fields.pair()?;
         let value = param(fields, &key, value)?;
         if seen.insert(key.clone(), value.clone()).is_some_and(|other| other != value) {
             return Err(Failure::invalid(format!(
@@ -105,7 +101,7 @@ pub(super) fn log_batch(engine: &Engine, fields: &Fields) -> Answer {
         batch.params.push((key, value));
     }
     for fields in &tags {
-        let (key, value) = pair(fields)?;
+        let (key, value) = fields.pair()?;
         let value = tag(fields, &key, value)?;
         batch.tags.insert(key, value);
     }
@@ -144,7 +140,7 @@ pub(super) fn history_bulk(engine: &Engine, fields: &Fields) -> Answer {
             runs.len()
         )));
     }
-    let key = fields.text("metric_key")?.filter(|key| !key.is_empty());
+    let key = fields.word("metric_key")?;
     let key = key.ok_or_else(|| Failure::invalid("GetMetricHistoryBulk request must specify a metric_key."))?;
     let limit = fields.count("max_results", BULK_POINTS, BULK_POINTS)?;
     runs.sort();

@@ -1,12 +1,11 @@
 //! The model registry.
 
-use super::experiments::invalid;
 use super::failure::Failure;
-use super::fields::{Fields, page_token};
+use super::fields::Fields;
 use super::runs::check_length;
 use super::{Answer, logged, wire};
 use assay_domain::registry::{ModelVersion, RegisteredModel};
-use assay_domain::search::{self, Comparison, SortBy};
+use assay_domain::search::{Comparison, SortBy};
 use assay_engine::{Archive, Engine, NewVersion};
 use serde_json::{Value, json};
 use std::cmp::Ordering;
@@ -17,8 +16,9 @@ const ALIAS: usize = 255;
 const TAG_KEY: usize = 250;
 const TAG_VALUE: usize = 100_000;
 
-fn name(fields: &Fields) -> Answer<String> {
-    let name = fields.required("name")?;
+/// The name that a registered model is to have.
+fn new_name(fields: &Fields, field: &str) -> Answer<String> {
+    let name = fields.required(field)?;
     match name.contains(['/', ':']) {
         true => Err(Failure::invalid(format!(
             "Invalid name for a registered model: '{name}'. It cannot contain slashes or colons."
@@ -43,7 +43,7 @@ fn stage(word: &str) -> Answer<String> {
 }
 
 fn tag(fields: &Fields) -> Answer<(String, String)> {
-    let (key, value) = (fields.required("key")?, fields.text("value")?.unwrap_or_default());
+    let (key, value) = fields.pair()?;
     check_length("key", &key, TAG_KEY)?;
     check_length("value", &value, TAG_VALUE)?;
     Ok((key, value))
@@ -109,7 +109,7 @@ fn one_version(engine: &Engine, name: &str, version: u32) -> Answer {
 }
 
 pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
-    let name = name(fields)?;
+    let name = new_name(fields, "name")?;
     let description = fields.text("description")?.unwrap_or_default();
     let tags = fields.list("tags")?.iter().map(tag).collect::<Answer<_>>()?;
     engine.create_model(name.clone(), description, tags).map_err(Failure::of_existing)?;
@@ -121,7 +121,7 @@ pub(super) fn get(engine: &Engine, fields: &Fields) -> Answer {
 }
 
 pub(super) fn rename(engine: &Engine, fields: &Fields) -> Answer {
-    let (name, to) = (fields.required("name")?, fields.required("new_name")?);
+    let (name, to) = (fields.required("name")?, new_name(fields, "new_name")?);
     engine.rename_model(name, to.clone()).map_err(Failure::of_existing)?;
     one_model(engine, &to)
 }
@@ -189,20 +189,20 @@ pub(super) fn latest_versions(engine: &Engine, fields: &Fields) -> Answer {
 }
 
 pub(super) fn create_version(engine: &Engine, fields: &Fields) -> Answer {
-    let source = fields.required("source")?;
+    let (model, source) = (fields.required("name")?, fields.required("source")?);
     let new = NewVersion {
-        model: name(fields)?,
+        model: model.clone(),
         description: fields.text("description")?.unwrap_or_default(),
         user: None,
         location: location_of(engine, &source)?,
         source,
-        run: fields.text("run_id")?.filter(|run| !run.is_empty()),
-        run_link: fields.text("run_link")?.filter(|link| !link.is_empty()),
-        logged_model: fields.text("model_id")?.filter(|model| !model.is_empty()),
+        run: fields.word("run_id")?,
+        run_link: fields.word("run_link")?,
+        logged_model: fields.word("model_id")?,
         tags: fields.list("tags")?.iter().map(tag).collect::<Answer<_>>()?,
     };
     let version = engine.create_version(new)?;
-    one_version(engine, &version.model, version.version)
+    one_version(engine, &model, version)
 }
 
 /// Where the files of a source are, which may be those of another version or of a logged model.
@@ -282,18 +282,9 @@ pub(super) fn delete_version_tag(engine: &Engine, fields: &Fields) -> Answer {
     Ok(json!({}))
 }
 
-/// What a search asks for.
-struct Asked {
-    filter: Vec<Comparison>,
-    order: Vec<SortBy>,
-    limit: usize,
-    offset: usize,
-}
-
-fn asked(fields: &Fields, usual: usize, most: usize, columns: &[&str]) -> Answer<Asked> {
-    let filter = search::parse(&fields.text("filter")?.unwrap_or_default()).map_err(invalid)?;
-    let order = fields.texts("order_by")?;
-    let order = order.iter().map(|text| search::parse_sort(text).map_err(invalid)).collect::<Answer<Vec<SortBy>>>()?;
+/// The filter and the order of a search by these columns.
+fn asked(fields: &Fields, columns: &[&str]) -> Answer<(Vec<Comparison>, Vec<SortBy>)> {
+    let (filter, order) = (fields.filter()?, fields.order()?);
     let all = filter.iter().map(|comparison| &comparison.column).chain(order.iter().map(|by| &by.column));
     for column in all {
         let is_tag = matches!(column.kind.as_str(), "tag" | "tags");
@@ -308,7 +299,7 @@ fn asked(fields: &Fields, usual: usize, most: usize, columns: &[&str]) -> Answer
             )));
         }
     }
-    Ok(Asked { filter, order, limit: fields.count("max_results", usual, most)?, offset: fields.offset()? })
+    Ok((filter, order))
 }
 
 fn is_fulfilled(comparison: &Comparison, tags: &BTreeMap<String, String>, attribute: impl Fn(&str) -> Value) -> bool {
@@ -325,19 +316,9 @@ fn is_fulfilled(comparison: &Comparison, tags: &BTreeMap<String, String>, attrib
     }
 }
 
-/// The page of what was found, and the token of the next.
-fn page<T>(found: &[T], asked: &Asked, list: &str, tell: impl Fn(&T) -> Value) -> Value {
-    let told: Value = found.iter().skip(asked.offset).take(asked.limit).map(tell).collect();
-    let mut answer = json!({ list: told });
-    if found.len() > asked.offset + asked.limit {
-        answer["next_page_token"] = page_token(asked.offset + asked.limit);
-    }
-    answer
-}
-
 pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
     let columns = ["name", "creation_timestamp", "timestamp", "last_updated_timestamp"];
-    let asked = asked(fields, 100, 1000, &columns)?;
+    let (page, (filter, order)) = (fields.page(100, 1000)?, asked(fields, &columns)?);
     let mut found = engine.registered_models()?;
     found.retain(|model| {
         let attribute = |key: &str| match key {
@@ -345,7 +326,7 @@ pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
             "creation_timestamp" => model.created.0.into(),
             _ => model.updated.0.into(),
         };
-        asked.filter.iter().all(|comparison| is_fulfilled(comparison, &model.tags, attribute))
+        filter.iter().all(|comparison| is_fulfilled(comparison, &model.tags, attribute))
     });
     found.sort_by(|a, b| {
         let by = |by: &SortBy| {
@@ -356,18 +337,18 @@ pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
             };
             if by.descending { order.reverse() } else { order }
         };
-        asked.order.iter().map(by).fold(Ordering::Equal, Ordering::then).then_with(|| a.name.cmp(&b.name))
+        order.iter().map(by).fold(Ordering::Equal, Ordering::then).then_with(|| a.name.cmp(&b.name))
     });
     let versions = engine.model_versions(None)?;
-    Ok(page(&found, &asked, "registered_models", |model| {
+    page.of("registered_models", &found, |model| {
         let own: Vec<ModelVersion> = versions.iter().filter(|version| version.model == model.name).cloned().collect();
-        told_model(model, &own)
-    }))
+        Ok(told_model(model, &own))
+    })
 }
 
 pub(super) fn search_versions(engine: &Engine, fields: &Fields) -> Answer {
     let columns = ["name", "version_number", "run_id", "source_path", "creation_timestamp", "last_updated_timestamp"];
-    let asked = asked(fields, 10_000, 200_000, &columns)?;
+    let (page, (filter, order)) = (fields.page(10_000, 200_000)?, asked(fields, &columns)?);
     let mut found = engine.model_versions(None)?;
     found.retain(|version| {
         let attribute = |key: &str| match key {
@@ -378,7 +359,7 @@ pub(super) fn search_versions(engine: &Engine, fields: &Fields) -> Answer {
             "creation_timestamp" => version.created.0.into(),
             _ => version.updated.0.into(),
         };
-        asked.filter.iter().all(|comparison| is_fulfilled(comparison, &version.tags, attribute))
+        filter.iter().all(|comparison| is_fulfilled(comparison, &version.tags, attribute))
     });
     found.sort_by(|a, b| {
         let by = |by: &SortBy| {
@@ -390,14 +371,13 @@ pub(super) fn search_versions(engine: &Engine, fields: &Fields) -> Answer {
             };
             if by.descending { order.reverse() } else { order }
         };
-        let latest = if asked.order.is_empty() { b.updated.cmp(&a.updated) } else { Ordering::Equal };
-        let asked = asked.order.iter().map(by).fold(latest, Ordering::then);
+        let latest = if order.is_empty() { b.updated.cmp(&a.updated) } else { Ordering::Equal };
+        let asked = order.iter().map(by).fold(latest, Ordering::then);
         asked.then_with(|| a.model.cmp(&b.model)).then(b.version.cmp(&a.version))
     });
     let models: BTreeMap<String, RegisteredModel> =
         engine.registered_models()?.into_iter().map(|model| (model.name.clone(), model)).collect();
-    Ok(page(&found, &asked, "model_versions", |version| match models.get(&version.model) {
-        Some(model) => told_version(version, model),
-        None => Value::Null,
-    }))
+    page.of("model_versions", &found, |version| {
+        Ok(models.get(&version.model).map_or(Value::Null, |model| told_version(version, model)))
+    })
 }

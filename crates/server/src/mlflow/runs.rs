@@ -1,14 +1,14 @@
 //! Runs, their params and their tags.
 
-use super::experiments::{id_of, invalid, is_deleted};
+use super::experiments::{id_of, is_deleted};
 use super::failure::Failure;
-use super::fields::{Fields, page_token};
+use super::fields::Fields;
 use super::{Answer, wire};
 use assay_domain::entity::Run;
-use assay_domain::search::{self, Column, Operand};
+use assay_domain::search::{Column, Operand};
 use assay_domain::{ExperimentId, Timestamp};
-use assay_engine::{Batch, ClientRun, ClientRunChange, Engine, Relations, RunSearch};
-use serde_json::{Value, json};
+use assay_engine::{Batch, ClientRun, ClientRunChange, Engine, NOTE, RUN_NAME, Relations, RunSearch};
+use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 
 /// What keys, values of params and values of tags are at most long.
@@ -66,7 +66,7 @@ fn cut(key: &str, mut value: String, most: usize) -> String {
 
 /// Where the artifacts of each experiment are.
 fn locations(engine: &Engine) -> Answer<HashMap<ExperimentId, String>> {
-    let found = engine.all_experiments()?;
+    let found = engine.experiments()?;
     Ok(found.iter().map(|experiment| (experiment.id, wire::location(experiment))).collect())
 }
 
@@ -77,7 +77,7 @@ fn told(engine: &Engine, run: &Run) -> Answer {
 }
 
 pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
-    let experiment = fields.text("experiment_id")?.filter(|text| !text.is_empty()).unwrap_or_else(|| "0".into());
+    let experiment = fields.word("experiment_id")?.unwrap_or_else(|| "0".into());
     let experiment = engine.experiment(id_of(&experiment)?)?;
     if experiment.deleted.is_some() {
         return Err(Failure::invalid(format!(
@@ -88,8 +88,8 @@ pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
     let tags = fields.pairs("tags")?;
     let tags = tags.into_iter().map(|(key, value)| Ok((key.clone(), tag(fields, &key, value)?)));
     let tags = tags.collect::<Answer<BTreeMap<String, String>>>()?;
-    let name = fields.text("run_name")?.filter(|name| !name.is_empty());
-    let of_tag = tags.get("mlflow.runName").cloned();
+    let name = fields.word("run_name")?;
+    let of_tag = tags.get(RUN_NAME).cloned();
     if let (Some(name), Some(tag)) = (&name, &of_tag)
         && name != tag
     {
@@ -103,7 +103,7 @@ pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
         experiment: experiment.id,
         name: name.or(of_tag).unwrap_or_default(),
         client: "mlflow".into(),
-        user: fields.text("user_id")?.filter(|user| !user.is_empty()),
+        user: fields.word("user_id")?,
         started: fields.integer("start_time")?.filter(|at| *at > 0).map(Timestamp),
         tags,
     })?;
@@ -120,11 +120,8 @@ pub(super) fn update(engine: &Engine, fields: &Fields) -> Answer {
         Some(word) => Some(wire::status_of(&word).ok_or_else(|| fields.refused("status", &word, "No such status."))?),
         None => None,
     };
-    let change = ClientRunChange {
-        name: fields.text("run_name")?.filter(|name| !name.is_empty()),
-        status,
-        ended: fields.integer("end_time")?.map(Timestamp),
-    };
+    let change =
+        ClientRunChange { name: fields.word("run_name")?, status, ended: fields.integer("end_time")?.map(Timestamp) };
     let run = engine.change_client_run(run, change)?;
     let location = wire::location(&engine.experiment(run.experiment_id)?);
     Ok(json!({ "run_info": wire::run_info(&run, &location) }))
@@ -149,7 +146,7 @@ pub(super) fn restore(engine: &Engine, fields: &Fields) -> Answer {
 
 pub(super) fn log_param(engine: &Engine, fields: &Fields) -> Answer {
     let uid = fields.run()?;
-    let (key, value) = (fields.required("key")?, fields.text("value")?.unwrap_or_default());
+    let (key, value) = fields.pair()?;
     let value = param(fields, &key, value)?;
     let run = engine.active_run(&uid)?;
     engine.log_batch(run, Batch { params: vec![(key, value)], ..Batch::default() })?;
@@ -158,7 +155,7 @@ pub(super) fn log_param(engine: &Engine, fields: &Fields) -> Answer {
 
 pub(super) fn set_tag(engine: &Engine, fields: &Fields) -> Answer {
     let uid = fields.run()?;
-    let (key, value) = (fields.required("key")?, fields.text("value")?.unwrap_or_default());
+    let (key, value) = fields.pair()?;
     let value = tag(fields, &key, value)?;
     let run = engine.active_run(&uid)?;
     engine.log_batch(run, Batch { tags: BTreeMap::from([(key, value)]), ..Batch::default() })?;
@@ -172,8 +169,7 @@ pub(super) fn delete_tag(engine: &Engine, fields: &Fields) -> Answer {
 }
 
 pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
-    let (limit, offset) = (fields.count("max_results", 1000, PAGE)?, fields.offset()?);
-    let mut filter = search::parse(&fields.text("filter")?.unwrap_or_default()).map_err(invalid)?;
+    let (page, mut filter, mut order) = (fields.page(1000, PAGE)?, fields.filter()?, fields.order()?);
     for comparison in &mut filter {
         comparison.column = known(&comparison.column)?;
         let (kind, key) = (comparison.column.kind.as_str(), comparison.column.key.as_str());
@@ -190,26 +186,20 @@ pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
             _ => {}
         }
     }
-    let mut order = Vec::new();
-    for text in fields.texts("order_by")? {
-        let by = search::parse_sort(&text).map_err(invalid)?;
-        order.push(search::SortBy { column: known(&by.column)?, ..by });
+    for by in &mut order {
+        by.column = known(&by.column)?;
     }
     // What is no id of ours names no experiment.
     let experiments = fields.texts("experiment_ids")?.iter().filter_map(|text| id_of(text).ok()).collect();
     let deleted = is_deleted(fields.text("run_view_type")?.as_deref())?;
-    let search = RunSearch { experiments, filter, order, deleted, offset, limit };
+    let search = RunSearch { experiments, filter, order, deleted, offset: page.offset, limit: page.limit };
     let (runs, has_more) = engine.search_runs(&search)?;
     let locations = locations(engine)?;
     let relations = engine.relations(&runs.iter().map(|run| run.id).collect::<Vec<_>>())?;
     let tell = |(run, relations): (&Run, &Relations)| {
         wire::run(run, relations, locations.get(&run.experiment_id).map(String::as_str).unwrap_or_default())
     };
-    let mut answer = json!({ "runs": runs.iter().zip(&relations).map(tell).collect::<Value>() });
-    if has_more {
-        answer["next_page_token"] = page_token(offset + limit);
-    }
-    Ok(answer)
+    Ok(page.told("runs", runs.iter().zip(&relations).map(tell).collect(), has_more))
 }
 
 /// A column by the words that the store knows.
@@ -225,11 +215,13 @@ fn known(column: &Column) -> Answer<Column> {
             )));
         }
     };
-    let key = match (kind, column.key.as_str()) {
-        ("attributes", "Created" | "created") => "start_time",
-        ("attributes", "Run name" | "run name" | "Run Name") => "run_name",
-        ("attributes", "User" | "user") => "user_id",
-        (_, key) => key,
+    let (kind, key) = match (kind, column.key.as_str()) {
+        ("tags", RUN_NAME) => ("attributes", "run_name"),
+        ("tags", NOTE) => ("attributes", "note"),
+        ("attributes", "Created" | "created") => (kind, "start_time"),
+        ("attributes", "Run name" | "run name" | "Run Name") => (kind, "run_name"),
+        ("attributes", "User" | "user") => (kind, "user_id"),
+        (_, key) => (kind, key),
     };
     Ok(Column { kind: kind.into(), key: key.into() })
 }

@@ -2,7 +2,7 @@
 
 use assay_domain::entity::{Experiment, Run};
 use assay_domain::{Point, RunStatus};
-use assay_engine::Relations;
+use assay_engine::{NOTE, RUN_NAME, Relations};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -98,12 +98,17 @@ pub(super) fn run(found: &Run, relations: &Relations, location: &str) -> Value {
         let value = summary.last?;
         Some(point(key, &Point { step: summary.last_step, wall_ms: summary.last_wall_ms, value }))
     };
+    let mut tags = found.tags.clone();
+    tags.insert(RUN_NAME.to_owned(), found.name.clone());
+    if !found.note.is_empty() {
+        tags.insert(NOTE.to_owned(), found.note.clone());
+    }
     json!({
         "info": run_info(found, location),
         "data": {
             "metrics": found.metrics.iter().filter_map(latest).collect::<Value>(),
             "params": pairs(&found.params),
-            "tags": pairs(&found.tags),
+            "tags": pairs(&tags),
         },
         "inputs": {
             "dataset_inputs": relations.datasets.iter().map(super::logged::told_dataset).collect::<Value>(),

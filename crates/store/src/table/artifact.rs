@@ -20,6 +20,7 @@ CREATE TABLE checkpoints (
 pub(crate) const CLIENTS: &str = "
 CREATE TABLE client_files (path TEXT PRIMARY KEY, hash TEXT NOT NULL, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX client_files_by_hash ON client_files (hash);
+CREATE INDEX snapshots_by_hash ON snapshots (hash);
 ";
 
 /// The file ?1 and what is below it as a folder; everything where it is empty.
@@ -72,14 +73,15 @@ impl WriteTx<'_> {
         found.iter().map(|hash| Hash::parse(hash)).collect()
     }
 
-    /// Those of some blobs that no name refers to.
+    /// Those of some blobs that neither a file nor a snapshot refers to.
     pub fn unreferred(&self, hashes: Vec<Hash>) -> Result<Vec<Hash>> {
-        let mut names = self.db.prepare_cached(
-            "SELECT 1 FROM artifacts WHERE hash = ?1 UNION ALL SELECT 1 FROM client_files WHERE hash = ?1",
+        let mut referring = self.db.prepare_cached(
+            "SELECT 1 FROM artifacts WHERE hash = ?1 UNION ALL SELECT 1 FROM client_files WHERE hash = ?1
+             UNION ALL SELECT 1 FROM snapshots WHERE hash = ?1",
         )?;
         let mut free = Vec::new();
         for hash in hashes {
-            if !names.exists([hash.as_str()])? {
+            if !referring.exists([hash.as_str()])? {
                 free.push(hash);
             }
         }

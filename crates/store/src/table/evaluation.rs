@@ -6,7 +6,7 @@ use crate::table::label::{label_of, written, written_class};
 use crate::{Reader, Result, StoreError, WriteTx};
 use assay_domain::entity::{CheckpointKind, Evaluation, Event, Prediction};
 use assay_domain::scores::confidence;
-use assay_domain::{ClassId, EvaluationId, RunId, SampleId, SnapshotId, Timestamp};
+use assay_domain::{ClassId, EvaluationId, Label, RunId, SampleId, SnapshotId, Timestamp};
 use half::f16;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
@@ -39,6 +39,39 @@ ALTER TABLE predictions RENAME COLUMN label_set TO label;
 ALTER TABLE predictions RENAME COLUMN predicted_set TO predicted;
 ";
 
+/// Embeddings by themselves: in the rows of predictions they stood in the way of every other column.
+pub(crate) const EMBEDDINGS_APART: &str = "
+CREATE TABLE embeddings (evaluation INTEGER NOT NULL, sample INTEGER NOT NULL, embedding BLOB NOT NULL,
+    PRIMARY KEY (evaluation, sample)) STRICT, WITHOUT ROWID;
+INSERT INTO embeddings SELECT evaluation, sample, embedding FROM predictions WHERE embedding IS NOT NULL;
+ALTER TABLE predictions DROP COLUMN embedding;
+";
+
+/// What a model's last layer sees of a sample, as a direction: half-precision numbers of length 1 together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedding(Vec<u8>);
+
+impl Embedding {
+    /// The direction of some features: only that says what resembles what.
+    pub fn of(features: &[f32]) -> Embedding {
+        let length = features.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt().max(1e-12) as f32;
+        Embedding(features.iter().flat_map(|value| f16::from_f32(value / length).to_le_bytes()).collect())
+    }
+}
+
+/// A sample that resembles another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Neighbour {
+    /// The evaluation that saw it.
+    pub evaluation: EvaluationId,
+    /// The sample.
+    pub sample: SampleId,
+    /// Its label then, by the classes of the model.
+    pub label: Option<Label>,
+    /// The cosine of both embeddings.
+    pub similarity: f32,
+}
+
 /// Which predictions of an evaluation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PredictionFilter {
@@ -67,12 +100,12 @@ pub enum PredictionOrder {
 }
 
 impl WriteTx<'_> {
-    /// Stores an evaluation (its id is ignored) with its predictions, and an embedding of length 1 for each.
+    /// Stores an evaluation (its id is ignored) with its predictions, and an embedding for each.
     pub fn put_evaluation(
         &mut self,
         evaluation: &Evaluation,
         predictions: &[Prediction],
-        embeddings: &[Vec<f32>],
+        embeddings: &[Embedding],
     ) -> Result<EvaluationId> {
         self.db.execute(
             "INSERT INTO evaluations (run, checkpoint, snapshot, split, created, classes, loss, confusion)
@@ -90,15 +123,10 @@ impl WriteTx<'_> {
         )?;
         let id = EvaluationId(self.db.last_insert_rowid());
         let mut insert = self.db.prepare_cached(
-            "INSERT INTO predictions (evaluation, sample, label, predicted, loss, confidence, probabilities, embedding)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO predictions (evaluation, sample, label, predicted, loss, confidence, probabilities)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
-        let mut embeddings = embeddings.iter();
         for prediction in predictions {
-            let half = |embedding: &Vec<f32>| -> Vec<u8> {
-                embedding.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()
-            };
-            let embedding = embeddings.next().map(half);
             let confidence = confidence(&prediction.probabilities, evaluation.confusion.labelling());
             let probabilities: Vec<u8> = prediction.probabilities.iter().flat_map(|p| p.to_le_bytes()).collect();
             insert.execute(params![
@@ -108,9 +136,13 @@ impl WriteTx<'_> {
                 written(&prediction.predicted),
                 prediction.loss,
                 confidence,
-                probabilities,
-                embedding
+                probabilities
             ])?;
+        }
+        let mut insert =
+            self.db.prepare_cached("INSERT INTO embeddings (evaluation, sample, embedding) VALUES (?1, ?2, ?3)")?;
+        for (prediction, embedding) in predictions.iter().zip(embeddings) {
+            insert.execute(params![id.0, prediction.sample.0, embedding.0])?;
         }
         drop(insert);
         self.emit(&Event::EvaluationMade { run: evaluation.run, evaluation: id })?;
@@ -171,12 +203,12 @@ impl Reader<'_> {
 
     /// What the model of an evaluation saw of a sample; none where that was not kept.
     pub fn embedding(&self, evaluation: EvaluationId, sample: SampleId) -> Result<Option<Vec<f32>>> {
-        let found: Option<Option<Vec<u8>>> = self
+        let found: Option<Vec<u8>> = self
             .db
-            .prepare_cached("SELECT embedding FROM predictions WHERE evaluation = ?1 AND sample = ?2")?
+            .prepare_cached("SELECT embedding FROM embeddings WHERE evaluation = ?1 AND sample = ?2")?
             .query_row([evaluation.0, sample.0], |row| row.get(0))
             .optional()?;
-        Ok(found.flatten().map(|bytes| values_of(&bytes).collect()))
+        Ok(found.map(|bytes| values_of(&bytes).collect()))
     }
 
     /// The samples of some evaluations whose embeddings have the greatest products with one, the greatest first; none of them
@@ -187,13 +219,12 @@ impl Reader<'_> {
         to: &[f32],
         except: SampleId,
         count: usize,
-    ) -> Result<Vec<(EvaluationId, SampleId, f32)>> {
+    ) -> Result<Vec<Neighbour>> {
         let mut nearest: Vec<(EvaluationId, SampleId, f32)> = Vec::new();
         for evaluation in evaluations {
-            let mut statement = self.db.prepare_cached(
-                "SELECT sample, embedding FROM predictions
-                 WHERE evaluation = ?1 AND sample <> ?2 AND embedding IS NOT NULL",
-            )?;
+            let mut statement = self
+                .db
+                .prepare_cached("SELECT sample, embedding FROM embeddings WHERE evaluation = ?1 AND sample <> ?2")?;
             let mut rows = statement.query([evaluation.0, except.0])?;
             while let Some(row) = rows.next()? {
                 let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
@@ -205,7 +236,13 @@ impl Reader<'_> {
                 }
             }
         }
-        Ok(nearest)
+        let mut label =
+            self.db.prepare_cached("SELECT label FROM predictions WHERE evaluation = ?1 AND sample = ?2")?;
+        let neighbour = |(evaluation, sample, similarity): (EvaluationId, SampleId, f32)| {
+            let label = label.query_row([evaluation.0, sample.0], |row| label_of(row, 0))?;
+            Ok(Neighbour { evaluation, sample, label, similarity })
+        };
+        nearest.into_iter().map(neighbour).collect()
     }
 
     /// A page of predictions, and how many match in all.

@@ -25,11 +25,20 @@ UPDATE experiments SET name = 'Default' WHERE id = 0;
 
 impl WriteTx<'_> {
     /// The experiment of this name, made if it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when it is deleted.
     pub fn experiment(&mut self, name: &str) -> Result<ExperimentId> {
-        let found =
-            self.db.prepare_cached("SELECT id FROM experiments WHERE name = ?1")?.query_row([name], |row| row.get(0));
-        match found.optional()? {
-            Some(id) => Ok(ExperimentId(id)),
+        let found: Option<(i64, bool)> = self
+            .db
+            .prepare_cached("SELECT id, deleted IS NOT NULL FROM experiments WHERE name = ?1")?
+            .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match found {
+            Some((id, false)) => Ok(ExperimentId(id)),
+            Some((_, true)) => Err(StoreError::Conflict(format!(
+                "the experiment {name:?} is deleted: restore it, or choose another name"
+            ))),
             None => self.create_experiment(name, None, &BTreeMap::new()),
         }
     }
@@ -66,27 +75,24 @@ impl WriteTx<'_> {
         self.update_experiment(experiment, "name = ?3", name)
     }
 
-    /// Deletes an experiment with its runs, or brings it back with those that were deleted with it.
-    pub fn delete_experiment(&mut self, experiment: ExperimentId, is_deleted: bool) -> Result<()> {
-        let deleted: Option<i64> = self
-            .db
-            .query_row("SELECT deleted FROM experiments WHERE id = ?1", [experiment.0], |row| row.get(0))
-            .optional()?
-            .ok_or_else(|| StoreError::missing("experiment", experiment))?;
-        if is_deleted {
-            self.update_experiment(experiment, "deleted = ?3", self.now.0)?;
-            self.db.execute(
-                "UPDATE runs SET deleted = ?2 WHERE experiment = ?1 AND deleted IS NULL",
-                params![experiment.0, self.now.0],
-            )?;
-        } else {
-            self.update_experiment(experiment, "deleted = ?3", None::<i64>)?;
-            self.db.execute(
-                "UPDATE runs SET deleted = NULL WHERE experiment = ?1 AND deleted = ?2",
-                params![experiment.0, deleted],
-            )?;
-        }
+    /// Deletes an experiment with its runs.
+    pub fn delete_experiment(&mut self, experiment: ExperimentId) -> Result<()> {
+        self.update_experiment(experiment, "deleted = ?3", self.now.0)?;
+        self.db.execute(
+            "UPDATE runs SET deleted = ?2 WHERE experiment = ?1 AND deleted IS NULL",
+            params![experiment.0, self.now.0],
+        )?;
         Ok(())
+    }
+
+    /// Brings an experiment back with the runs that were deleted with it.
+    pub fn restore_experiment(&mut self, experiment: ExperimentId) -> Result<()> {
+        self.db.execute(
+            "UPDATE runs SET deleted = NULL
+             WHERE experiment = ?1 AND deleted = (SELECT deleted FROM experiments WHERE id = ?1)",
+            [experiment.0],
+        )?;
+        self.update_experiment(experiment, "deleted = ?3", None::<i64>)
     }
 
     /// Sets a tag of an experiment, or removes it; returns whether there was one.
@@ -156,9 +162,7 @@ impl Reader<'_> {
             tags.entry(row.get(0)?).or_default().insert(row.get(1)?, row.get(2)?);
         }
         let mut statement = self.db.prepare_cached(
-            "SELECT id, name, created, location, coalesce(updated, created), deleted,
-             (SELECT count(*) FROM runs WHERE runs.experiment = experiments.id AND runs.deleted IS NULL)
-             FROM experiments WHERE ?1 IS NULL OR id = ?1 ORDER BY name",
+            "SELECT id, name, created, location, coalesce(updated, created), deleted FROM experiments WHERE ?1 IS NULL OR id = ?1 ORDER BY name",
         )?;
         let rows = statement.query_map([only], |row| {
             let id: i64 = row.get(0)?;
@@ -169,7 +173,6 @@ impl Reader<'_> {
                 location: row.get(3)?,
                 updated: Timestamp(row.get(4)?),
                 deleted: row.get::<_, Option<i64>>(5)?.map(Timestamp),
-                runs: row.get::<_, i64>(6)? as u64,
                 tags: tags.remove(&id).unwrap_or_default(),
             })
         })?;

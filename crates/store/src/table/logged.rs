@@ -6,6 +6,7 @@ use assay_domain::entity::Event;
 use assay_domain::registry::{DatasetInput, LoggedModel, ModelMetric, ModelRole};
 use assay_domain::{ExperimentId, RunId, Timestamp};
 use rusqlite::{Row, params};
+use std::collections::HashMap;
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE run_inputs (
@@ -24,6 +25,17 @@ CREATE TABLE logged_model_metrics (
 CREATE TABLE run_models (run INTEGER NOT NULL, role TEXT NOT NULL, model TEXT NOT NULL, step INTEGER NOT NULL,
     PRIMARY KEY (run, role, model)) STRICT, WITHOUT ROWID;
 ";
+
+/// A logged model of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunModel {
+    /// How they relate.
+    pub role: ModelRole,
+    /// The id of the model.
+    pub model: String,
+    /// At which step.
+    pub step: i64,
+}
 
 impl WriteTx<'_> {
     /// Notes that a run reads datasets.
@@ -69,7 +81,7 @@ impl WriteTx<'_> {
                 to_json("tags", &model.tags)?
             ],
         )?;
-        Ok(())
+        self.emit(&Event::RegistryChanged { model: model.id.clone() })
     }
 
     /// Forgets a logged model.
@@ -77,7 +89,7 @@ impl WriteTx<'_> {
         self.db.execute("DELETE FROM logged_model_metrics WHERE model = ?1", [id])?;
         match self.db.execute("DELETE FROM logged_models WHERE id = ?1", [id])? {
             0 => Err(StoreError::missing("logged model", id)),
-            _ => Ok(()),
+            _ => self.emit(&Event::RegistryChanged { model: id.to_owned() }),
         }
     }
 
@@ -117,24 +129,20 @@ fn model_of(row: &Row<'_>) -> rusqlite::Result<LoggedModel> {
 }
 
 impl Reader<'_> {
-    /// The datasets that a run read, in the order of their naming.
-    pub fn inputs(&self, run: RunId) -> Result<Vec<DatasetInput>> {
-        let mut statement = self.db.prepare_cached(
-            "SELECT name, digest, source_type, source, schema, profile, tags FROM run_inputs WHERE run = ?1
-             ORDER BY rowid",
-        )?;
-        let rows = statement.query_map([run.0], |row| {
+    /// The datasets that each of some runs read, in the order of their naming.
+    pub fn inputs(&self, runs: &[RunId]) -> Result<HashMap<RunId, Vec<DatasetInput>>> {
+        let select = "SELECT run, name, digest, source_type, source, schema, profile, tags FROM run_inputs";
+        self.by_run(select, runs, |row| {
             Ok(DatasetInput {
-                name: row.get(0)?,
-                digest: row.get(1)?,
-                source_type: row.get(2)?,
-                source: row.get(3)?,
-                schema: row.get(4)?,
-                profile: row.get(5)?,
-                tags: from_json(row, 6)?,
+                name: row.get(1)?,
+                digest: row.get(2)?,
+                source_type: row.get(3)?,
+                source: row.get(4)?,
+                schema: row.get(5)?,
+                profile: row.get(6)?,
+                tags: from_json(row, 7)?,
             })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
     }
 
     /// The datasets that runs of an experiment read: name, digest and tags of each use.
@@ -154,12 +162,16 @@ impl Reader<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// The logged models that a run reads or made, each with its step.
-    pub fn run_models(&self, run: RunId, role: ModelRole) -> Result<Vec<(String, i64)>> {
-        let mut statement =
-            self.db.prepare_cached("SELECT model, step FROM run_models WHERE run = ?1 AND role = ?2 ORDER BY model")?;
-        let rows = statement.query_map(params![run.0, role.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    /// The logged models that each of some runs read or made.
+    pub fn run_models(&self, runs: &[RunId]) -> Result<HashMap<RunId, Vec<RunModel>>> {
+        self.by_run("SELECT run, role, model, step FROM run_models", runs, |row| {
+            let role: String = row.get(1)?;
+            Ok(RunModel {
+                role: if role == ModelRole::Input.as_str() { ModelRole::Input } else { ModelRole::Output },
+                model: row.get(2)?,
+                step: row.get(3)?,
+            })
+        })
     }
 
     /// One logged model.

@@ -4,7 +4,7 @@ use crate::{Reader, Result, StoreError, WriteTx};
 use assay_domain::Timestamp;
 use assay_domain::entity::Event;
 use assay_domain::registry::{ModelVersion, RegisteredModel};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 use std::collections::BTreeMap;
 
 pub(crate) const TABLES: &str = "
@@ -143,7 +143,7 @@ impl WriteTx<'_> {
             "UPDATE model_versions SET description = ?3, updated = ?4 WHERE model = ?1 AND version = ?2",
             params![model, version, description, self.now.0],
         )?;
-        if changed == 0 { Err(no_version(model, version)) } else { Ok(()) }
+        if changed == 0 { Err(no_version(model, version)) } else { self.touch_model(model) }
     }
 
     /// Moves a version to a stage, and where wanted all others of that stage to the archive.
@@ -181,6 +181,8 @@ impl WriteTx<'_> {
         key: &str,
         value: Option<&str>,
     ) -> Result<()> {
+        self.touch_model(model)?;
+        version.map_or(Ok(()), |version| self.check_version(model, version))?;
         let of = version.unwrap_or(ITSELF);
         self.db.execute(
             "DELETE FROM registry_tags WHERE model = ?1 AND version = ?2 AND key = ?3",
@@ -197,6 +199,8 @@ impl WriteTx<'_> {
 
     /// Gives a version another name, or takes it away.
     pub fn set_alias(&mut self, model: &str, alias: &str, version: Option<u32>) -> Result<()> {
+        self.touch_model(model)?;
+        version.map_or(Ok(()), |version| self.check_version(model, version))?;
         match version {
             Some(version) => self.db.execute(
                 "INSERT OR REPLACE INTO registry_aliases (model, alias, version) VALUES (?1, ?2, ?3)",
@@ -204,7 +208,12 @@ impl WriteTx<'_> {
             )?,
             None => self.db.execute("DELETE FROM registry_aliases WHERE model = ?1 AND alias = ?2", [model, alias])?,
         };
-        self.touch_model(model)
+        Ok(())
+    }
+
+    fn check_version(&self, model: &str, version: u32) -> Result<()> {
+        let mut found = self.db.prepare_cached("SELECT 1 FROM model_versions WHERE model = ?1 AND version = ?2")?;
+        if found.exists(params![model, version])? { Ok(()) } else { Err(no_version(model, version)) }
     }
 
     fn touch_model(&mut self, name: &str) -> Result<()> {
@@ -243,13 +252,28 @@ fn version_of(row: &Row<'_>) -> rusqlite::Result<ModelVersion> {
     })
 }
 
+/// A condition on the parameter ?1 that an index serves, or none.
+fn only_where(column: &str, only: Option<&str>) -> String {
+    if only.is_some() { format!("{column} = ?1") } else { "?1 IS NULL".to_owned() }
+}
+
 impl Reader<'_> {
     /// All registered models by name.
     pub fn registered_models(&self) -> Result<Vec<RegisteredModel>> {
-        let mut statement = self
-            .db
-            .prepare_cached("SELECT name, description, created, updated FROM registered_models ORDER BY name")?;
-        let rows = statement.query_map([], |row| {
+        self.found_models(None)
+    }
+
+    /// One registered model.
+    pub fn registered_model(&self, name: &str) -> Result<RegisteredModel> {
+        self.found_models(Some(name))?.pop().ok_or_else(|| no_model(name))
+    }
+
+    fn found_models(&self, only: Option<&str>) -> Result<Vec<RegisteredModel>> {
+        let mut statement = self.db.prepare_cached(&format!(
+            "SELECT name, description, created, updated FROM registered_models WHERE {} ORDER BY name",
+            only_where("name", only)
+        ))?;
+        let rows = statement.query_map([only], |row| {
             Ok(RegisteredModel {
                 name: row.get(0)?,
                 description: row.get(1)?,
@@ -260,10 +284,12 @@ impl Reader<'_> {
             })
         })?;
         let mut models = rows.collect::<rusqlite::Result<Vec<RegisteredModel>>>()?;
-        let mut tags = self.registry_tags()?;
-        let mut statement = self.db.prepare_cached("SELECT model, alias, version FROM registry_aliases")?;
+        let mut tags = self.registry_tags(only)?;
+        let condition = only_where("model", only);
+        let sql = format!("SELECT model, alias, version FROM registry_aliases WHERE {condition}");
+        let mut statement = self.db.prepare_cached(&sql)?;
         let mut aliases: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
-        let mut rows = statement.query([])?;
+        let mut rows = statement.query([only])?;
         while let Some(row) = rows.next()? {
             aliases.entry(row.get(0)?).or_default().insert(row.get(1)?, row.get(2)?);
         }
@@ -276,36 +302,30 @@ impl Reader<'_> {
 
     /// The versions of a registered model (of all without one), by model and number.
     pub fn model_versions(&self, model: Option<&str>) -> Result<Vec<ModelVersion>> {
-        let mut statement = self.db.prepare_cached(
+        let mut statement = self.db.prepare_cached(&format!(
             "SELECT model, version, description, user, source, run, run_link, logged_model, stage, created, updated,
-             location FROM model_versions WHERE ?1 IS NULL OR model = ?1 ORDER BY model, version",
-        )?;
+             location FROM model_versions WHERE {} ORDER BY model, version",
+            only_where("model", model)
+        ))?;
         let rows = statement.query_map([model], version_of)?;
         let mut versions = rows.collect::<rusqlite::Result<Vec<ModelVersion>>>()?;
-        let mut tags = self.registry_tags()?;
+        let mut tags = self.registry_tags(model)?;
         for version in &mut versions {
             version.tags = tags.remove(&(version.model.clone(), version.version)).unwrap_or_default();
         }
         Ok(versions)
     }
 
-    fn registry_tags(&self) -> Result<BTreeMap<(String, u32), BTreeMap<String, String>>> {
+    fn registry_tags(&self, model: Option<&str>) -> Result<BTreeMap<(String, u32), BTreeMap<String, String>>> {
         let mut tags: BTreeMap<(String, u32), BTreeMap<String, String>> = BTreeMap::new();
-        let mut statement = self.db.prepare_cached("SELECT model, version, key, value FROM registry_tags")?;
-        let mut rows = statement.query([])?;
+        let mut statement = self.db.prepare_cached(&format!(
+            "SELECT model, version, key, value FROM registry_tags WHERE {}",
+            only_where("model", model)
+        ))?;
+        let mut rows = statement.query([model])?;
         while let Some(row) = rows.next()? {
             tags.entry((row.get(0)?, row.get(1)?)).or_default().insert(row.get(2)?, row.get(3)?);
         }
         Ok(tags)
-    }
-
-    /// Whether there is a registered model of this name.
-    pub fn is_registered(&self, name: &str) -> Result<bool> {
-        let found = self
-            .db
-            .prepare_cached("SELECT 1 FROM registered_models WHERE name = ?1")?
-            .query_row([name], |_| Ok(()))
-            .optional()?;
-        Ok(found.is_some())
     }
 }

@@ -3,11 +3,10 @@
 use super::{from_json, to_json, unknown_word};
 use crate::{Reader, Result, StoreError, WriteTx};
 use assay_domain::entity::{Event, LogLine, Progress, Run};
-use assay_domain::query::{Field, Value};
 use assay_domain::record::Record;
-use assay_domain::{DatasetId, ExperimentId, Filter, RunId, RunStatus, SnapshotId, Timestamp};
+use assay_domain::{DatasetId, ExperimentId, RunId, RunStatus, SnapshotId, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE runs (
@@ -40,14 +39,6 @@ CREATE TABLE run_log (number INTEGER PRIMARY KEY, run INTEGER NOT NULL, at INTEG
 CREATE INDEX run_log_by_run ON run_log (run, number);
 ";
 
-/// Runs of other programs: which, and by whom.
-pub(crate) const CLIENTS: &str = "
-ALTER TABLE runs ADD COLUMN client TEXT;
-ALTER TABLE runs ADD COLUMN user TEXT;
-CREATE INDEX runs_by_experiment ON runs (experiment, id);
-CREATE INDEX runs_there ON runs (experiment) WHERE deleted IS NULL;
-";
-
 /// What a new run is made of.
 #[derive(Clone, Debug)]
 pub struct NewRun {
@@ -71,25 +62,6 @@ pub struct NewRun {
     pub tags: BTreeMap<String, String>,
 }
 
-/// What a run of another program begins with.
-#[derive(Clone, Debug)]
-pub struct ClientRun {
-    /// 32 hexadecimal digits, unique everywhere.
-    pub uid: String,
-    /// The experiment.
-    pub experiment: ExperimentId,
-    /// Its name.
-    pub name: String,
-    /// The program.
-    pub client: String,
-    /// Who made it.
-    pub user: Option<String>,
-    /// When it began, as the client says.
-    pub started: Option<Timestamp>,
-    /// Free key-value notes.
-    pub tags: BTreeMap<String, String>,
-}
-
 /// What a request needs to know of a run before it reads or writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunHead {
@@ -101,50 +73,6 @@ pub struct RunHead {
     pub is_of_client: bool,
     /// Whether it is deleted.
     pub is_deleted: bool,
-}
-
-/// What changes of a run of another program.
-#[derive(Clone, Debug, Default)]
-pub struct ClientRunChange {
-    /// Another name.
-    pub name: Option<String>,
-    /// Another status.
-    pub status: Option<RunStatus>,
-    /// When it ended, as the client says.
-    pub ended: Option<Timestamp>,
-}
-
-/// Which runs, in which order.
-#[derive(Clone, Debug, Default)]
-pub struct RunQuery {
-    /// The filter.
-    pub filter: Filter,
-    /// The order; the newest first without one.
-    pub order: Option<RunOrder>,
-    /// How many to skip.
-    pub offset: usize,
-    /// How many to return.
-    pub limit: usize,
-    /// Deleted runs instead of those that are there.
-    pub deleted: bool,
-}
-
-/// A column to sort by.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunOrder {
-    /// A field, a param, or a metric (its last value; `min:KEY` and `max:KEY` for its extremes).
-    pub key: String,
-    /// The greatest first.
-    pub descending: bool,
-}
-
-/// A page of the runs table.
-#[derive(Clone, Debug, Default)]
-pub struct RunPage {
-    /// The runs.
-    pub runs: Vec<Run>,
-    /// How many match in all.
-    pub total: usize,
 }
 
 impl WriteTx<'_> {
@@ -172,59 +100,6 @@ impl WriteTx<'_> {
         self.set_params(run, &new.params)?;
         self.put_tags(run, &new.tags)?;
         Ok(run)
-    }
-
-    /// Makes a run of another program, at work from now on.
-    pub fn create_client_run(&mut self, new: &ClientRun) -> Result<RunId> {
-        self.db.execute(
-            "INSERT INTO runs (uid, experiment, name, status, created, started, config, client, user)
-             VALUES (?1, ?2, ?3, 'running', ?4, ?5, '', ?6, ?7)",
-            params![new.uid, new.experiment.0, new.name, self.now.0, new.started.map(|at| at.0), new.client, new.user],
-        )?;
-        let run = RunId(self.db.last_insert_rowid());
-        self.put_tags(run, &new.tags)?;
-        self.emit(&Event::RunChanged { run })?;
-        Ok(run)
-    }
-
-    /// Changes what a client says of its run. Of a run of Assay's own, whose life is known, only the name changes.
-    pub fn change_client_run(&mut self, run: RunId, change: &ClientRunChange) -> Result<()> {
-        self.update_run(
-            run,
-            "name = coalesce(?2, name),
-             status = CASE WHEN client IS NULL THEN status ELSE coalesce(?3, status) END,
-             ended = CASE WHEN client IS NULL THEN ended ELSE coalesce(?4, ended) END",
-            params![run.0, change.name, change.status.map(RunStatus::as_str), change.ended.map(|at| at.0)],
-        )
-    }
-
-    /// Adds params of a run that are never changed again.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`] when one is there with another value.
-    pub fn add_params(&mut self, run: RunId, new: &[(String, String)]) -> Result<()> {
-        for (key, value) in new {
-            let old: Option<String> = self
-                .db
-                .prepare_cached("SELECT value FROM params WHERE run = ?1 AND key = ?2")?
-                .query_row(params![run.0, key], |row| row.get(0))
-                .optional()?;
-            match old {
-                None => self
-                    .db
-                    .prepare_cached("INSERT INTO params (run, key, value) VALUES (?1, ?2, ?3)")?
-                    .execute(params![run.0, key, value])?,
-                Some(old) if old == *value => continue,
-                Some(old) => {
-                    return Err(StoreError::Conflict(format!(
-                        "Changing param values is not allowed. Param with key='{key}' was already logged with \
-                         value='{old}' for run ID={}. Attempted logging new value '{value}'.",
-                        run_uid(self.db, run)?
-                    )));
-                }
-            };
-        }
-        self.emit(&Event::RunChanged { run })
     }
 
     /// Sets several tags.
@@ -309,9 +184,9 @@ impl WriteTx<'_> {
         self.update_run(run, "note = ?2", params![run.0, note])
     }
 
-    /// Sets a tag, or removes it.
-    pub fn set_tag(&mut self, run: RunId, key: &str, value: Option<&str>) -> Result<()> {
-        match value {
+    /// Sets a tag, or removes it; returns whether something changed.
+    pub fn set_tag(&mut self, run: RunId, key: &str, value: Option<&str>) -> Result<bool> {
+        let changed = match value {
             Some(value) => self.db.execute(
                 "INSERT INTO tags (run, key, value) VALUES (?1, ?2, ?3)
                  ON CONFLICT (run, key) DO UPDATE SET value = excluded.value",
@@ -319,14 +194,8 @@ impl WriteTx<'_> {
             )?,
             None => self.db.execute("DELETE FROM tags WHERE run = ?1 AND key = ?2", params![run.0, key])?,
         };
-        self.emit(&Event::RunChanged { run })
-    }
-
-    /// Removes a tag; returns whether there was one.
-    pub fn remove_tag(&mut self, run: RunId, key: &str) -> Result<bool> {
-        let removed = self.db.execute("DELETE FROM tags WHERE run = ?1 AND key = ?2", params![run.0, key])?;
         self.emit(&Event::RunChanged { run })?;
-        Ok(removed > 0)
+        Ok(changed > 0)
     }
 
     /// Deletes a run so that it can be restored.
@@ -356,17 +225,13 @@ impl WriteTx<'_> {
         self.emit(&Event::LogWritten { run })
     }
 
-    fn update_run(&mut self, run: RunId, assignments: &str, values: impl rusqlite::Params) -> Result<()> {
+    pub(super) fn update_run(&mut self, run: RunId, assignments: &str, values: impl rusqlite::Params) -> Result<()> {
         let sql = format!("UPDATE runs SET {assignments} WHERE id = ?1");
         match self.db.prepare_cached(&sql)?.execute(values)? {
             0 => Err(StoreError::missing("run", run)),
             _ => self.emit(&Event::RunChanged { run }),
         }
     }
-}
-
-fn run_uid(db: &rusqlite::Connection, run: RunId) -> Result<String> {
-    Ok(db.query_row("SELECT uid FROM runs WHERE id = ?1", [run.0], |row| row.get(0))?)
 }
 
 pub(super) const COLUMNS: &str =
@@ -409,13 +274,10 @@ impl Reader<'_> {
     /// One run with its params, tags and metric summaries; a silent one is seen as crashed at `now`.
     pub fn run(&self, run: RunId, now: Timestamp) -> Result<Run> {
         let sql = format!("SELECT {COLUMNS} WHERE runs.id = ?1");
-        let mut found = self
-            .db
-            .prepare_cached(&sql)?
-            .query_row([run.0], |row| run_of(row, now))
-            .optional()?
-            .ok_or_else(|| StoreError::missing("run", run))?;
+        let found = self.db.prepare_cached(&sql)?.query_row([run.0], |row| run_of(row, now)).optional()?;
+        let mut found = [found.ok_or_else(|| StoreError::missing("run", run))?];
         self.complete(&mut found)?;
+        let [found] = found;
         Ok(found)
     }
 
@@ -444,28 +306,6 @@ impl Reader<'_> {
         let number: i64 = text.trim_start_matches('#').parse().unwrap_or(-1);
         let found = statement.query_row(params![number, text.trim_start_matches('#')], |row| row.get(0)).optional()?;
         found.map(RunId).ok_or_else(|| StoreError::missing("run", text))
-    }
-
-    /// A page of the runs table.
-    pub fn runs(&self, query: &RunQuery, now: Timestamp) -> Result<RunPage> {
-        let sql = format!(
-            "SELECT {COLUMNS} WHERE runs.deleted IS {} NULL ORDER BY runs.id DESC",
-            if query.deleted { "NOT" } else { "" }
-        );
-        let mut statement = self.db.prepare_cached(&sql)?;
-        let rows = statement.query_map([], |row| run_of(row, now))?.collect::<rusqlite::Result<Vec<Run>>>()?;
-        let values = Values::load(self, query)?;
-        let mut runs: Vec<Run> =
-            rows.into_iter().filter(|run| query.filter.matches(&Seen { run, values: &values })).collect();
-        if let Some(order) = &query.order {
-            sort(&mut runs, order, &values);
-        }
-        let total = runs.len();
-        let mut runs: Vec<Run> = runs.into_iter().skip(query.offset).take(query.limit).collect();
-        for run in &mut runs {
-            self.complete(run)?;
-        }
-        Ok(RunPage { runs, total })
     }
 
     /// Every key that a param, and that a metric, of any run has.
@@ -508,137 +348,35 @@ impl Reader<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    pub(super) fn complete(&self, run: &mut Run) -> Result<()> {
-        let pairs = |sql: &str| -> Result<BTreeMap<String, String>> {
-            let mut statement = self.db.prepare_cached(sql)?;
-            let rows = statement.query_map([run.id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
-        };
-        run.params = pairs("SELECT key, value FROM params WHERE run = ?1")?;
-        run.tags = pairs("SELECT key, value FROM tags WHERE run = ?1")?;
-        run.metrics = self.summaries(run.id)?;
+    /// Reads the params, tags and metric summaries of runs.
+    pub(super) fn complete(&self, runs: &mut [Run]) -> Result<()> {
+        let ids: Vec<RunId> = runs.iter().map(|run| run.id).collect();
+        let pair = |row: &Row<'_>| Ok((row.get(1)?, row.get(2)?));
+        let mut params = self.by_run("SELECT run, key, value FROM params", &ids, pair)?;
+        let mut tags = self.by_run("SELECT run, key, value FROM tags", &ids, pair)?;
+        let mut metrics = self.summaries(&ids)?;
+        for run in runs {
+            run.params = params.remove(&run.id).unwrap_or_default().into_iter().collect();
+            run.tags = tags.remove(&run.id).unwrap_or_default().into_iter().collect();
+            run.metrics = metrics.remove(&run.id).unwrap_or_default();
+        }
         Ok(())
     }
-}
 
-/// The params, metrics and tags that a query asks of any run: only the keys it names are read.
-#[derive(Default)]
-struct Values {
-    by_key: HashMap<String, HashMap<RunId, Value>>,
-    tags: HashMap<RunId, String>,
-}
-
-impl Values {
-    fn load(reader: &Reader<'_>, query: &RunQuery) -> Result<Values> {
-        use assay_domain::query::Condition;
-        let mut values = Values::default();
-        let mut keys: BTreeSet<&str> = query.order.iter().map(|order| order.key.as_str()).collect();
-        let mut words = false;
-        for term in &query.filter.terms {
-            match &term.condition {
-                Condition::Word(_) => words = true,
-                Condition::Compare { key, .. } => {
-                    keys.insert(key);
-                }
-            }
+    /// The rows of some runs in a table, whose first column is the run, in the order of their rows.
+    pub(super) fn by_run<T>(
+        &self,
+        select: &str,
+        runs: &[RunId],
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<HashMap<RunId, Vec<T>>> {
+        let sql = format!("{select} WHERE run IN (SELECT value FROM json_each(?1))");
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let mut found: HashMap<RunId, Vec<T>> = HashMap::new();
+        let mut rows = statement.query([to_json("runs", &runs)?])?;
+        while let Some(row) = rows.next()? {
+            found.entry(RunId(row.get(0)?)).or_default().push(read(row)?);
         }
-        for key in keys {
-            let mut of_key = reader.metric_values(key)?;
-            let mut statement = reader.db.prepare_cached("SELECT run, value FROM params WHERE key = ?1")?;
-            let rows = statement.query_map([key], |row| Ok((RunId(row.get(0)?), row.get::<_, String>(1)?)))?;
-            for row in rows {
-                let (run, value) = row?;
-                of_key.insert(run, Value::Text(value));
-            }
-            values.by_key.insert(key.to_owned(), of_key);
-        }
-        if words {
-            let mut statement = reader
-                .db
-                .prepare_cached("SELECT run, group_concat(key || ' ' || value, ' ') FROM tags GROUP BY run")?;
-            let rows = statement.query_map([], |row| Ok((RunId(row.get(0)?), row.get::<_, String>(1)?)))?;
-            values.tags =
-                rows.map(|row| row.map(|(run, text)| (run, text.to_lowercase()))).collect::<Result<_, _>>()?;
-        }
-        Ok(values)
-    }
-}
-
-struct Seen<'a> {
-    run: &'a Run,
-    values: &'a Values,
-}
-
-impl Field for Seen<'_> {
-    fn mentions(&self, word: &str) -> bool {
-        let run = self.run;
-        [&run.name, &run.note, &run.experiment].iter().any(|text| text.to_lowercase().contains(word))
-            || format!("#{}", run.id) == word
-            || run.uid.starts_with(word)
-            || self.values.tags.get(&run.id).is_some_and(|tags| tags.contains(word))
-    }
-
-    fn value(&self, key: &str) -> Option<Value> {
-        let run = self.run;
-        let number = |value: i64| Value::Number(value as f64);
-        match key {
-            "status" => Some(Value::Text(run.status.as_str().into())),
-            "name" => Some(Value::Text(run.name.clone())),
-            "experiment" => Some(Value::Text(run.experiment.clone())),
-            "id" | "run" => Some(number(run.id.0)),
-            "dataset" => run.dataset.map(|dataset| number(dataset.0)),
-            "created" => Some(number(run.created.0)),
-            "started" => run.started.map(|at| number(at.0)),
-            "duration" => Some(Value::Number(run.duration_secs(run.ended?)?)),
-            _ => self.values.by_key.get(key)?.get(&run.id).cloned(),
-        }
-    }
-}
-
-/// Sorts by the column; runs that have nothing there come last either way.
-fn sort(runs: &mut [Run], order: &RunOrder, values: &Values) {
-    let number = |value: &Value| match value {
-        Value::Number(number) => Some(*number),
-        Value::Text(text) => text.parse().ok(),
-    };
-    runs.sort_by_cached_key(|run| {
-        let value = Seen { run, values }.value(&order.key);
-        SortKey {
-            number: value.as_ref().and_then(number),
-            text: value.map(|value| match value {
-                Value::Text(text) => text.to_lowercase(),
-                Value::Number(number) => number.to_string(),
-            }),
-            descending: order.descending,
-        }
-    });
-}
-
-#[derive(PartialEq)]
-struct SortKey {
-    number: Option<f64>,
-    text: Option<String>,
-    descending: bool,
-}
-
-impl Eq for SortKey {}
-
-impl PartialOrd for SortKey {
-    fn partial_cmp(&self, other: &SortKey) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for SortKey {
-    fn cmp(&self, other: &SortKey) -> std::cmp::Ordering {
-        let directed = |order: std::cmp::Ordering| if self.descending { order.reverse() } else { order };
-        match (self.number, other.number) {
-            (Some(a), Some(b)) if a.is_nan() || b.is_nan() => a.is_nan().cmp(&b.is_nan()),
-            (Some(a), Some(b)) => directed(a.total_cmp(&b)),
-            _ => match (&self.text, &other.text) {
-                (Some(a), Some(b)) => directed(a.cmp(b)),
-                (a, b) => a.is_none().cmp(&b.is_none()),
-            },
-        }
+        Ok(found)
     }
 }

@@ -1,7 +1,8 @@
 //! The search of runs as MLflow's clients ask for it: filters and orders become SQL, so that thousands of runs are searched
 //! by their indexes.
 
-use crate::table::run::{COLUMNS, run_of};
+use super::run::{COLUMNS, run_of};
+use super::to_json;
 use crate::{Reader, Result, StoreError};
 use assay_domain::entity::Run;
 use assay_domain::search::{Comparison, Operand, Operator, SortBy};
@@ -50,20 +51,17 @@ impl Sql {
             (Operator::IsNotNull, _) => self.push(&format!("{expression} IS NOT NULL")),
             (Operator::In | Operator::NotIn, Operand::List(texts)) => {
                 let not = if comparison.operator == Operator::NotIn { "NOT " } else { "" };
-                self.push(&format!("{expression} {not}IN ("));
-                for (place, text) in texts.iter().enumerate() {
-                    self.push(if place > 0 { ", " } else { "" });
-                    self.value(text.clone());
-                }
-                self.push(")");
+                self.push(&format!("{expression} {not}IN (SELECT value FROM json_each("));
+                self.value(to_json("texts", texts)?);
+                self.push("))");
             }
             (Operator::Like, Operand::Text(pattern)) => {
                 self.push(&format!("{expression} GLOB "));
                 self.value(glob(pattern));
             }
             (Operator::Ilike, Operand::Text(pattern)) => {
-                self.push(&format!("lower({expression}) GLOB "));
-                self.value(glob(&pattern.to_lowercase()));
+                self.push(&format!("{expression} LIKE "));
+                self.value(pattern.clone());
             }
             (operator, operand) => {
                 let sign = operator.sql().ok_or_else(|| unsupported(comparison))?;
@@ -106,7 +104,10 @@ fn attribute(key: &str) -> Option<&'static str> {
         "start_time" => "coalesce(runs.started, runs.created)",
         "end_time" => "runs.ended",
         "user_id" => "coalesce(runs.user, '')",
-        "artifact_uri" => "runs.uid",
+        "artifact_uri" => {
+            "coalesce(experiments.location, 'mlflow-artifacts:/' || runs.experiment) || '/' || runs.uid || '/artifacts'"
+        }
+        "note" => "nullif(runs.note, '')",
         _ => return None,
     })
 }
@@ -118,12 +119,9 @@ impl Reader<'_> {
     /// [`StoreError::Conflict`] when a column or comparison makes no sense.
     pub fn search_runs(&self, search: &RunSearch, now: Timestamp) -> Result<(Vec<Run>, bool)> {
         let mut sql = Sql::default();
-        sql.push(&format!("SELECT {COLUMNS} WHERE runs.experiment IN ("));
-        for (place, experiment) in search.experiments.iter().enumerate() {
-            sql.push(if place > 0 { ", " } else { "" });
-            sql.value(experiment.0);
-        }
-        sql.push(")");
+        sql.push(&format!("SELECT {COLUMNS} WHERE runs.experiment IN (SELECT value FROM json_each("));
+        sql.value(to_json("experiments", &search.experiments)?);
+        sql.push("))");
         match search.deleted {
             Some(true) => sql.push(" AND runs.deleted IS NOT NULL"),
             Some(false) => sql.push(" AND runs.deleted IS NULL"),
@@ -171,7 +169,7 @@ impl Reader<'_> {
         let mut runs = rows.collect::<rusqlite::Result<Vec<Run>>>()?;
         let has_more = runs.len() > search.limit;
         runs.truncate(search.limit);
-        runs.iter_mut().try_for_each(|run| self.complete(run))?;
+        self.complete(&mut runs)?;
         Ok((runs, has_more))
     }
 }

@@ -132,7 +132,7 @@ impl WriteTx<'_> {
             ))?
             .query_row(params![run.0, key, segment], |row| {
                 let (waiting, small) = (row.get::<_, i64>(9)? as usize, row.get::<_, i64>(10)? as usize);
-                Ok((row.get::<_, i64>(8)?, summary_of(row)?, waiting, small))
+                Ok((row.get::<_, i64>(8)?, summary_of(row, 0)?, waiting, small))
             })?;
         new.iter().for_each(|&point| summary.add(point));
         // What is large enough by itself is sealed at once.
@@ -226,11 +226,10 @@ impl WriteTx<'_> {
     /// Stores points as a chunk of this number, the next one without.
     fn put_chunk(&mut self, series: i64, block: &[Point], kind: Kind, number: Option<i64>) -> Result<()> {
         let Some(whole) = points::whole_of(block) else { return Ok(()) };
-        let level = points::level_of(block);
         let (level, encoded) = match kind {
             Kind::Waiting => (Vec::new(), points::plain(block)),
-            Kind::Sealed => (points::encode_buckets(&level), points::compressed(block)?),
-            Kind::Grown => (points::compress_buckets(&level)?, points::compressed(block)?),
+            Kind::Sealed => (points::encode_buckets(&points::level_of(block)), points::compressed(block)?),
+            Kind::Grown => (points::compress_buckets(&points::level_of(block))?, points::compressed(block)?),
         };
         self.db
             .prepare_cached(
@@ -254,20 +253,46 @@ impl WriteTx<'_> {
 
 const SUMMARY: &str = "count, last, last_step, min, min_step, max, max_step, last_wall";
 
-fn summary_of(row: &Row<'_>) -> rusqlite::Result<Summary> {
-    let count = row.get::<_, i64>(0)? as u64;
+/// The summary in the columns of [`SUMMARY`] from this one on.
+fn summary_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Summary> {
+    let count = row.get::<_, i64>(first)? as u64;
     let extreme = |value: usize| -> rusqlite::Result<Option<(f64, i64)>> {
-        Ok(row.get::<_, Option<f64>>(value)?.zip(row.get::<_, Option<i64>>(value + 1)?))
+        Ok(row.get::<_, Option<f64>>(first + value)?.zip(row.get::<_, Option<i64>>(first + value + 1)?))
     };
     Ok(Summary {
         count,
         // SQLite has no NaN: it becomes NULL.
-        last: (count > 0).then_some(row.get::<_, Option<f64>>(1)?.unwrap_or(f64::NAN)),
-        last_step: row.get(2)?,
-        last_wall_ms: row.get(7)?,
+        last: (count > 0).then_some(row.get::<_, Option<f64>>(first + 1)?.unwrap_or(f64::NAN)),
+        last_step: row.get(first + 2)?,
+        last_wall_ms: row.get(first + 7)?,
         min: extreme(3)?,
         max: extreme(5)?,
     })
+}
+
+/// What the segments of the series of a run say together.
+fn joined(mut segments: Vec<(String, i64, Summary)>) -> BTreeMap<String, Summary> {
+    let least = |a: Option<(f64, i64)>, b: Option<(f64, i64)>| match (a, b) {
+        (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
+        (a, b) => a.or(b),
+    };
+    let negated = |extreme: Option<(f64, i64)>| extreme.map(|(value, step)| (-value, step));
+    segments.sort_by_key(|(_, segment, _)| *segment);
+    let mut summaries: BTreeMap<String, Summary> = BTreeMap::new();
+    for (key, _, later) in segments {
+        summaries
+            .entry(key)
+            .and_modify(|earlier| {
+                *earlier = Summary {
+                    count: earlier.count + later.count,
+                    min: least(earlier.min, later.min),
+                    max: negated(least(negated(earlier.max), negated(later.max))),
+                    ..later
+                };
+            })
+            .or_insert(later);
+    }
+    summaries
 }
 
 /// One segment of a series.
@@ -279,36 +304,12 @@ struct Segment {
 }
 
 impl Reader<'_> {
-    /// The summary of each metric of a run: of its latest segment, with the extremes of all.
-    pub(crate) fn summaries(&self, run: RunId) -> Result<BTreeMap<String, Summary>> {
-        let sql = format!("SELECT {SUMMARY}, key FROM series WHERE run = ?1 ORDER BY key, segment");
-        let mut statement = self.db.prepare_cached(&sql)?;
-        let rows = statement.query_map([run.0], |row| Ok((row.get::<_, String>(8)?, summary_of(row)?)))?;
-        let mut summaries: BTreeMap<String, Summary> = BTreeMap::new();
-        for row in rows {
-            let (key, later) = row?;
-            match summaries.get_mut(&key) {
-                None => {
-                    summaries.insert(key, later);
-                }
-                Some(summary) => {
-                    let least = |a: Option<(f64, i64)>, b: Option<(f64, i64)>| match (a, b) {
-                        (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
-                        (a, b) => a.or(b),
-                    };
-                    let negated = |extreme: Option<(f64, i64)>| extreme.map(|(value, step)| (-value, step));
-                    *summary = Summary {
-                        count: summary.count + later.count,
-                        last: later.last,
-                        last_step: later.last_step,
-                        last_wall_ms: later.last_wall_ms,
-                        min: least(summary.min, later.min),
-                        max: negated(least(negated(summary.max), negated(later.max))),
-                    };
-                }
-            }
-        }
-        Ok(summaries)
+    /// The summary of each metric of some runs: of its latest segment, with the extremes of all.
+    pub(crate) fn summaries(&self, runs: &[RunId]) -> Result<HashMap<RunId, BTreeMap<String, Summary>>> {
+        let select = format!("SELECT run, {SUMMARY}, key, segment FROM series");
+        let read = |row: &Row<'_>| Ok((row.get::<_, String>(9)?, row.get::<_, i64>(10)?, summary_of(row, 1)?));
+        let by_run = self.by_run(&select, runs, read)?.into_iter();
+        Ok(by_run.map(|(run, segments)| (run, joined(segments))).collect())
     }
 
     /// For each run that has the metric, its last value (`min:KEY` and `max:KEY` give the extremes).
@@ -512,7 +513,8 @@ mod tests {
             let most = inside.iter().map(|point| point.value).fold(f64::MIN, f64::max);
             assert_eq!(found.iter().map(|bucket| bucket.max).fold(f64::MIN, f64::max), most, "{range:?}");
         }
-        let summary = store.read(|reader| reader.summaries(run)).unwrap().remove("loss").unwrap();
+        let summary =
+            store.read(|reader| reader.summaries(&[run])).unwrap().remove(&run).unwrap().remove("loss").unwrap();
         assert_eq!((summary.count, summary.last_step), (all.len() as u64, all.iter().map(|p| p.step).max().unwrap()));
     }
 }
