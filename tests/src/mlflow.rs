@@ -100,7 +100,12 @@ async fn what_a_client_logs_is_in_the_table_of_runs_and_comes_back_as_it_was() -
     let (status, why) = ask(&client, Method::POST, "runs/log-batch", &contradiction).await;
     assert_eq!((status, &why["error_code"]), (400, &json!("INVALID_PARAMETER_VALUE")));
     assert!(why["message"].as_str().is_some_and(|why| why.contains("was already logged with value='1e-3'")), "{why}");
+    let input =
+        |name: &str| json!({ "dataset": { "name": name, "digest": "d", "source_type": "code", "source": "{}" } });
+    post(&client, "runs/log-inputs", json!({ "run_id": run, "datasets": [input("b"), input("a")] })).await;
     let told = get(&client, &format!("runs/get?run_id={run}")).await;
+    let inputs = &told["run"]["inputs"]["dataset_inputs"];
+    assert_eq!([0, 1].map(|place| &inputs[place]["dataset"]["name"]), [&json!("b"), &json!("a")]);
     let metrics = told["run"]["data"]["metrics"].as_array().expect("metrics");
     // Of several at one step and time, the greatest.
     assert_eq!((metrics.len(), &metrics[1]["value"]), (2, &json!("-Infinity")), "{told}");

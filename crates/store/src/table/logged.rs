@@ -132,7 +132,7 @@ impl Reader<'_> {
     /// The datasets that each of some runs read, in the order of their naming.
     pub fn inputs(&self, runs: &[RunId]) -> Result<HashMap<RunId, Vec<DatasetInput>>> {
         let select = "SELECT run, name, digest, source_type, source, schema, profile, tags FROM run_inputs";
-        self.by_run(select, runs, |row| {
+        self.by_run(select, "rowid", runs, |row| {
             Ok(DatasetInput {
                 name: row.get(1)?,
                 digest: row.get(2)?,
@@ -164,7 +164,7 @@ impl Reader<'_> {
 
     /// The logged models that each of some runs read or made.
     pub fn run_models(&self, runs: &[RunId]) -> Result<HashMap<RunId, Vec<RunModel>>> {
-        self.by_run("SELECT run, role, model, step FROM run_models", runs, |row| {
+        self.by_run("SELECT run, role, model, step FROM run_models", "model", runs, |row| {
             let role: String = row.get(1)?;
             Ok(RunModel {
                 role: if role == ModelRole::Input.as_str() { ModelRole::Input } else { ModelRole::Output },

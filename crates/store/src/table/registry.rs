@@ -143,7 +143,11 @@ impl WriteTx<'_> {
             "UPDATE model_versions SET description = ?3, updated = ?4 WHERE model = ?1 AND version = ?2",
             params![model, version, description, self.now.0],
         )?;
-        if changed == 0 { Err(no_version(model, version)) } else { self.touch_model(model) }
+        if changed == 0 {
+            Err(no_version(model, version))
+        } else {
+            self.emit(&Event::RegistryChanged { model: model.to_owned() })
+        }
     }
 
     /// Moves a version to a stage, and where wanted all others of that stage to the archive.
@@ -181,8 +185,10 @@ impl WriteTx<'_> {
         key: &str,
         value: Option<&str>,
     ) -> Result<()> {
-        self.touch_model(model)?;
-        version.map_or(Ok(()), |version| self.check_version(model, version))?;
+        match version {
+            Some(version) => self.check_version(model, version)?,
+            None => self.check_model(model)?,
+        }
         let of = version.unwrap_or(ITSELF);
         self.db.execute(
             "DELETE FROM registry_tags WHERE model = ?1 AND version = ?2 AND key = ?3",
@@ -194,7 +200,7 @@ impl WriteTx<'_> {
                 params![model, of, key, value],
             )?;
         }
-        Ok(())
+        self.emit(&Event::RegistryChanged { model: model.to_owned() })
     }
 
     /// Gives a version another name, or takes it away.
@@ -209,6 +215,11 @@ impl WriteTx<'_> {
             None => self.db.execute("DELETE FROM registry_aliases WHERE model = ?1 AND alias = ?2", [model, alias])?,
         };
         Ok(())
+    }
+
+    fn check_model(&self, name: &str) -> Result<()> {
+        let mut found = self.db.prepare_cached("SELECT 1 FROM registered_models WHERE name = ?1")?;
+        if found.exists([name])? { Ok(()) } else { Err(no_model(name)) }
     }
 
     fn check_version(&self, model: &str, version: u32) -> Result<()> {

@@ -352,8 +352,8 @@ impl Reader<'_> {
     pub(super) fn complete(&self, runs: &mut [Run]) -> Result<()> {
         let ids: Vec<RunId> = runs.iter().map(|run| run.id).collect();
         let pair = |row: &Row<'_>| Ok((row.get(1)?, row.get(2)?));
-        let mut params = self.by_run("SELECT run, key, value FROM params", &ids, pair)?;
-        let mut tags = self.by_run("SELECT run, key, value FROM tags", &ids, pair)?;
+        let mut params = self.by_run("SELECT run, key, value FROM params", "key", &ids, pair)?;
+        let mut tags = self.by_run("SELECT run, key, value FROM tags", "key", &ids, pair)?;
         let mut metrics = self.summaries(&ids)?;
         for run in runs {
             run.params = params.remove(&run.id).unwrap_or_default().into_iter().collect();
@@ -363,14 +363,15 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The rows of some runs in a table, whose first column is the run, in the order of their rows.
+    /// What each of some runs has in a table whose first selected column is the run, each in this order.
     pub(super) fn by_run<T>(
         &self,
         select: &str,
+        order: &str,
         runs: &[RunId],
         read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<HashMap<RunId, Vec<T>>> {
-        let sql = format!("{select} WHERE run IN (SELECT value FROM json_each(?1))");
+        let sql = format!("{select} WHERE run IN (SELECT value FROM json_each(?1)) ORDER BY {order}");
         let mut statement = self.db.prepare_cached(&sql)?;
         let mut found: HashMap<RunId, Vec<T>> = HashMap::new();
         let mut rows = statement.query([to_json("runs", &runs)?])?;

@@ -270,16 +270,15 @@ fn summary_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Summary> {
     })
 }
 
-/// What the segments of the series of a run say together.
-fn joined(mut segments: Vec<(String, i64, Summary)>) -> BTreeMap<String, Summary> {
+/// What the segments of the series of a run, in their order, say together.
+fn joined(segments: Vec<(String, Summary)>) -> BTreeMap<String, Summary> {
     let least = |a: Option<(f64, i64)>, b: Option<(f64, i64)>| match (a, b) {
         (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
         (a, b) => a.or(b),
     };
     let negated = |extreme: Option<(f64, i64)>| extreme.map(|(value, step)| (-value, step));
-    segments.sort_by_key(|(_, segment, _)| *segment);
     let mut summaries: BTreeMap<String, Summary> = BTreeMap::new();
-    for (key, _, later) in segments {
+    for (key, later) in segments {
         summaries
             .entry(key)
             .and_modify(|earlier| {
@@ -306,9 +305,9 @@ struct Segment {
 impl Reader<'_> {
     /// The summary of each metric of some runs: of its latest segment, with the extremes of all.
     pub(crate) fn summaries(&self, runs: &[RunId]) -> Result<HashMap<RunId, BTreeMap<String, Summary>>> {
-        let select = format!("SELECT run, {SUMMARY}, key, segment FROM series");
-        let read = |row: &Row<'_>| Ok((row.get::<_, String>(9)?, row.get::<_, i64>(10)?, summary_of(row, 1)?));
-        let by_run = self.by_run(&select, runs, read)?.into_iter();
+        let select = format!("SELECT run, {SUMMARY}, key FROM series");
+        let read = |row: &Row<'_>| Ok((row.get::<_, String>(9)?, summary_of(row, 1)?));
+        let by_run = self.by_run(&select, "segment", runs, read)?.into_iter();
         Ok(by_run.map(|(run, segments)| (run, joined(segments))).collect())
     }
 
