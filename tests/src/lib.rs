@@ -7,6 +7,7 @@
 mod acceptance;
 mod bad_input;
 mod browser;
+mod followed;
 mod harness;
 mod interface;
 mod kills;

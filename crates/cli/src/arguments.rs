@@ -1,7 +1,7 @@
 //! The command line.
 
 use anyhow::{Context, Result};
-use assay_protocol::domain::Split;
+use assay_protocol::domain::{SourceId, Split};
 use assay_server::{FOLDER, data_folder, find_workspace};
 use clap::{Parser, Subcommand};
 use std::net::IpAddr;
@@ -32,10 +32,11 @@ pub(crate) enum Command {
     /// Make a workspace in this folder (or in FOLDER).
     Init { folder: Option<PathBuf> },
     /// Import a folder of class folders, a zip or tar of one, or a CSV of path,label (or path,labels, as cat|dog); again to
-    /// bring it up to date.
+    /// bring it up to date. Or the runs that TensorBoard, W&B (offline) or MLflow wrote to a folder, or a CSV or JSON lines of
+    /// metrics: they are followed from then on.
     Import {
         source: PathBuf,
-        /// The dataset's name; the source's own without it.
+        /// The dataset's name, or the experiment of runs that name none; the source's own without it.
         #[arg(long)]
         name: Option<String>,
         /// Share of validation samples.
@@ -50,6 +51,12 @@ pub(crate) enum Command {
         /// An image may have any number of classes, as in a CSV of path,labels.
         #[arg(long)]
         multi_label: bool,
+    },
+    /// List the folders and files of other programs whose runs are followed.
+    Sources {
+        /// Follow the one of this number no longer; its runs stay.
+        #[arg(long, value_name = "NUMBER")]
+        forget: Option<SourceId>,
     },
     /// List the datasets.
     Datasets,

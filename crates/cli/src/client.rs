@@ -52,6 +52,10 @@ impl Client {
         read(&self.send(Method::POST, path, serde_json::to_vec(body)?).await?)
     }
 
+    pub(crate) async fn delete(&self, path: &str) -> Result<()> {
+        self.send(Method::DELETE, path, Vec::new()).await.map(|_| ())
+    }
+
     /// The run that a person means.
     pub(crate) async fn find_run(&self, text: &str) -> Result<RunId> {
         self.get(&format!("{}/find/{}", path::RUNS, encode_component(text))).await

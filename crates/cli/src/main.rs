@@ -15,7 +15,8 @@ use arguments::{Arguments, Command, PredictionFormat};
 use assay_protocol::domain::Labelling;
 use assay_protocol::domain::entity::{Dataset, Job, Snapshot};
 use assay_protocol::{
-    About, Check, CheckRequest, EvaluateRequest, ImportRequest, PrecisionFigures, PredictFiles, StartRun, path,
+    About, Check, CheckRequest, EvaluateRequest, ImportRequest, LogSource, PrecisionFigures, PredictFiles, StartRun,
+    path,
 };
 use assay_server::Work;
 use client::Client;
@@ -85,6 +86,10 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             };
             let job: Job = client.post(path::DATASETS, &request).await?;
             return train::follow_job(client, job, json).await;
+        }
+        Command::Sources { forget: Some(source) } => client.delete(&format!("{}/{source}", path::SOURCES)).await?,
+        Command::Sources { forget: None } => {
+            tables::sources(&client.get::<Vec<LogSource>>(path::SOURCES).await?, json)?
         }
         Command::Datasets => tables::datasets(&client.get::<Vec<Dataset>>(path::DATASETS).await?, json)?,
         Command::Snapshots { dataset } => {

@@ -5,7 +5,7 @@ use assay_protocol::domain::Timestamp;
 use assay_protocol::domain::entity::{Dataset, Run, Snapshot};
 use assay_protocol::domain::profile::{Cost, Phase, Profile};
 use assay_protocol::domain::scores::{Estimate, Scores};
-use assay_protocol::{Check, Comparison, ExplainedField, PrecisionFigures, RunDetail, RunsReply};
+use assay_protocol::{Check, Comparison, ExplainedField, LogSource, PrecisionFigures, RunDetail, RunsReply};
 use std::process::ExitCode;
 
 /// Prints columns as wide as their widest cell.
@@ -181,6 +181,15 @@ pub(crate) fn datasets(datasets: &[Dataset], as_json: bool) -> Result<()> {
         &["id", "name", "images", "labelled", "classes", "left out", "source"],
         &datasets.iter().map(row).collect::<Vec<_>>(),
     );
+    Ok(())
+}
+
+pub(crate) fn sources(sources: &[LogSource], as_json: bool) -> Result<()> {
+    if as_json {
+        return json(&sources);
+    }
+    let rows: Vec<_> = sources.iter().map(|source| vec![source.id.to_string(), source.path.clone()]).collect();
+    table(&["id", "path"], &rows);
     Ok(())
 }
 

@@ -350,6 +350,11 @@ pub enum JobKind {
         /// The folder, archive or CSV.
         source: String,
     },
+    /// Reads the runs that another program logged.
+    ImportRuns {
+        /// The folder or file.
+        source: String,
+    },
     /// Trains a run.
     Train {
         /// The run.

@@ -41,6 +41,8 @@ ids! {
     SnapshotId;
     /// A model's predictions on one split of one snapshot.
     EvaluationId;
+    /// A folder or file in which another program logs runs.
+    SourceId;
     /// A piece of work in the queue.
     JobId;
     /// The place of an event in the log; events are numbered from 1 without gaps in commit order.

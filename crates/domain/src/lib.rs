@@ -6,6 +6,7 @@
 
 pub mod confusion;
 pub mod entity;
+pub mod foreign;
 mod id;
 mod label;
 pub mod profile;
@@ -22,6 +23,7 @@ mod text;
 pub use confusion::Confusion;
 pub use id::{
     AnnotationId, ClassId, DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, RunId, SampleId, SnapshotId,
+    SourceId,
 };
 pub use label::{Label, LabelChange, Labelling};
 pub use query::Filter;

@@ -1,9 +1,11 @@
 //! The engine as a whole: the store, the jobs, and what both need.
 
 use crate::decoded::Decoded;
+use crate::follow::Follower;
 use crate::images::Images;
 use crate::jobs::Jobs;
 use crate::models::Models;
+use crate::sources::Sources;
 use crate::watch::Watch;
 use crate::{Result, record};
 use assay_domain::EventSeq;
@@ -50,6 +52,8 @@ pub struct Engine {
     pub(crate) decoded: Arc<Decoded>,
     pub(crate) models: Models,
     pub(crate) watch: Watch,
+    pub(crate) sources: Sources,
+    pub(crate) follower: Follower,
     events: watch::Receiver<EventSeq>,
 }
 
@@ -69,11 +73,17 @@ impl Engine {
             Ok(())
         });
         last_job?;
+        let work = options.work;
         let engine = Engine::around(store, options, events);
         if let Err(error) = engine.watch_datasets() {
             tracing::warn!(%error, "folders are not watched");
         }
         Jobs::start(&engine);
+        if work == Work::All
+            && let Err(error) = engine.follow_sources()
+        {
+            tracing::warn!(%error, "sources of runs are not followed");
+        }
         Ok(engine)
     }
 
@@ -94,6 +104,8 @@ impl Engine {
             jobs: Jobs::new(options.work),
             models: Models::default(),
             watch: Watch::default(),
+            sources: Sources::default(),
+            follower: Follower::default(),
             events,
         })
     }
@@ -101,6 +113,7 @@ impl Engine {
     /// Ends: running jobs save where they are and go back to the queue.
     pub fn close(&self) {
         self.jobs.close();
+        self.follower.close();
     }
 
     /// What serves, and where.

@@ -29,6 +29,9 @@ impl Engine {
         if !source.exists() {
             return Err(assay_formats::FormatError::Missing(source).into());
         }
+        if assay_formats::logs::holds_runs(&source) {
+            return self.start_import_of_runs(&source, request);
+        }
         if !source.is_dir()
             && !assay_formats::is_archive(&source)
             && source.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("csv"))

@@ -21,7 +21,7 @@ enum Lane {
 impl Lane {
     fn of(work: &JobKind) -> Lane {
         match work {
-            JobKind::Import { .. } => Lane::Import,
+            JobKind::Import { .. } | JobKind::ImportRuns { .. } => Lane::Import,
             JobKind::Train { .. } | JobKind::Evaluate { .. } => Lane::Compute,
         }
     }
@@ -171,6 +171,7 @@ impl Engine {
         let result = begun.map_err(EngineError::from).and_then(|()| {
             let attempt = std::panic::AssertUnwindSafe(|| match &job.work {
                 JobKind::Import { name, source } => self.import(job.id, name, source, &stop),
+                JobKind::ImportRuns { source } => self.import_runs(job.id, source, &stop),
                 JobKind::Train { run } => self.train(job.id, *run, &stop),
                 JobKind::Evaluate { run, split, dataset, snapshot } => {
                     self.evaluate(*run, *split, (*dataset, *snapshot), &stop)

@@ -1,10 +1,11 @@
-//! Reading dataset formats: from a folder, an archive or a CSV to a list of entries.
+//! Reading the files of others: datasets from a folder, an archive or a CSV, and runs from the files of [`logs`].
 //!
-//! It decodes no image and knows no database. Start with [`read`], which tells the format from the path.
+//! It decodes no image and knows no database. Start with [`read`], which tells a dataset's format from the path.
 
 mod archive;
 mod csv_list;
 mod folder;
+pub mod logs;
 
 pub use archive::unpack;
 
@@ -44,7 +45,9 @@ pub enum FormatError {
     #[error("there is no file or folder here: {0}")]
     Missing(PathBuf),
     /// Neither a folder nor an archive nor a CSV.
-    #[error("only a folder, a .zip, .tar, .tar.gz or .tgz archive, or a .csv of path,label can be imported: {0}")]
+    #[error(
+        "only a folder, a .zip, .tar, .tar.gz or .tgz archive, a .csv of path,label, or what TensorBoard, W&B or MLflow wrote can be imported: {0}"
+    )]
     Unknown(PathBuf),
     /// The source does not read.
     #[error("{what} cannot be read: {why}: {path}")]

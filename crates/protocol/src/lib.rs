@@ -13,8 +13,8 @@ pub use assay_domain as domain;
 pub use query::encode_component;
 pub use reply::{
     About, Check, Choice, Comparison, Difference, ErrorBody, ErrorCode, EventPage, ExplainedField, FilePrediction,
-    ModelCard, PathSuggestion, PrecisionFigures, PredictedClass, PredictionPage, PredictionReply, RunDetail, RunsReply,
-    SampleDetail, SamplePage, SeriesReply, SimilarSample, Verdict,
+    LogSource, ModelCard, PathSuggestion, PrecisionFigures, PredictedClass, PredictionPage, PredictionReply, RunDetail,
+    RunsReply, SampleDetail, SamplePage, SeriesReply, SimilarSample, Verdict,
 };
 pub use request::{
     AddClasses, CheckRequest, ClientCommand, ConfigQuery, DatasetChange, EvaluateRequest, EventsQuery, ImportRequest,

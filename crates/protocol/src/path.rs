@@ -26,6 +26,8 @@ pub const CONFIG: &str = "/api/v1/config";
 pub const EXPERIMENTS: &str = "/api/v1/experiments";
 /// The datasets; POST imports one.
 pub const DATASETS: &str = "/api/v1/datasets";
+/// The folders and files of other programs whose runs are followed.
+pub const SOURCES: &str = "/api/v1/sources";
 /// The jobs.
 pub const JOBS: &str = "/api/v1/jobs";
 /// The checkpoints of all runs.

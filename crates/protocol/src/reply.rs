@@ -4,7 +4,7 @@ use assay_domain::entity::{
     Artifact, Checkpoint, Dataset, Evaluation, LabelEdit, LogLine, Prediction, Run, Sample, SequencedEvent,
 };
 use assay_domain::record::Record;
-use assay_domain::{Bucket, EventSeq, Label, Labelling, RunId, SampleId, Split, Timestamp};
+use assay_domain::{Bucket, EventSeq, Label, Labelling, RunId, SampleId, SourceId, Split, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What serves, and where.
@@ -22,6 +22,15 @@ pub struct About {
     pub now: Timestamp,
     /// The latest event.
     pub last_event: EventSeq,
+}
+
+/// A folder or file in which another program logs runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogSource {
+    /// Its number.
+    pub id: SourceId,
+    /// Where it is.
+    pub path: String,
 }
 
 /// What kind of failure it was; clients act on this, people read the message.

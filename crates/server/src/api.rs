@@ -1,7 +1,7 @@
 //! The native API: each handler reads a request, calls the engine on a thread that may wait, and writes the answer.
 
 use crate::{interface, mlflow};
-use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RunId, SampleId, Split};
+use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RunId, SampleId, SourceId, Split};
 use assay_engine::{Engine, EngineError};
 use assay_protocol::{
     AddClasses, CheckRequest, ConfigQuery, DatasetChange, ErrorBody, ErrorCode, EvaluateRequest, EventPage,
@@ -15,7 +15,7 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{Response, StatusCode, Uri};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -121,6 +121,11 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(&of_sample("/image"), get(image))
         .route(&of_sample("/thumbnail"), get(thumbnail))
         .route(&of_sample("/label"), post(label))
+        .route(path::SOURCES, get(async |State(e): Shared| on(e, |e| e.log_sources()).await))
+        .route(
+            &format!("{}/{{id}}", path::SOURCES),
+            delete(async |State(e): Shared, id: Named<SourceId>| act(e, id, Engine::forget_source).await),
+        )
         .route(path::JOBS, get(async |State(e): Shared| on(e, |e| e.jobs()).await))
         .route(
             &format!("{}/{{id}}", path::JOBS),

@@ -7,6 +7,7 @@ mod blob;
 mod error;
 mod lock;
 mod migrate;
+mod mlflow_db;
 mod points;
 mod reader;
 mod store;
@@ -16,6 +17,7 @@ mod writer;
 pub use blob::{Blobs, Hash, NewBlob};
 pub use error::StoreError;
 pub use lock::Holder;
+pub use mlflow_db::{MlflowDb, MlflowRun};
 pub use reader::Reader;
 pub use store::{Clock, Store};
 pub use table::client_run::{ClientRun, ClientRunChange};
@@ -27,6 +29,7 @@ pub use table::run::{NewRun, RunHead};
 pub use table::run_list::{RunOrder, RunPage, RunQuery};
 pub use table::search::RunSearch;
 pub use table::series::SeriesRange;
+pub use table::source::{Source, Taken};
 pub use writer::WriteTx;
 
 /// What the store's functions return.

@@ -2,7 +2,7 @@
 
 use crate::table::{
     artifact, client_run, dataset, evaluation, event, experiment, job, label, logged, registry, run, series, setting,
-    snapshot,
+    snapshot, source,
 };
 use crate::{Result, StoreError};
 use rusqlite::Connection;
@@ -40,6 +40,7 @@ const STEPS: &[&[&str]] = &[
         registry::TABLES,
         logged::TABLES,
     ],
+    &[source::TABLES],
 ];
 
 /// The format that this version writes.

@@ -16,6 +16,7 @@ pub(crate) mod search;
 pub(crate) mod series;
 pub(crate) mod setting;
 pub(crate) mod snapshot;
+pub(crate) mod source;
 
 use crate::{Result, StoreError};
 use rusqlite::types::{Type, ValueRef};

@@ -1,0 +1,362 @@
+//! Runs that other programs logged to files: read once, and read on when more is written.
+
+use crate::jobs::Done;
+use crate::{Engine, EngineError, NOTE, RUN_NAME, Result};
+use assay_domain::entity::{Job, JobKind, Progress};
+use assay_domain::foreign::{Contents, Logged};
+use assay_domain::{JobId, SourceId};
+use assay_formats::logs::{self, LogFile, Named};
+use assay_protocol::{ImportRequest, LogSource};
+use assay_store::{MlflowDb, NewBlob, Source, Taken};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// What was read is committed when it is about as many things.
+const ROUND: usize = 100_000;
+
+/// As many files of a run are held open at most.
+const FILES: usize = 64;
+
+/// A file that was not written to for so long has whole lines.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// Longer keys are no keys.
+const KEY_BYTES: usize = 1_000;
+
+/// Longer params and tags are cut.
+const VALUE_BYTES: usize = 8_000;
+
+/// What each file was like when it was read last: size, time, and whether it was settled.
+type Seen = HashMap<PathBuf, (u64, SystemTime, bool)>;
+
+/// The lock of reading, with what is known of the files that were read.
+#[derive(Default)]
+pub(crate) struct Sources(Mutex<Seen>);
+
+/// What reading a source brought.
+#[derive(Default)]
+pub(crate) struct Found {
+    runs: u64,
+    new: u64,
+    points: u64,
+    files: u64,
+    left_out: u64,
+    damaged: Vec<String>,
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Found { runs, new, points, files, left_out, damaged } = self;
+        write!(f, "{runs} runs, {new} of them new; {points} points and {files} files taken")?;
+        if *left_out > 0 {
+            write!(f, "; {left_out} values left out that are neither numbers nor files")?;
+        }
+        match damaged.as_slice() {
+            [] => Ok(()),
+            [one] => write!(f, "; read in part: {one}"),
+            [one, rest @ ..] => write!(f, "; read in part: {one}, and {} more", rest.len()),
+        }
+    }
+}
+
+impl Engine {
+    /// Queues the reading of the runs below a folder or in a file, which is followed from then on.
+    pub(crate) fn start_import_of_runs(&self, source: &Path, request: &ImportRequest) -> Result<Job> {
+        let path = source.display().to_string();
+        let experiment = match request.name.as_deref().map(str::trim) {
+            Some(name) if !name.is_empty() => name.to_owned(),
+            _ => own_name(source),
+        };
+        let of_job = path.clone();
+        self.store.write(move |tx| tx.put_source(&path, &experiment))?;
+        self.queue(JobKind::ImportRuns { source: of_job })
+    }
+
+    /// The sources of runs that are followed.
+    pub fn log_sources(&self) -> Result<Vec<LogSource>> {
+        let sources = self.store.read(|reader| reader.sources())?;
+        Ok(sources.into_iter().map(|source| LogSource { id: source.id, path: source.path }).collect())
+    }
+
+    /// Follows a source no longer. Its runs stay.
+    pub fn forget_source(&self, source: SourceId) -> Result<()> {
+        if !self.log_sources()?.iter().any(|found| found.id == source) {
+            return Err(EngineError::NotFound(format!("there is no source {source}")));
+        }
+        let _reading = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.store.write(move |tx| tx.remove_source(source))?)
+    }
+
+    pub(crate) fn import_runs(&self, job: JobId, path: &str, stop: &AtomicBool) -> Result<Done> {
+        let sources = self.store.read(|reader| reader.sources())?;
+        let Some(source) = sources.into_iter().find(|source| source.path == path) else {
+            return Ok(Done::Finished("it is followed no longer".into()));
+        };
+        let tell = |progress| self.tell(job, progress, "reading runs");
+        let found = self.read_source(&source, &mut |progress| match stop.load(Ordering::Relaxed) {
+            true => Ok(false),
+            false => tell(progress).map(|()| true),
+        })?;
+        self.follow_anew();
+        match found {
+            Some(found) => Ok(Done::Finished(found.to_string())),
+            None if self.jobs.is_closing() => Ok(Done::Requeue),
+            None => Ok(Done::Stopped),
+        }
+    }
+
+    /// Reads what is new in a source. `goes_on` is told how far it is and says whether to go on; nothing is returned where not.
+    pub(crate) fn read_source(&self, source: &Source, goes_on: &mut GoesOn<'_>) -> Result<Option<Found>> {
+        let mut seen = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reading = Reading {
+            source,
+            read: self.store.read(|reader| reader.source_files(source.id))?,
+            deleted: self.store.read(|reader| reader.deleted_of_source(source.id))?.into_iter().collect(),
+            seen: &mut seen,
+            found: Found::default(),
+        };
+        let mut by_run: BTreeMap<String, Vec<LogFile>> = BTreeMap::new();
+        let mut databases = Vec::new();
+        for file in logs::find(Path::new(&source.path)) {
+            match file.named {
+                Named::MlflowDatabase => databases.push(file.path),
+                _ => by_run.entry(file.run.clone()).or_default().push(file),
+            }
+        }
+        let total = by_run.len() as u64;
+        for (done, (run, files)) in (0..).zip(by_run) {
+            if !goes_on(Progress { done, total })? {
+                return Ok(None);
+            }
+            if let Some(program) = files.iter().find_map(|file| file.named.program()) {
+                self.read_run(&mut reading, &run, program, &files, Round::default())?;
+            }
+        }
+        for path in databases {
+            match self.read_database(&mut reading, &path, goes_on) {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(error) => reading.found.damaged.push(format!("{}: {error}", path.display())),
+            }
+        }
+        Ok(Some(reading.found))
+    }
+
+    fn read_run(
+        &self,
+        reading: &mut Reading<'_>,
+        run: &str,
+        program: &'static str,
+        files: &[LogFile],
+        mut round: Round,
+    ) -> Result<()> {
+        reading.found.runs += 1;
+        if reading.deleted.contains(run) {
+            return Ok(());
+        }
+        for file in files {
+            let looks = looks(&file.path, self.now());
+            if looks.is_some() && reading.seen.get(&file.path) == looks.as_ref() {
+                continue;
+            }
+            let path = file.path.display().to_string();
+            let mut from = reading.read.get(&path).copied().unwrap_or(0);
+            loop {
+                let part = match logs::read(file, from, looks.is_none_or(|(.., is_settled)| is_settled)) {
+                    Ok(part) => part,
+                    Err(error) => {
+                        reading.found.damaged.push(error.to_string());
+                        break;
+                    }
+                };
+                round.left_out += part.left_out;
+                reading.found.damaged.extend(part.damage.as_ref().map(|why| format!("{path}: {why}")));
+                let (has_more, end) = (part.has_more, part.read);
+                self.gather(&mut round, part.logged)?;
+                if end != from {
+                    round.read.push((path.clone(), end));
+                    from = end;
+                }
+                if round.logged.len() >= ROUND || round.files.len() >= FILES {
+                    self.take(reading, vec![(run.to_owned(), program, std::mem::take(&mut round))])?;
+                }
+                if !has_more {
+                    break;
+                }
+            }
+            reading.seen.extend(looks.map(|looks| (file.path.clone(), looks)));
+        }
+        self.take(reading, vec![(run.to_owned(), program, round)])
+    }
+
+    /// Reads the database of an MLflow server; returns whether it came to its end.
+    fn read_database(&self, reading: &mut Reading<'_>, path: &Path, goes_on: &mut GoesOn<'_>) -> Result<bool> {
+        let database = MlflowDb::open(path)?;
+        let runs = database.runs()?;
+        let total = runs.len() as u64;
+        for (done, run) in (0..).zip(&runs) {
+            if !goes_on(Progress { done, total })? {
+                return Ok(false);
+            }
+            let unit = format!("{}#{}", path.display(), run.uid);
+            let mut round = Round::default();
+            if reading.read.get(&unit) != Some(&run.fingerprint) {
+                self.gather(&mut round, run.logged.clone())?;
+                round.read.push((unit, run.fingerprint));
+            }
+            let folder = artifact_folder(path, &run.artifacts);
+            let files = folder.map(|folder| logs::artifacts(&folder, &run.uid)).unwrap_or_default();
+            self.read_run(reading, &run.uid, "mlflow", &files, round)?;
+        }
+        let known: HashSet<&str> = runs.iter().map(|run| run.uid.as_str()).collect();
+        let unit = format!("{}#points", path.display());
+        let mut from = reading.read.get(&unit).copied().unwrap_or(0);
+        loop {
+            let (points, last) = database.points(from, ROUND)?;
+            if last == from {
+                return Ok(true);
+            }
+            let mut rounds: BTreeMap<String, Round> = BTreeMap::new();
+            for (uid, key, point) in points {
+                if known.contains(uid.as_str()) && !reading.deleted.contains(&uid) {
+                    rounds.entry(uid).or_default().logged.push(Logged::Point(key, point));
+                }
+            }
+            // How far it was read is committed with the points of all runs.
+            let end = Round { read: vec![(unit.clone(), last)], ..Round::default() };
+            rounds.entry(String::new()).or_insert(end);
+            self.take(reading, rounds.into_iter().map(|(uid, round)| (uid, "mlflow", round)).collect())?;
+            from = last;
+            if !goes_on(Progress { done: total, total })? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Puts files into blobs, which is slow, outside of the transaction; and what is too long or meant otherwise in order.
+    fn gather(&self, round: &mut Round, logged: Vec<Logged>) -> Result<()> {
+        for logged in logged {
+            match logged {
+                Logged::File(name, contents) => {
+                    let mut blob = self.store.blobs().begin()?;
+                    match contents {
+                        Contents::Bytes(bytes) => blob.write(&bytes)?,
+                        Contents::At(path) => copy(&path, &mut blob)?,
+                    }
+                    blob.sync()?;
+                    round.files.push((name, blob));
+                }
+                Logged::Point(key, _) | Logged::Param(key, _) | Logged::Tag(key, _) if key.len() > KEY_BYTES => {
+                    round.left_out += 1;
+                }
+                Logged::Tag(key, value) if key == RUN_NAME => round.logged.push(Logged::Name(value)),
+                Logged::Tag(key, value) if key == NOTE => round.logged.push(Logged::Note(value)),
+                Logged::Param(key, value) => round.logged.push(Logged::Param(key, cut(value))),
+                Logged::Tag(key, value) => round.logged.push(Logged::Tag(key, cut(value))),
+                Logged::Name(name) => round.logged.push(Logged::Name(cut(name))),
+                other => round.logged.push(other),
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what was read of runs, all of it or nothing.
+    fn take(&self, reading: &mut Reading<'_>, rounds: Vec<(String, &'static str, Round)>) -> Result<()> {
+        let mut all = Vec::new();
+        for (run, program, Round { logged, files, read, left_out }) in rounds {
+            reading.found.left_out += left_out;
+            if logged.is_empty() && files.is_empty() && read.is_empty() {
+                continue;
+            }
+            reading.found.points += logged.iter().filter(|logged| matches!(logged, Logged::Point(..))).count() as u64;
+            reading.found.files += files.len() as u64;
+            let name = if run.is_empty() { own_name(Path::new(&reading.source.path)) } else { run.clone() };
+            all.push((run, Taken { program, name, uid: (self.uid)(), logged, files, read }));
+        }
+        if all.is_empty() {
+            return Ok(());
+        }
+        let source = reading.source.clone();
+        let (new, replaced) = self.store.write(move |tx| {
+            let (mut new, mut replaced) = (0, Vec::new());
+            for (run, taken) in all {
+                let (is_new, hashes) = tx.take(&source, &run, taken)?;
+                new += u64::from(is_new);
+                replaced.extend(hashes);
+            }
+            Ok((new, replaced))
+        })?;
+        reading.found.new += new;
+        Ok(self.store.free(replaced)?)
+    }
+
+    fn now(&self) -> SystemTime {
+        std::time::UNIX_EPOCH + Duration::from_millis(u64::try_from((self.clock)().0).unwrap_or(0))
+    }
+}
+
+/// Is told how far it is, and says whether to go on.
+type GoesOn<'a> = dyn FnMut(Progress) -> Result<bool> + 'a;
+
+/// What is known while a source is read.
+struct Reading<'a> {
+    source: &'a Source,
+    /// How far its files were read.
+    read: HashMap<String, u64>,
+    /// Runs of which nothing more is taken.
+    deleted: HashSet<String>,
+    seen: &'a mut Seen,
+    found: Found,
+}
+
+/// What was read of a run and waits to be committed.
+#[derive(Default)]
+struct Round {
+    logged: Vec<Logged>,
+    files: Vec<(String, NewBlob)>,
+    read: Vec<(String, u64)>,
+    left_out: u64,
+}
+
+fn looks(path: &Path, now: SystemTime) -> Option<(u64, SystemTime, bool)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let modified = metadata.modified().ok()?;
+    Some((metadata.len(), modified, now.duration_since(modified).is_ok_and(|age| age >= SETTLED)))
+}
+
+/// The folder of a run's artifacts beside its database; none where it is elsewhere, which a database from elsewhere may say.
+fn artifact_folder(database: &Path, says: &str) -> Option<PathBuf> {
+    let root = database.parent()?.canonicalize().ok()?;
+    let folder = match says.strip_prefix("mlflow-artifacts:/") {
+        Some(path) => root.join("mlartifacts").join(path.trim_start_matches('/')),
+        None => root.join(says.strip_prefix("file://").unwrap_or(says)),
+    };
+    folder.canonicalize().ok().filter(|folder| folder.starts_with(&root) && *folder != root)
+}
+
+fn copy(path: &Path, blob: &mut NewBlob) -> Result<()> {
+    let unreadable = |why: std::io::Error| EngineError::Invalid(format!("{why}: {}", path.display()));
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece).map_err(unreadable)? {
+            0 => return Ok(()),
+            length => blob.write(&piece[..length])?,
+        }
+    }
+}
+
+/// The name of a folder, or of a file without its ending.
+fn own_name(source: &Path) -> String {
+    let name = if source.is_dir() { source.file_name() } else { source.file_stem() };
+    name.map_or_else(|| "imported".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn cut(mut value: String) -> String {
+    value.truncate(value.floor_char_boundary(VALUE_BYTES));
+    value
+}

@@ -1,0 +1,224 @@
+//! The files in which other programs log runs: TensorBoard's, W&B's offline ones, MLflow's file stores, CSV and JSON lines.
+//!
+//! [`find`] tells which files of a folder are of which run; [`read`] reads one on from where it was read before.
+
+mod histogram;
+mod mlflow;
+mod table;
+mod tensorboard;
+mod wandb;
+
+use crate::{FormatError, extension, named_as_image};
+use assay_domain::foreign::{Logged, Part};
+use std::fs::Metadata;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+use walkdir::{DirEntry, WalkDir};
+
+/// A file that says something of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The folder or file of its run below the source, with forward slashes; empty where that is the source itself.
+    pub run: String,
+    /// How it is read.
+    pub named: Named,
+}
+
+/// What a file is, as its name and place say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Named {
+    /// TensorBoard's events.
+    Events,
+    /// W&B's records.
+    Wandb,
+    /// What MLflow says of a run.
+    MlflowMeta,
+    /// A param of this key.
+    MlflowParam(String),
+    /// A tag of this key.
+    MlflowTag(String),
+    /// The points of the metric of this key.
+    MlflowMetric(String),
+    /// A file of a run, kept under this name.
+    Artifact(String),
+    /// The database of an MLflow server, which the store reads.
+    MlflowDatabase,
+    /// Metrics in columns.
+    Csv,
+    /// Metrics as JSON objects.
+    JsonLines,
+}
+
+impl Named {
+    /// The program that writes such files; none of files that any may have written.
+    pub fn program(&self) -> Option<&'static str> {
+        match self {
+            Named::Events => Some("tensorboard"),
+            Named::MlflowDatabase => Some("mlflow"),
+            Named::Wandb => Some("wandb"),
+            Named::MlflowMeta | Named::MlflowParam(_) | Named::MlflowTag(_) | Named::MlflowMetric(_) => Some("mlflow"),
+            Named::Csv | Named::JsonLines => Some("file"),
+            Named::Artifact(_) => None,
+        }
+    }
+
+    fn of(path: &Path) -> Option<Named> {
+        let name = path.file_name()?.to_string_lossy().to_lowercase();
+        match extension(path).as_str() {
+            _ if name.contains("tfevents") => Some(Named::Events),
+            "wandb" => Some(Named::Wandb),
+            _ => None,
+        }
+    }
+}
+
+/// Whether runs were logged below a folder, or in a file: what is found first decides, an image against it.
+pub fn holds_runs(source: &Path) -> bool {
+    if source.is_file() {
+        return match extension(source).as_str() {
+            "csv" => table::is_of_metrics(source),
+            "jsonl" | "ndjson" | "db" | "sqlite" | "sqlite3" => true,
+            _ => Named::of(source).is_some(),
+        };
+    }
+    let decisive = walk(source).find_map(|found| match found.file_type().is_file() {
+        true if named_as_image(found.path()) => Some(false),
+        true => (Named::of(found.path()).is_some() || in_a_folder(found.path()).is_some()).then_some(true),
+        false => mlflow::is_run(found.path()).then_some(true),
+    });
+    decisive == Some(true)
+}
+
+/// Files of metrics that have no ending of their own are known by the names that programs give them.
+fn in_a_folder(path: &Path) -> Option<Named> {
+    match path.file_name()?.to_string_lossy().as_ref() {
+        "metrics.csv" if table::is_of_metrics(path) => Some(Named::Csv),
+        "mlflow.db" => Some(Named::MlflowDatabase),
+        "metrics.jsonl" | "trainer_log.jsonl" => Some(Named::JsonLines),
+        _ => None,
+    }
+}
+
+/// The files of the runs below a folder, or of one file, in the order of their paths.
+pub fn find(source: &Path) -> Vec<LogFile> {
+    if source.is_file() {
+        let named = Named::of(source).or_else(|| match extension(source).as_str() {
+            "csv" => Some(Named::Csv),
+            "jsonl" | "ndjson" => Some(Named::JsonLines),
+            "db" | "sqlite" | "sqlite3" => Some(Named::MlflowDatabase),
+            _ => None,
+        });
+        let file = |named| LogFile { path: source.to_owned(), run: String::new(), named };
+        return named.map(file).into_iter().collect();
+    }
+    let mut files = Vec::new();
+    let mut found = walk(source);
+    while let Some(entry) = found.next() {
+        let path = entry.path();
+        if entry.file_type().is_dir() {
+            if mlflow::is_run(path) {
+                files.extend(mlflow::files(path, &slashed(path, source)));
+                found.skip_current_dir();
+            }
+            continue;
+        }
+        let folder = path.parent().unwrap_or(source);
+        let run = slashed(folder, source);
+        match Named::of(path).or_else(|| in_a_folder(path)) {
+            Some(Named::Wandb) => {
+                // What W&B keeps with a run lies beside its records.
+                files.extend(artifacts(&folder.join("files"), &run));
+                files.push(LogFile { path: path.to_owned(), run, named: Named::Wandb });
+                found.skip_current_dir();
+            }
+            Some(named) => files.push(LogFile { path: path.to_owned(), run, named }),
+            None => {}
+        }
+    }
+    files
+}
+
+/// What is below a folder, files before folders, hidden ones left out. Links are not followed: what they lead to lies elsewhere.
+fn walk(root: &Path) -> Visible {
+    let by_kind = |a: &DirEntry, b: &DirEntry| {
+        (a.file_type().is_dir(), a.file_name()).cmp(&(b.file_type().is_dir(), b.file_name()))
+    };
+    Visible(WalkDir::new(root).sort_by(by_kind).into_iter())
+}
+
+struct Visible(walkdir::IntoIter);
+
+impl Visible {
+    fn skip_current_dir(&mut self) {
+        self.0.skip_current_dir();
+    }
+}
+
+impl Iterator for Visible {
+    type Item = DirEntry;
+
+    fn next(&mut self) -> Option<DirEntry> {
+        loop {
+            // What cannot be opened holds no runs that could be read.
+            let Ok(found) = self.0.next()? else { continue };
+            if found.depth() == 0 || !found.file_name().to_string_lossy().starts_with('.') {
+                return Some(found);
+            }
+            if found.file_type().is_dir() {
+                self.0.skip_current_dir();
+            }
+        }
+    }
+}
+
+/// Reads a file on from what it was read to, 0 at first. `is_settled` says that nobody has written to it for a while.
+///
+/// # Errors
+/// When it does not open or read. Damage in it is no error: what is before it is returned with a reason.
+pub fn read(file: &LogFile, from: u64, is_settled: bool) -> Result<Part, FormatError> {
+    let path = &file.path;
+    let part = match &file.named {
+        Named::Events => tensorboard::read(path, from),
+        Named::Wandb => wandb::read(path, from),
+        Named::MlflowMeta => mlflow::read_meta(path, from),
+        Named::MlflowParam(key) => mlflow::read_value(path, from, |value| Logged::Param(key.clone(), value)),
+        Named::MlflowTag(key) => mlflow::read_value(path, from, |value| Logged::Tag(key.clone(), value)),
+        Named::MlflowMetric(key) => mlflow::read_metric(path, key, from),
+        Named::Artifact(name) => mlflow::read_artifact(path, name, from),
+        Named::MlflowDatabase => Ok(Part { read: from, ..Part::default() }),
+        Named::Csv => table::read_csv(path, from, is_settled),
+        Named::JsonLines => table::read_json(path, from, is_settled),
+    };
+    part.map_err(|why| FormatError::Unreadable { what: "the log", why: why.to_string(), path: path.clone() })
+}
+
+/// The files below a folder, as those of a run.
+pub fn artifacts(folder: &Path, run: &str) -> Vec<LogFile> {
+    let files = walk(folder).filter(|found| found.file_type().is_file());
+    let file = |found: DirEntry| LogFile {
+        path: found.path().to_owned(),
+        run: run.to_owned(),
+        named: Named::Artifact(slashed(found.path(), folder)),
+    };
+    files.map(file).collect()
+}
+
+/// A number by which contents that are read as a whole are told apart: of size and time.
+fn fingerprint(path: &Path) -> std::io::Result<u64> {
+    let (bytes, modified) = fingerprint_of(&std::fs::metadata(path)?);
+    let nanos = modified.duration_since(UNIX_EPOCH).map_or(0, |at| at.as_nanos() as u64);
+    Ok((nanos.rotate_left(20) ^ bytes).max(1) >> 1)
+}
+
+fn fingerprint_of(metadata: &Metadata) -> (u64, SystemTime) {
+    (metadata.len(), metadata.modified().unwrap_or(UNIX_EPOCH))
+}
+
+/// A path below another, with forward slashes on every system.
+fn slashed(path: &Path, root: &Path) -> String {
+    let parts = path.strip_prefix(root).unwrap_or(path).components();
+    parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}

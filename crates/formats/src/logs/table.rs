@@ -1,0 +1,204 @@
+//! Metrics as lines of a CSV, or as JSON objects one a line.
+//!
+//! A line's step is in the first of the columns [`STEPS`] that it has, else its number; its time in the first of [`TIMES`], else
+//! that of the file.
+
+use super::fingerprint_of;
+use assay_domain::foreign::{Logged, Part};
+use assay_domain::{Point, Timestamp};
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+const STEPS: [&str; 7] = ["step", "_step", "global_step", "iteration", "iter", "batch", "epoch"];
+const TIMES: [&str; 5] = ["timestamp", "_timestamp", "wall_time", "time", "created_at"];
+
+/// A part holds about as many bytes of lines at most.
+const PART_BYTES: u64 = 8 << 20;
+
+/// No longer line is read.
+const LINE_BYTES: u64 = 1 << 24;
+
+/// Whether a CSV is of metrics: it has a column of steps and none of paths.
+pub(super) fn is_of_metrics(path: &Path) -> bool {
+    let headers = csv::Reader::from_path(path).and_then(|mut reader| reader.headers().cloned());
+    headers.is_ok_and(|headers| {
+        let has = |names: &[&str]| headers.iter().any(|header| names.iter().any(|name| header.trim() == *name));
+        has(&STEPS) && !has(&["path", "file", "filename", "image"])
+    })
+}
+
+/// Reads the lines of a CSV after so many that were read. Programs write such a file anew when a column is added.
+pub(super) fn read_csv(path: &Path, from: u64, is_settled: bool) -> std::io::Result<Part> {
+    let wall_ms = modified(path)?;
+    let mut part = Part { read: from, ..Part::default() };
+    let bytes = std::fs::read(path)?;
+    // Whether the last line is whole is known by its end, or when nothing was added for a while.
+    let whole = match bytes.iter().rposition(|&byte| byte == b'\n') {
+        _ if is_settled => bytes.len(),
+        Some(end) => end + 1,
+        None => 0,
+    };
+    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(&bytes[..whole]);
+    let headers = match reader.headers() {
+        Ok(headers) => headers.clone(),
+        Err(why) => return Ok(Part { damage: Some(why.to_string()), ..part }),
+    };
+    for (number, record) in (0..).zip(reader.records()).skip(usize::try_from(from).unwrap_or(usize::MAX)) {
+        part.read = number + 1;
+        let Ok(record) = record else {
+            part.left_out += 1;
+            continue;
+        };
+        let mut line = Vec::new();
+        for (key, text) in headers.iter().zip(record.iter()).filter(|(_, text)| !text.is_empty()) {
+            match text.parse::<f64>() {
+                Ok(value) => line.push((key.trim_start_matches('\u{feff}').to_owned(), value)),
+                Err(_) => part.left_out += 1,
+            }
+        }
+        add(&mut part, line, number, wall_ms);
+    }
+    if part.read > from {
+        part.logged.push(Logged::Heard(Timestamp(wall_ms)));
+    }
+    Ok(part)
+}
+
+/// Reads JSON lines on from this byte.
+pub(super) fn read_json(path: &Path, from: u64, is_settled: bool) -> std::io::Result<Part> {
+    let wall_ms = modified(path)?;
+    let mut part = Part { read: from, ..Part::default() };
+    let mut file = BufReader::new(File::open(path)?);
+    let mut number = lines_in(file.by_ref().take(from))?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut line = Vec::new();
+    loop {
+        if part.read - from >= PART_BYTES {
+            part.has_more = true;
+            break;
+        }
+        line.clear();
+        file.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line)?;
+        if line.len() as u64 == LINE_BYTES {
+            part.damage = Some(format!("its line at byte {} is too long", part.read));
+            break;
+        }
+        if line.is_empty() || (line.last() != Some(&b'\n') && !is_settled) {
+            break;
+        }
+        part.read += line.len() as u64;
+        number += 1;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match serde_json::from_slice(&line) {
+            Ok(Value::Object(object)) => {
+                let mut values = Vec::new();
+                object.into_iter().for_each(|(key, value)| flatten(key, value, &mut values, &mut part.left_out));
+                add(&mut part, values, number - 1, wall_ms);
+            }
+            _ => part.left_out += 1,
+        }
+    }
+    if part.read > from {
+        part.logged.push(Logged::Heard(Timestamp(wall_ms)));
+    }
+    Ok(part)
+}
+
+fn lines_in(mut bytes: impl BufRead) -> std::io::Result<u64> {
+    let mut count = 0;
+    loop {
+        let piece = bytes.fill_buf()?;
+        let length = piece.len();
+        if length == 0 {
+            return Ok(count);
+        }
+        count += piece.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        bytes.consume(length);
+    }
+}
+
+fn flatten(key: String, value: Value, into: &mut Vec<(String, f64)>, left_out: &mut u64) {
+    match value {
+        Value::Number(number) => into.extend(number.as_f64().map(|number| (key, number))),
+        Value::Bool(flag) => into.push((key, f64::from(u8::from(flag)))),
+        Value::Object(object) => {
+            object.into_iter().for_each(|(name, value)| flatten(format!("{key}.{name}"), value, into, left_out));
+        }
+        Value::Null => {}
+        // As those write it whose JSON has no such number.
+        Value::String(text) if matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity") => {
+            into.extend(text.parse().ok().map(|number| (key, number)));
+        }
+        Value::String(_) | Value::Array(_) => *left_out += 1,
+    }
+}
+
+fn add(part: &mut Part, values: Vec<(String, f64)>, number: u64, wall_ms: i64) {
+    let of = |names: &[&str]| {
+        names
+            .iter()
+            .find_map(|name| values.iter().find(|(key, _)| key == name).map(|(key, value)| (key.clone(), *value)))
+    };
+    let (step, time) = (of(&STEPS), of(&TIMES));
+    let wall_ms = time.as_ref().map_or(wall_ms, |(_, time)| match *time {
+        seconds if seconds.abs() < 1e11 => (seconds * 1e3).round() as i64,
+        milliseconds => milliseconds as i64,
+    });
+    let is_of_line =
+        |key: &String| [&step, &time].into_iter().flatten().any(|(name, _)| name == key && name != "epoch");
+    let step = step.as_ref().map_or(number as i64, |(_, step)| *step as i64);
+    for (key, value) in values.into_iter().filter(|(key, _)| !is_of_line(key)) {
+        part.logged.push(Logged::Point(key, Point { step, wall_ms, value }));
+    }
+}
+
+fn modified(path: &Path) -> std::io::Result<i64> {
+    Ok(fingerprint_of(&std::fs::metadata(path)?).1.duration_since(UNIX_EPOCH).map_or(0, |at| at.as_millis() as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(part: &Part) -> Vec<(&str, i64, f64)> {
+        let points = part.logged.iter().filter_map(|logged| match logged {
+            Logged::Point(key, point) => Some((key.as_str(), point.step, point.value)),
+            _ => None,
+        });
+        points.collect()
+    }
+
+    #[test]
+    fn lines_that_were_read_are_not_read_again_when_a_column_is_added() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("metrics.csv");
+        std::fs::write(&path, "epoch,step,loss\n0,10,0.5\n0,20,\n1,30,0.2").expect("a file");
+        assert!(is_of_metrics(&path));
+        let first = read_csv(&path, 0, false).expect("it reads");
+        assert_eq!(points(&first), [("epoch", 10, 0.0), ("loss", 10, 0.5), ("epoch", 20, 0.0)]);
+        std::fs::write(&path, "epoch,step,loss,acc\n0,10,0.5,\n0,20,,\n1,30,0.25,high\n").expect("a file");
+        let rest = read_csv(&path, first.read, false).expect("it reads");
+        assert_eq!((points(&rest), rest.left_out), (vec![("epoch", 30, 1.0), ("loss", 30, 0.25)], 1));
+        assert_eq!(points(&read_csv(&path, rest.read, true).expect("it reads")), []);
+    }
+
+    #[test]
+    fn json_lines_may_be_nested_and_the_last_one_waits_for_its_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log.jsonl");
+        let text = "{\"step\": 3, \"timestamp\": 5.5, \"val\": {\"acc\": 0.5}, \"note\": \"x\"}\nnonsense\n{\"loss\": \"NaN\"}";
+        std::fs::write(&path, text).expect("a file");
+        let first = read_json(&path, 0, false).expect("it reads");
+        assert_eq!((points(&first), first.left_out), (vec![("val.acc", 3, 0.5)], 2));
+        assert!(first.logged.contains(&Logged::Point("val.acc".into(), Point { step: 3, wall_ms: 5500, value: 0.5 })));
+        let rest = read_json(&path, first.read, true).expect("it reads");
+        let [(key, step, value)] = points(&rest)[..] else { panic!("one point") };
+        assert!(key == "loss" && step == 2 && value.is_nan());
+        assert_eq!(rest.read, text.len() as u64);
+    }
+}

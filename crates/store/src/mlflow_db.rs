@@ -1,0 +1,115 @@
+//! The database of an MLflow server, which is read and never written.
+
+use crate::{Result, StoreError};
+use assay_domain::foreign::Logged;
+use assay_domain::{Point, RunStatus, Timestamp};
+use rusqlite::{Connection, OpenFlags, Row, params};
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// An open `mlflow.db`.
+pub struct MlflowDb {
+    db: Connection,
+}
+
+/// What such a database says of a run, but for its points.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MlflowRun {
+    /// Its identity.
+    pub uid: String,
+    /// What it logged.
+    pub logged: Vec<Logged>,
+    /// Where its artifacts are, as a path or an address.
+    pub artifacts: String,
+    /// A number that changes with what is said.
+    pub fingerprint: u64,
+}
+
+/// Points of several runs, each with its run and key, in the order in which they were logged.
+pub type Points = Vec<(String, String, Point)>;
+
+impl MlflowDb {
+    /// Opens the database of an MLflow server.
+    ///
+    /// # Errors
+    /// [`StoreError::Foreign`] when it is another one.
+    pub fn open(path: &Path) -> Result<MlflowDb> {
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        db.busy_timeout(Duration::from_secs(5))?;
+        let sql =
+            "SELECT count(*) FROM sqlite_schema WHERE name IN ('runs', 'metrics', 'params', 'tags', 'experiments')";
+        match db.query_row(sql, [], |row| row.get::<_, i64>(0)) {
+            Ok(5) => Ok(MlflowDb { db }),
+            _ => Err(StoreError::Foreign(path.to_owned())),
+        }
+    }
+
+    /// The runs that are not deleted.
+    pub fn runs(&self) -> Result<Vec<MlflowRun>> {
+        let mut more: HashMap<String, Vec<Logged>> = HashMap::new();
+        for (table, logged) in [("params", Logged::Param as fn(String, String) -> Logged), ("tags", Logged::Tag)] {
+            let mut statement =
+                self.db.prepare(&format!("SELECT run_uuid, key, value FROM {table} ORDER BY run_uuid, key"))?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let value = row.get::<_, Option<String>>(2)?.unwrap_or_default();
+                more.entry(row.get(0)?).or_default().push(logged(row.get(1)?, value));
+            }
+        }
+        let mut statement = self.db.prepare(
+            "SELECT run_uuid, runs.name, user_id, status, start_time, end_time, artifact_uri, experiments.name
+             FROM runs JOIN experiments USING (experiment_id)
+             WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active' ORDER BY start_time",
+        )?;
+        let runs = statement.query_map([], run_of)?.collect::<rusqlite::Result<Vec<_>>>()?;
+        let whole = runs.into_iter().map(|mut run| {
+            run.logged.extend(more.remove(&run.uid).unwrap_or_default());
+            let hash = blake3::hash(format!("{:?}", run.logged).as_bytes());
+            let fingerprint = hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+            MlflowRun { fingerprint: (fingerprint >> 1).max(1), ..run }
+        });
+        Ok(whole.collect())
+    }
+
+    /// At most so many points that were logged after the row `after`, and the last row that was read.
+    pub fn points(&self, after: u64, limit: usize) -> Result<(Points, u64)> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT rowid, run_uuid, key, value, is_nan, timestamp, step FROM metrics WHERE rowid > ?1 ORDER BY rowid LIMIT ?2",
+        )?;
+        let (mut points, mut last) = (Vec::new(), after);
+        let mut rows = statement.query(params![after as i64, limit as i64])?;
+        while let Some(row) = rows.next()? {
+            last = row.get::<_, i64>(0)? as u64;
+            let value = match row.get::<_, f64>(3)? {
+                _ if row.get(4)? => f64::NAN,
+                // Infinities are stored so.
+                f64::MAX => f64::INFINITY,
+                f64::MIN => f64::NEG_INFINITY,
+                value => value,
+            };
+            points.push((row.get(1)?, row.get(2)?, Point { step: row.get(6)?, wall_ms: row.get(5)?, value }));
+        }
+        Ok((points, last))
+    }
+}
+
+fn run_of(row: &Row<'_>) -> rusqlite::Result<MlflowRun> {
+    let text = |column| row.get::<_, Option<String>>(column);
+    let time = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(Timestamp));
+    let uid: String = row.get(0)?;
+    let mut logged = vec![Logged::Uid(uid.clone())];
+    logged.extend(text(7)?.map(Logged::Experiment));
+    logged.extend(text(1)?.map(Logged::Name));
+    logged.extend(text(2)?.map(Logged::User));
+    logged.extend(time(4)?.map(Logged::Began));
+    let status = match text(3)?.as_deref() {
+        Some("SCHEDULED") => RunStatus::Queued,
+        Some("FINISHED") => RunStatus::Finished,
+        Some("FAILED") => RunStatus::Failed,
+        Some("KILLED") => RunStatus::Stopped,
+        _ => RunStatus::Running,
+    };
+    logged.push(Logged::Status(status, time(5)?));
+    Ok(MlflowRun { uid, logged, artifacts: text(6)?.unwrap_or_default(), fingerprint: 0 })
+}

@@ -1,0 +1,211 @@
+//! Sources of runs: the folders and files in which other programs log, and how far each of their files was read.
+//!
+//! What was read and how far is committed together, so that each thing is taken once.
+
+use crate::{Hash, NewBlob, Reader, Result, WriteTx};
+use assay_domain::foreign::Logged;
+use assay_domain::{RunId, SourceId, Timestamp};
+use rusqlite::{OptionalExtension, params};
+use std::collections::{BTreeMap, HashMap};
+
+pub(crate) const TABLES: &str = "
+CREATE TABLE sources (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, experiment TEXT NOT NULL) STRICT;
+CREATE TABLE source_runs (
+    source INTEGER NOT NULL, key TEXT NOT NULL, run INTEGER NOT NULL, heard INTEGER NOT NULL DEFAULT 0,
+    said INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (source, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX source_runs_by_run ON source_runs (run);
+CREATE TABLE source_files (
+    source INTEGER NOT NULL, path TEXT NOT NULL, read INTEGER NOT NULL, PRIMARY KEY (source, path)
+) STRICT, WITHOUT ROWID;
+";
+
+/// A run that has logged nothing for so long has ended, where its program says nothing else.
+const SILENCE_MS: i64 = 10 * 60 * 1000;
+
+/// A folder or file in which another program logs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// Its number.
+    pub id: SourceId,
+    /// Where it is.
+    pub path: String,
+    /// The experiment of runs that name none.
+    pub experiment: String,
+}
+
+/// What was read of one run.
+pub struct Taken {
+    /// The program that logged it.
+    pub program: &'static str,
+    /// Its name where it says none.
+    pub name: String,
+    /// Its identity where it says none.
+    pub uid: String,
+    /// What it logged, but for files.
+    pub logged: Vec<Logged>,
+    /// The files that it logged.
+    pub files: Vec<(String, NewBlob)>,
+    /// How far its files were read.
+    pub read: Vec<(String, u64)>,
+}
+
+impl WriteTx<'_> {
+    /// The source at this path, made if it is missing.
+    pub fn put_source(&mut self, path: &str, experiment: &str) -> Result<SourceId> {
+        let sql = "INSERT INTO sources (path, experiment) VALUES (?1, ?2) ON CONFLICT (path) DO UPDATE SET path = path
+                   RETURNING id";
+        Ok(SourceId(self.db.query_row(sql, params![path, experiment], |row| row.get(0))?))
+    }
+
+    /// Forgets a source: it is not followed any more. Its runs stay.
+    pub fn remove_source(&mut self, source: SourceId) -> Result<()> {
+        for table in ["source_files WHERE source", "source_runs WHERE source", "sources WHERE id"] {
+            self.db.execute(&format!("DELETE FROM {table} = ?1"), [source.0])?;
+        }
+        Ok(())
+    }
+
+    /// Takes what was read of a run of a source, which is made if it is new. Returns whether it was, and the hashes of the
+    /// files that were replaced.
+    pub fn take(&mut self, source: &Source, key: &str, taken: Taken) -> Result<(bool, Vec<Hash>)> {
+        for (path, read) in &taken.read {
+            self.db
+                .prepare_cached("INSERT OR REPLACE INTO source_files (source, path, read) VALUES (?1, ?2, ?3)")?
+                .execute(params![source.id.0, path, *read as i64])?;
+        }
+        if taken.logged.is_empty() && taken.files.is_empty() {
+            return Ok((false, Vec::new()));
+        }
+        let sql = "SELECT run FROM source_runs WHERE source = ?1 AND key = ?2";
+        let known = self.db.prepare_cached(sql)?.query_row(params![source.id.0, key], |row| row.get(0)).optional()?;
+        let run = match known {
+            Some(run) => RunId(run),
+            None => self.make_run(source, key, &taken)?,
+        };
+        let mut replaced = Vec::new();
+        for (path, blob) in taken.files {
+            let (hash, bytes) = blob.finish()?;
+            replaced.extend(self.put_artifact(run, &path, &hash, bytes)?.filter(|before| *before != hash));
+        }
+        self.take_logged(run, taken.logged)?;
+        self.settle(run)?;
+        Ok((known.is_none(), replaced))
+    }
+
+    fn make_run(&mut self, source: &Source, key: &str, taken: &Taken) -> Result<RunId> {
+        let said = |of: fn(&Logged) -> Option<&String>| taken.logged.iter().rev().find_map(of);
+        let experiment = said(|logged| if let Logged::Experiment(name) = logged { Some(name) } else { None });
+        let experiment = self.experiment(experiment.unwrap_or(&source.experiment))?;
+        let uid = said(|logged| if let Logged::Uid(uid) = logged { Some(uid) } else { None });
+        let uid = uid.filter(|uid| uid.len() == 32 && uid.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let is_free = |uid: &String| self.reader().run_by_uid(uid).is_err();
+        let uid = uid.filter(|uid| is_free(uid)).unwrap_or(&taken.uid).to_owned();
+        self.db.execute(
+            "INSERT INTO runs (uid, experiment, name, status, created, config, client)
+             VALUES (?1, ?2, ?3, 'running', ?4, '', ?5)",
+            params![uid, experiment.0, taken.name, self.now.0, taken.program],
+        )?;
+        let run = RunId(self.db.last_insert_rowid());
+        let sql = "INSERT INTO source_runs (source, key, run) VALUES (?1, ?2, ?3)";
+        self.db.execute(sql, params![source.id.0, key, run.0])?;
+        Ok(run)
+    }
+
+    fn take_logged(&mut self, run: RunId, logged: Vec<Logged>) -> Result<()> {
+        let (mut points, mut tags, mut heard) = (Vec::new(), BTreeMap::new(), Timestamp(0));
+        for one in logged {
+            match one {
+                Logged::Point(key, point) => points.push((key, point)),
+                Logged::Tag(key, value) => drop(tags.insert(key, value)),
+                Logged::Param(key, value) => {
+                    let sql = "INSERT INTO params (run, key, value) VALUES (?1, ?2, ?3)
+                               ON CONFLICT (run, key) DO UPDATE SET value = excluded.value";
+                    self.db.prepare_cached(sql)?.execute(params![run.0, key, value])?;
+                }
+                Logged::Name(name) => self.rename_run(run, &name)?,
+                Logged::Note(note) => self.set_note(run, &note)?,
+                Logged::User(user) => self.update_run(run, "user = ?2", params![run.0, user])?,
+                Logged::Began(at) => {
+                    self.update_run(run, "started = min(coalesce(started, ?2), ?2)", params![run.0, at.0])?;
+                }
+                Logged::Heard(at) => heard = heard.max(at),
+                Logged::Status(status, at) => {
+                    let ended = at.filter(|_| status.has_ended()).map(|at| at.0);
+                    self.update_run(run, "status = ?2, ended = ?3", params![run.0, status.as_str(), ended])?;
+                    self.db.execute("UPDATE source_runs SET said = 1 WHERE run = ?1", [run.0])?;
+                }
+                // Where the run was made, they were read.
+                Logged::Experiment(_) | Logged::Uid(_) | Logged::File(..) => {}
+            }
+        }
+        let sql = "UPDATE source_runs SET heard = max(heard, ?2) WHERE run = ?1";
+        self.db.prepare_cached(sql)?.execute(params![run.0, heard.0])?;
+        if heard.0 > 0 {
+            // A program that says how it ended may not say when.
+            let is_without = "status IN ('finished', 'failed', 'stopped') AND ended IS NULL";
+            self.update_run(run, &format!("ended = iif({is_without}, ?2, ended)"), params![run.0, heard.0])?;
+        }
+        if !points.is_empty() {
+            self.append_points(run, &points)?;
+        }
+        self.put_tags(run, &tags)
+    }
+
+    /// Whether a run whose program says nothing of its end is at work is told by when it was last heard of. Programs that do say
+    /// it did not come to their end without a word.
+    fn settle(&mut self, run: RunId) -> Result<()> {
+        let sql = "SELECT heard FROM source_runs WHERE run = ?1 AND NOT said";
+        let Some(heard) = self.db.prepare_cached(sql)?.query_row([run.0], |row| row.get::<_, i64>(0)).optional()?
+        else {
+            return Ok(());
+        };
+        if heard >= self.now.0.saturating_sub(SILENCE_MS) {
+            return self.update_run(run, "status = 'running', ended = NULL, reason = NULL", [run.0]);
+        }
+        self.update_run(
+            run,
+            "status = iif(client = 'wandb', 'crashed', 'finished'), ended = nullif(?2, 0),
+             reason = iif(client = 'wandb', 'its file ends without a word of its end', NULL)",
+            params![run.0, heard],
+        )
+    }
+
+    /// Ends the runs of sources that have not been heard of for long.
+    pub fn settle_sources(&mut self) -> Result<()> {
+        let mut silent = self.db.prepare_cached(
+            "SELECT run FROM source_runs JOIN runs ON runs.id = run WHERE status = 'running' AND NOT said AND heard < ?1",
+        )?;
+        let before = self.now.0.saturating_sub(SILENCE_MS);
+        let silent = silent.query_map([before], |row| row.get(0).map(RunId))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        silent.into_iter().try_for_each(|run| self.settle(run))
+    }
+}
+
+impl Reader<'_> {
+    /// The sources of runs.
+    pub fn sources(&self) -> Result<Vec<Source>> {
+        let mut statement = self.db.prepare_cached("SELECT id, path, experiment FROM sources ORDER BY path")?;
+        let source = |row: &rusqlite::Row<'_>| {
+            Ok(Source { id: SourceId(row.get(0)?), path: row.get(1)?, experiment: row.get(2)? })
+        };
+        Ok(statement.query_map([], source)?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// How far each file of a source was read.
+    pub fn source_files(&self, source: SourceId) -> Result<HashMap<String, u64>> {
+        let mut statement = self.db.prepare_cached("SELECT path, read FROM source_files WHERE source = ?1")?;
+        let file = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64));
+        Ok(statement.query_map([source.0], file)?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The runs of a source that are deleted, or whose experiment is: nothing more is taken of them.
+    pub fn deleted_of_source(&self, source: SourceId) -> Result<Vec<String>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT key FROM source_runs LEFT JOIN runs ON runs.id = run
+             LEFT JOIN experiments ON experiments.id = runs.experiment
+             WHERE source = ?1 AND (runs.id IS NULL OR runs.deleted IS NOT NULL OR experiments.deleted IS NOT NULL)",
+        )?;
+        Ok(statement.query_map([source.0], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    }
+}
