@@ -15,5 +15,6 @@ mod learning;
 mod mlflow;
 mod multi_label;
 mod product;
+mod retention;
 mod terminal;
 mod window;

@@ -35,6 +35,8 @@ pub(crate) enum Then {
     Say(String),
     /// The run in the reply is opened.
     OpenRun,
+    /// Show the place of what is imported.
+    ShowImport,
     /// Something was done to labels; the reply is its edit.
     Labelled,
     /// The prediction in the reply is shown.

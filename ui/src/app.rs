@@ -70,7 +70,6 @@ impl App {
     /// Opens the import form with this path, as when a folder is dropped on the window.
     pub fn offer_import(&mut self, source: &str) {
         self.places.data.offer(source);
-        self.route = Route::Data(None);
     }
 
     /// Shows what the chosen model says of an image, as when it is dropped on the window.
@@ -182,6 +181,15 @@ impl App {
                     self.places.new_run.close();
                     self.route = Route::Run(run.id);
                 }
+            }
+            Then::ShowImport => {
+                let job = serde_json::from_slice::<Job>(&bytes).map(|job| job.work);
+                let (route, text) = match job {
+                    Ok(JobKind::ImportRuns { .. }) => (Route::Runs, "Reading runs; they are followed from now on"),
+                    _ => (Route::Data(None), "Importing; the progress is shown above"),
+                };
+                self.route = route;
+                self.say(ctx, text.to_owned(), false);
             }
             Then::Labelled => match serde_json::from_slice::<LabelEdit>(&bytes) {
                 Ok(edit) => self.places.label.saved(edit),

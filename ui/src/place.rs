@@ -60,7 +60,7 @@ impl Places {
         // Wherever people go meanwhile.
         self.label.send_next(cx);
         match cx.route.clone() {
-            Route::Runs => self.runs.runs_ui(ui, cx, &mut self.new_run),
+            Route::Runs => self.runs.runs_ui(ui, cx, &mut self.new_run, &mut self.data),
             Route::Run(run) => self.run.run_ui(ui, cx, run, &mut self.new_run),
             Route::Compare(runs) => self.compare.compare_ui(ui, cx, &runs),
             Route::Data(dataset) => self.data.data_ui(ui, cx, dataset),
@@ -69,6 +69,7 @@ impl Places {
             Route::Models => self.models.models_ui(ui, cx),
         }
         self.new_run.form_ui(ui.ctx(), cx);
+        self.data.import_ui(ui.ctx(), cx);
     }
 
     pub(crate) fn failed(&mut self, then: &Then, error: &ErrorBody) {

@@ -222,7 +222,19 @@ pub(crate) enum Command {
     /// Open the desktop window; without a display, serve the interface.
     Ui,
     /// Say what works here and what does not.
-    Doctor,
+    Doctor {
+        /// Read every file that is kept, too, and compare it with its hash.
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Show what deleted runs and experiments, and files that nothing refers to, take up; with --yes, free it for good.
+    Gc {
+        /// Free it: deleted runs cannot be restored any more.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Copy the workspace, as it is now, into a folder; it stays in use.
+    Backup { folder: PathBuf },
 }
 
 /// How predictions are written.

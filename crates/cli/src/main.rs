@@ -15,8 +15,8 @@ use arguments::{Arguments, Command, PredictionFormat};
 use assay_protocol::domain::Labelling;
 use assay_protocol::domain::entity::{Dataset, Job, Snapshot};
 use assay_protocol::{
-    About, Check, CheckRequest, EvaluateRequest, ImportRequest, LogSource, PrecisionFigures, PredictFiles, StartRun,
-    path,
+    About, BackupReply, BackupRequest, Check, CheckRequest, EvaluateRequest, GcReply, GcRequest, ImportRequest,
+    LogSource, PrecisionFigures, PredictFiles, StartRun, path,
 };
 use assay_server::Work;
 use client::Client;
@@ -197,8 +197,16 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             model::export(client, run, folder, checkpoint.as_deref()).await?
         }
         Command::Serve { address, port, token } => return serve::serve(client, *address, *port, token.clone()).await,
-        Command::Doctor => {
-            let checks: Vec<Check> = client.get(path::DOCTOR).await?;
+        Command::Gc { yes } => {
+            tables::garbage(&client.post::<GcReply>(path::GC, &GcRequest { dry: !yes }).await?, json)?;
+        }
+        Command::Backup { folder } => {
+            let request = BackupRequest { folder: std::path::absolute(folder)?.display().to_string() };
+            tables::backup(&client.post::<BackupReply>(path::BACKUP, &request).await?, json)?;
+        }
+        Command::Doctor { deep } => {
+            let deep = if *deep { "?deep=true" } else { "" };
+            let checks: Vec<Check> = client.get(&format!("{}{deep}", path::DOCTOR)).await?;
             return tables::doctor(checks, json);
         }
         Command::Ui => {}

@@ -5,7 +5,9 @@ use assay_protocol::domain::Timestamp;
 use assay_protocol::domain::entity::{Dataset, Run, Snapshot};
 use assay_protocol::domain::profile::{Cost, Phase, Profile};
 use assay_protocol::domain::scores::{Estimate, Scores};
-use assay_protocol::{Check, Comparison, ExplainedField, LogSource, PrecisionFigures, RunDetail, RunsReply};
+use assay_protocol::{
+    BackupReply, Check, Comparison, ExplainedField, GcReply, LogSource, PrecisionFigures, RunDetail, RunsReply,
+};
 use std::process::ExitCode;
 
 /// Prints columns as wide as their widest cell.
@@ -181,6 +183,34 @@ pub(crate) fn datasets(datasets: &[Dataset], as_json: bool) -> Result<()> {
         &["id", "name", "images", "labelled", "classes", "left out", "source"],
         &datasets.iter().map(row).collect::<Vec<_>>(),
     );
+    Ok(())
+}
+
+pub(crate) fn garbage(found: &GcReply, as_json: bool) -> Result<()> {
+    if as_json {
+        return json(found);
+    }
+    for run in &found.runs {
+        println!("deleted run {run}");
+    }
+    let megabytes = found.bytes as f64 / 1e6;
+    match found.is_dry {
+        _ if found.runs.is_empty() && found.files == 0 => println!("there is nothing to free"),
+        true => println!(
+            "{} deleted runs and {} files could be freed, {megabytes:.1} MB of files: assay gc --yes",
+            found.runs.len(),
+            found.files
+        ),
+        false => println!("freed {} runs and {} files, {megabytes:.1} MB", found.runs.len(), found.files),
+    }
+    Ok(())
+}
+
+pub(crate) fn backup(made: &BackupReply, as_json: bool) -> Result<()> {
+    if as_json {
+        return json(made);
+    }
+    println!("copied the database and {} files ({:.1} MB) to {}", made.files, made.bytes as f64 / 1e6, made.root);
     Ok(())
 }
 

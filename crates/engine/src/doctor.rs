@@ -3,10 +3,12 @@
 use crate::{Engine, Result};
 use assay_learn::{Device, DeviceChoice};
 use assay_protocol::Check;
+use assay_store::Hash;
+use rayon::prelude::*;
 
 impl Engine {
-    /// Looks at the workspace and the machine.
-    pub fn doctor(&self) -> Result<Vec<Check>> {
+    /// Looks at the workspace and the machine; deeply also at every file that is kept.
+    pub fn doctor(&self, deep: bool) -> Result<Vec<Check>> {
         let check = |what: &str, ok: Option<bool>, found: String| Check { what: what.to_owned(), ok, found };
         let mut checks = Vec::new();
         let root = self.store.root().display();
@@ -19,6 +21,20 @@ impl Engine {
             None => check("run database", Some(true), "intact".into()),
             Some(first) => check("run database", Some(false), format!("damaged: {first}; restore it from a backup")),
         });
+        if deep {
+            let referred = self.store.read(|reader| reader.referred())?;
+            let is_whole = |hash: &String| Ok(self.store.blobs().is_intact(&Hash::parse(hash)?)?);
+            let whole = referred.par_iter().map(is_whole).collect::<Result<Vec<bool>>>()?;
+            let damaged = whole.iter().filter(|whole| !**whole).count();
+            checks.push(match damaged {
+                0 => check("kept files", Some(true), format!("{} files, all intact", whole.len())),
+                damaged => {
+                    let found =
+                        format!("{damaged} of {} are damaged or missing; restore them from a backup", whole.len());
+                    check("kept files", Some(false), found)
+                }
+            });
+        }
         for dataset in self.datasets()? {
             let folder = Engine::source_folder(&dataset.source);
             let what = format!("dataset {}", dataset.name);

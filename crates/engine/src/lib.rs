@@ -24,6 +24,7 @@ mod profile;
 mod quantize;
 mod record;
 mod registry;
+mod retention;
 mod runs;
 mod settings;
 mod sources;

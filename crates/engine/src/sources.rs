@@ -294,7 +294,7 @@ impl Engine {
         Ok(self.store.free(replaced)?)
     }
 
-    fn now(&self) -> SystemTime {
+    pub(crate) fn now(&self) -> SystemTime {
         std::time::UNIX_EPOCH + Duration::from_millis(u64::try_from((self.clock)().0).unwrap_or(0))
     }
 }

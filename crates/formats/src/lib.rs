@@ -81,9 +81,10 @@ pub fn is_archive(source: &Path) -> bool {
     source.is_file() && is_named_as_archive(source)
 }
 
-/// Whether a file's name says that [`read`] or [`unpack`] takes it.
+/// Whether a file's name says that [`read`], [`unpack`] or [`logs::read`] takes it.
 pub fn is_named_as_source(path: &Path) -> bool {
-    is_named_as_archive(path) || extension(path) == "csv"
+    is_named_as_archive(path)
+        || matches!(extension(path).as_str(), "csv" | "jsonl" | "ndjson" | "wandb" | "db" | "sqlite" | "sqlite3")
 }
 
 fn is_named_as_archive(path: &Path) -> bool {

@@ -3,6 +3,7 @@
 //! [`find`] tells which files of a folder are of which run; [`read`] reads one on from where it was read before.
 
 mod histogram;
+mod json;
 mod mlflow;
 mod table;
 mod tensorboard;

@@ -12,13 +12,13 @@ mod settings;
 pub use assay_domain as domain;
 pub use query::encode_component;
 pub use reply::{
-    About, Check, Choice, Comparison, Difference, ErrorBody, ErrorCode, EventPage, ExplainedField, FilePrediction,
-    LogSource, ModelCard, PathSuggestion, PrecisionFigures, PredictedClass, PredictionPage, PredictionReply, RunDetail,
-    RunsReply, SampleDetail, SamplePage, SeriesReply, SimilarSample, Verdict,
+    About, BackupReply, Check, Choice, Comparison, Difference, ErrorBody, ErrorCode, EventPage, ExplainedField,
+    FilePrediction, GcReply, LogSource, ModelCard, PathSuggestion, PrecisionFigures, PredictedClass, PredictionPage,
+    PredictionReply, RunDetail, RunsReply, SampleDetail, SamplePage, SeriesReply, SimilarSample, Verdict,
 };
 pub use request::{
-    AddClasses, CheckRequest, ClientCommand, ConfigQuery, DatasetChange, EvaluateRequest, EventsQuery, ImportRequest,
-    LabelRequest, PathsQuery, PersonRequest, PredictFiles, PredictQuery, PredictionsQuery, RunPatch, RunsQuery,
-    SamplesQuery, SeriesQuery, StartRun,
+    AddClasses, BackupRequest, CheckRequest, ClientCommand, ConfigQuery, DatasetChange, DoctorQuery, EvaluateRequest,
+    EventsQuery, GcRequest, ImportRequest, LabelRequest, PathsQuery, PersonRequest, PredictFiles, PredictQuery,
+    PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, StartRun,
 };
 pub use settings::{Settings, SettingsPatch, Theme};

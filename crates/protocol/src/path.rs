@@ -28,6 +28,10 @@ pub const EXPERIMENTS: &str = "/api/v1/experiments";
 pub const DATASETS: &str = "/api/v1/datasets";
 /// The folders and files of other programs whose runs are followed.
 pub const SOURCES: &str = "/api/v1/sources";
+/// POST frees what nobody needs any more, or says what that is.
+pub const GC: &str = "/api/v1/gc";
+/// POST copies the workspace.
+pub const BACKUP: &str = "/api/v1/backup";
 /// The jobs.
 pub const JOBS: &str = "/api/v1/jobs";
 /// The checkpoints of all runs.

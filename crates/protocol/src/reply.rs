@@ -24,6 +24,30 @@ pub struct About {
     pub last_event: EventSeq,
 }
 
+/// What nobody needs any more.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GcReply {
+    /// Whether it is there still.
+    pub is_dry: bool,
+    /// The deleted runs, by number and name.
+    pub runs: Vec<String>,
+    /// How many files nothing else refers to.
+    pub files: u64,
+    /// The room that is freed, as far as it is known.
+    pub bytes: u64,
+}
+
+/// A copy of the workspace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackupReply {
+    /// Where it is.
+    pub root: String,
+    /// How many files it has beside the database.
+    pub files: u64,
+    /// Their size.
+    pub bytes: u64,
+}
+
 /// A folder or file in which another program logs runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogSource {

@@ -155,6 +155,29 @@ impl PathsQuery {
     }
 }
 
+/// Frees what nobody needs any more.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GcRequest {
+    /// Only says what that is.
+    pub dry: bool,
+}
+
+/// Copies the workspace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackupRequest {
+    /// The folder that will hold the copy, on the machine that serves.
+    pub folder: String,
+}
+
+/// How deeply the workspace is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DoctorQuery {
+    /// Reads every file that is kept, too.
+    pub deep: bool,
+}
+
 /// Imports a source, or looks at it again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -1,12 +1,13 @@
 //! The native API: each handler reads a request, calls the engine on a thread that may wait, and writes the answer.
 
-use crate::{interface, mlflow};
+use crate::{FOLDER, interface, mlflow};
 use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RunId, SampleId, SourceId, Split};
 use assay_engine::{Engine, EngineError};
 use assay_protocol::{
-    AddClasses, CheckRequest, ConfigQuery, DatasetChange, ErrorBody, ErrorCode, EvaluateRequest, EventPage,
-    EventsQuery, ImportRequest, LabelRequest, PathsQuery, PersonRequest, PredictFiles, PredictQuery, PredictionsQuery,
-    RunPatch, RunsQuery, SamplesQuery, SeriesQuery, SettingsPatch, StartRun, path,
+    AddClasses, BackupRequest, CheckRequest, ConfigQuery, DatasetChange, DoctorQuery, ErrorBody, ErrorCode,
+    EvaluateRequest, EventPage, EventsQuery, GcRequest, ImportRequest, LabelRequest, PathsQuery, PersonRequest,
+    PredictFiles, PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, SettingsPatch,
+    StartRun, path,
 };
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -68,7 +69,9 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
     let of_sample = |what: &str| format!("{}/samples/{{id}}{what}", path::ROOT);
     Router::new()
         .route(path::ABOUT, get(async |State(e): Shared| on(e, |e| e.about()).await))
-        .route(path::DOCTOR, get(async |State(e): Shared| on(e, |e| e.doctor()).await))
+        .route(path::DOCTOR, get(doctor))
+        .route(path::GC, post(collect_garbage))
+        .route(path::BACKUP, post(back_up))
         .route(path::EVENTS, get(events))
         .route(
             "/api/v1/config/recipes/{name}",
@@ -343,6 +346,21 @@ async fn chart(State(engine): Shared, query: Asked<SeriesQuery>) -> Answer {
     let query = asked(query)?;
     let svg = work(engine, move |engine| engine.chart_svg(&query)).await?;
     Ok(bytes(svg.into_bytes(), "image/svg+xml", "no-store"))
+}
+
+async fn doctor(State(engine): Shared, query: Asked<DoctorQuery>) -> Answer {
+    let deep = asked(query)?.deep;
+    on(engine, move |engine| engine.doctor(deep)).await
+}
+
+async fn collect_garbage(State(engine): Shared, body: Bytes) -> Answer {
+    let request: GcRequest = read(&body)?;
+    on(engine, move |engine| engine.collect_garbage(request.dry)).await
+}
+
+async fn back_up(State(engine): Shared, body: Bytes) -> Answer {
+    let request: BackupRequest = read(&body)?;
+    on(engine, move |engine| engine.back_up(&std::path::Path::new(&request.folder).join(FOLDER))).await
 }
 
 async fn import(State(engine): Shared, body: Bytes) -> Answer {

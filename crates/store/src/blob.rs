@@ -2,9 +2,10 @@
 
 use crate::{Result, StoreError};
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 /// The BLAKE3 hash of a content, as 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,6 +108,52 @@ impl Blobs {
         if Hash::of(&bytes) == *hash { Ok(bytes) } else { Err(StoreError::Damaged(path)) }
     }
 
+    /// All blobs with their sizes and when they were written.
+    pub fn all(&self) -> Result<Vec<(Hash, u64, SystemTime)>> {
+        let listed = |folder: &Path| std::fs::read_dir(folder).map_err(StoreError::io("listing blobs", folder));
+        let mut found = Vec::new();
+        for folder in listed(&self.folder)?.flatten().filter(|entry| entry.file_name().len() == 2) {
+            for entry in listed(&folder.path())?.flatten() {
+                // What is no blob by its name is not ours, and it may have been freed just now.
+                if let (Ok(hash), Ok(metadata)) = (Hash::parse(&entry.file_name().to_string_lossy()), entry.metadata())
+                {
+                    let written = metadata.modified().map_err(StoreError::io("listing blobs", entry.path()))?;
+                    found.push((hash, metadata.len(), written));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Copies a blob to another workspace; returns its size, or nothing where it is missing.
+    pub(crate) fn copy_to(&self, hash: &Hash, other: &Blobs) -> Result<Option<u64>> {
+        let mut file = match File::open(self.path(hash)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(StoreError::io("reading a blob", self.path(hash)))?,
+        };
+        let mut copy = other.begin()?;
+        let mut piece = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut piece).map_err(StoreError::io("reading a blob", self.path(hash)))? {
+                0 => break,
+                length => copy.write(&piece[..length])?,
+            }
+        }
+        let (copied, bytes) = copy.finish()?;
+        if copied == *hash { Ok(Some(bytes)) } else { Err(StoreError::Damaged(self.path(hash))) }
+    }
+
+    /// Whether a blob is there and is what its name says.
+    pub fn is_intact(&self, hash: &Hash) -> Result<bool> {
+        let mut hasher = blake3::Hasher::new();
+        match File::open(self.path(hash)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            opened => hasher.update_reader(opened.map_err(StoreError::io("reading a blob", self.path(hash)))?),
+        }
+        .map_err(StoreError::io("reading a blob", self.path(hash)))?;
+        Ok(hasher.finalize().to_hex().as_str() == hash.as_str())
+    }
+
     /// Frees a blob that nothing refers to any more.
     pub fn remove(&self, hash: &Hash) -> Result<()> {
         let path = self.path(hash);
@@ -167,8 +214,13 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
         .map_err(StoreError::io("writing a blob", path))
 }
 
+/// Brings a file to the disk.
+pub(crate) fn sync_file(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(StoreError::io("syncing a file", path))
+}
+
 /// Makes a rename durable. Windows has no handle to sync; its rename is journalled.
-fn sync_folder(folder: &Path) -> Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     if cfg!(windows) {
         return Ok(());
     }

@@ -98,6 +98,11 @@ impl Store {
         self.write(move |tx| tx.unreferred(hashes)?.iter().try_for_each(|hash| blobs.remove(hash)))
     }
 
+    /// Gives the room of what was deleted back to the disk; writes wait meanwhile, reads do not.
+    pub fn compact(&self) -> Result<()> {
+        self.writer.as_ref().ok_or_else(|| StoreError::ReadOnly(self.root.clone()))?.compact()
+    }
+
     /// The blobs.
     pub fn blobs(&self) -> &Blobs {
         &self.blobs

@@ -40,9 +40,16 @@ impl WriteTx<'_> {
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 type Write = Box<dyn FnOnce(&mut WriteTx<'_>) -> Option<Answer> + Send>;
 
+/// What the thread is asked for.
+enum Asked {
+    Write(Write),
+    /// To give the room of what was deleted back to the disk.
+    Compact(mpsc::SyncSender<Result<()>>),
+}
+
 /// The handle of the writer thread; dropping it ends the thread after the last write.
 pub(crate) struct Writer {
-    queue: Option<Sender<Write>>,
+    queue: Option<Sender<Asked>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -53,10 +60,10 @@ impl Writer {
         clock: Clock,
         committed: impl Fn(EventSeq) + Send + 'static,
     ) -> Result<Writer> {
-        let (queue, writes) = mpsc::channel();
+        let (queue, asked) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("writer".into())
-            .spawn(move || serve(connection, &clock, &writes, &committed))
+            .spawn(move || serve(connection, &clock, &asked, &committed))
             .map_err(StoreError::io("starting the writer thread", ""))?;
         Ok(Writer { queue: Some(queue), thread: Some(thread) })
     }
@@ -76,7 +83,15 @@ impl Writer {
                 None
             }
         });
-        self.queue.as_ref().ok_or(StoreError::Closed)?.send(queued).map_err(|_| StoreError::Closed)?;
+        self.queue.as_ref().ok_or(StoreError::Closed)?.send(Asked::Write(queued)).map_err(|_| StoreError::Closed)?;
+        answer.recv().map_err(|_| StoreError::Closed)?
+    }
+
+    /// Gives the room of what was deleted back to the disk; writes wait meanwhile, reads do not.
+    pub(crate) fn compact(&self) -> Result<()> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let asked = Asked::Compact(reply);
+        self.queue.as_ref().ok_or(StoreError::Closed)?.send(asked).map_err(|_| StoreError::Closed)?;
         answer.recv().map_err(|_| StoreError::Closed)?
     }
 }
@@ -90,9 +105,26 @@ impl Drop for Writer {
     }
 }
 
-fn serve(mut connection: Connection, clock: &Clock, writes: &Receiver<Write>, committed: &dyn Fn(EventSeq)) {
-    while let Ok(first) = writes.recv() {
-        let group = std::iter::once(first).chain(writes.try_iter().take(GROUP - 1));
+fn serve(mut connection: Connection, clock: &Clock, asked: &Receiver<Asked>, committed: &dyn Fn(EventSeq)) {
+    let mut next = None;
+    while let Some(first) = next.take().or_else(|| asked.recv().ok()) {
+        let first = match first {
+            Asked::Write(write) => write,
+            Asked::Compact(reply) => {
+                let compacted = connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);");
+                let _ = reply.send(compacted.map_err(StoreError::from)); // nobody waits: the caller is gone
+                continue;
+            }
+        };
+        // Up to what is no write, which is for the next time.
+        let writes = asked.try_iter().take(GROUP - 1).map_while(|asked| match asked {
+            Asked::Write(write) => Some(write),
+            other => {
+                next = Some(other);
+                None
+            }
+        });
+        let group = std::iter::once(first).chain(writes);
         let mut answers = Vec::new();
         match commit_group(&mut connection, clock(), group, &mut answers) {
             Ok(last_event) => {

@@ -39,6 +39,18 @@ struct Import {
     focused: bool,
 }
 
+/// What can be imported.
+const WHAT: [(&str, &str); 2] = [
+    (
+        "Images: ",
+        "a folder with one sub-folder per class, a .zip or .tar of one, or a .csv of path,label; of several classes: of path,labels, as cat|dog. Files stay where they are.",
+    ),
+    (
+        "Runs: ",
+        "a folder that TensorBoard, W&B (offline) or MLflow logged to, a .wandb, mlflow.db, or .csv or .jsonl of metrics. They are followed while they are written.",
+    ),
+];
+
 impl Data {
     /// Opens the import form with this path.
     pub(crate) fn offer(&mut self, source: &str) {
@@ -46,7 +58,6 @@ impl Data {
     }
 
     pub(crate) fn data_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, dataset: Option<DatasetId>) {
-        self.import_ui(ui.ctx(), cx);
         let remote = cx.api.get::<Vec<Dataset>>(path::DATASETS);
         let api = cx.api.clone();
         remote_ui(ui, &api, path::DATASETS, remote, |ui, datasets| {
@@ -276,20 +287,28 @@ impl Data {
         }
     }
 
-    fn import_ui(&mut self, ctx: &egui::Context, cx: &Cx<'_>) {
+    pub(crate) fn import_ui(&mut self, ctx: &egui::Context, cx: &Cx<'_>) {
         let Some(import) = &mut self.import else { return };
         let mut close = false;
         let dialog = modal(ctx, "import").show(ctx, |ui| {
             ui.set_width(520.0);
-            ui.heading("Import images");
+            ui.heading("Import");
             ui.add_space(GRID);
-            let text = "A folder with one sub-folder per class, a .zip or .tar of one, or a .csv of path,label, on the machine that runs Assay. Images of several classes: a .csv of path,labels, as cat|dog. Files stay where they are.";
-            ui.add(egui::Label::new(RichText::new(text).color(cx.tokens.weak)).wrap());
+            for (what, text) in WHAT {
+                ui.horizontal_wrapped(|ui| {
+                    ui.spacing_mut().item_spacing.x = 0.0;
+                    ui.label(RichText::new(what).font(strong(13.0)));
+                    ui.label(RichText::new(text).color(cx.tokens.weak));
+                });
+                ui.add_space(GRID / 2.0);
+            }
             ui.add_space(2.0 * GRID);
             let mut was_entered = false;
             egui::Grid::new("import").num_columns(2).spacing([16.0, 8.0]).show(ui, |ui| {
                 ui.label("Path");
-                let field = TextEdit::singleline(&mut import.source).hint_text("/path/to/images").desired_width(400.0);
+                let field = TextEdit::singleline(&mut import.source)
+                    .hint_text("/path/on/the/machine/that/runs/Assay")
+                    .desired_width(400.0);
                 let field = ui.add(field).accessible_name("Path");
                 was_entered |= entered(&field);
                 if !std::mem::replace(&mut import.focused, true) {
@@ -297,7 +316,8 @@ impl Data {
                 }
                 ui.end_row();
                 ui.label("Name");
-                let field = TextEdit::singleline(&mut import.name).hint_text("taken from the path").desired_width(240.0);
+                let field =
+                    TextEdit::singleline(&mut import.name).hint_text("taken from the path").desired_width(240.0);
                 was_entered |= entered(&ui.add(field).accessible_name("Dataset name"));
                 ui.end_row();
                 ui.label("Labels");
@@ -317,7 +337,7 @@ impl Data {
                         labelling: import.labelling,
                         ..ImportRequest::default()
                     };
-                    cx.api.act(Method::Post, path::DATASETS, &request, Then::Say("Importing; the progress is shown above".into()));
+                    cx.api.act(Method::Post, path::DATASETS, &request, Then::ShowImport);
                     close = true;
                 }
                 close |= ui.button("Cancel").clicked();

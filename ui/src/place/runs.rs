@@ -1,6 +1,7 @@
 //! The runs table with the charts of the chosen runs.
 
 use super::Cx;
+use super::data::Data;
 use super::new_run::NewRun;
 use crate::plot::{Look, Series, chart_ui};
 use crate::route::Route;
@@ -79,7 +80,7 @@ fn params_text(run: &Run) -> String {
 }
 
 impl Runs {
-    pub(crate) fn runs_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, new_run: &mut NewRun) {
+    pub(crate) fn runs_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, new_run: &mut NewRun, data: &mut Data) {
         let query = RunsQuery {
             filter: self.filter.clone(),
             sort: self.sort.clone(),
@@ -100,6 +101,12 @@ impl Runs {
             ) {
                 new_run.show();
             }
+            ui.vertical_centered(|ui| {
+                ui.add_space(GRID);
+                if ui.link("Or import the runs of TensorBoard, W&B or MLflow…").clicked() {
+                    data.offer("");
+                }
+            });
             return;
         }
         if let Some(reply) = &remote.value
@@ -116,6 +123,10 @@ impl Runs {
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 if primary_button(ui, "New run…").clicked() {
                     new_run.show();
+                }
+                let what = "The runs that TensorBoard, W&B or MLflow logged to a folder, or a table of metrics";
+                if ui.button("Import runs…").on_hover_text(what).clicked() {
+                    data.offer("");
                 }
                 let enough = self.chosen.len() >= 2;
                 let compare = ui.add_enabled(

@@ -3,7 +3,7 @@
 //! A line's step is in the first of the columns [`STEPS`] that it has, else its number; its time in the first of [`TIMES`], else
 //! that of the file.
 
-use super::fingerprint_of;
+use super::{fingerprint_of, json};
 use assay_domain::foreign::{Logged, Part};
 use assay_domain::{Point, Timestamp};
 use serde_json::Value;
@@ -94,8 +94,8 @@ pub(super) fn read_json(path: &Path, from: u64, is_settled: bool) -> std::io::Re
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match serde_json::from_slice(&line) {
-            Ok(Value::Object(object)) => {
+        match std::str::from_utf8(&line).ok().and_then(json::parsed) {
+            Some(Value::Object(object)) => {
                 let mut values = Vec::new();
                 object.into_iter().for_each(|(key, value)| flatten(key, value, &mut values, &mut part.left_out));
                 add(&mut part, values, number - 1, wall_ms);
@@ -124,17 +124,14 @@ fn lines_in(mut bytes: impl BufRead) -> std::io::Result<u64> {
 
 fn flatten(key: String, value: Value, into: &mut Vec<(String, f64)>, left_out: &mut u64) {
     match value {
-        Value::Number(number) => into.extend(number.as_f64().map(|number| (key, number))),
-        Value::Bool(flag) => into.push((key, f64::from(u8::from(flag)))),
         Value::Object(object) => {
             object.into_iter().for_each(|(name, value)| flatten(format!("{key}.{name}"), value, into, left_out));
         }
         Value::Null => {}
-        // As those write it whose JSON has no such number.
-        Value::String(text) if matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity") => {
-            into.extend(text.parse().ok().map(|number| (key, number)));
-        }
-        Value::String(_) | Value::Array(_) => *left_out += 1,
+        value => match json::number(&value) {
+            Some(number) => into.push((key, number)),
+            None => *left_out += 1,
+        },
     }
 }
 
@@ -191,7 +188,8 @@ mod tests {
     fn json_lines_may_be_nested_and_the_last_one_waits_for_its_end() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log.jsonl");
-        let text = "{\"step\": 3, \"timestamp\": 5.5, \"val\": {\"acc\": 0.5}, \"note\": \"x\"}\nnonsense\n{\"loss\": \"NaN\"}";
+        let text =
+            "{\"step\": 3, \"timestamp\": 5.5, \"val\": {\"acc\": 0.5}, \"note\": \"x\"}\nnonsense\n{\"loss\": NaN}";
         std::fs::write(&path, text).expect("a file");
         let first = read_json(&path, 0, false).expect("it reads");
         assert_eq!((points(&first), first.left_out), (vec![("val.acc", 3, 0.5)], 2));

@@ -7,6 +7,7 @@ mod message;
 mod values;
 
 use super::histogram;
+use super::json::{number, parsed};
 use assay_domain::foreign::{Logged, Part};
 use assay_domain::{Point, RunStatus, Timestamp};
 use log::{BEGINNING, HEAD, Log, Next};
@@ -14,7 +15,7 @@ use message::{Environment, Exit, History, Item, Items, ProtoTime, Record, Run, S
 use prost::Message;
 use serde_json::{Map, Value};
 use std::path::Path;
-use values::{Leaves, insert, kind, number, parsed, percentiles, text, whole};
+use values::{Leaves, insert, kind, percentiles, text, whole};
 
 /// A part holds about as many bytes of records at most.
 const PART_BYTES: u64 = 8 << 20;

@@ -107,8 +107,9 @@ impl WriteTx<'_> {
             params![uid, experiment.0, taken.name, self.now.0, taken.program],
         )?;
         let run = RunId(self.db.last_insert_rowid());
-        let sql = "INSERT INTO source_runs (source, key, run) VALUES (?1, ?2, ?3)";
-        self.db.execute(sql, params![source.id.0, key, run.0])?;
+        let is_silent = !taken.logged.iter().any(|logged| matches!(logged, Logged::Heard(_)));
+        let sql = "INSERT INTO source_runs (source, key, run, heard) VALUES (?1, ?2, ?3, ?4)";
+        self.db.execute(sql, params![source.id.0, key, run.0, self.now.0 * i64::from(is_silent)])?;
         Ok(run)
     }
 
@@ -135,8 +136,12 @@ impl WriteTx<'_> {
                     self.update_run(run, "status = ?2, ended = ?3", params![run.0, status.as_str(), ended])?;
                     self.db.execute("UPDATE source_runs SET said = 1 WHERE run = ?1", [run.0])?;
                 }
-                // Where the run was made, they were read.
-                Logged::Experiment(_) | Logged::Uid(_) | Logged::File(..) => {}
+                // A run may be there before its program says where it belongs.
+                Logged::Experiment(name) => {
+                    let experiment = self.experiment(&name)?;
+                    self.update_run(run, "experiment = ?2", params![run.0, experiment.0])?;
+                }
+                Logged::Uid(_) | Logged::File(..) => {}
             }
         }
         let sql = "UPDATE source_runs SET heard = max(heard, ?2) WHERE run = ?1";

@@ -1,6 +1,7 @@
 //! The values in the records: texts of JSON, each by itself or in objects.
 
 use super::super::histogram;
+use super::super::json::number;
 use serde_json::{Map, Value};
 
 /// The keys of a record take about as many bytes at most: a long one may stand before many small values.
@@ -50,56 +51,6 @@ pub(super) fn insert(tree: &mut Map<String, Value>, path: &[String], value: Valu
     }
 }
 
-/// The value in a text of JSON. Python also writes numbers that JSON lacks: they become texts.
-pub(super) fn parsed(json: &str) -> Option<Value> {
-    serde_json::from_str(json).or_else(|_| serde_json::from_str(&without_bare_names(json))).ok()
-}
-
-/// The numbers that JSON has no word for.
-const NAMED: [(&str, f64); 3] = [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)];
-
-/// A text of JSON, where the names of numbers stand in quotes.
-fn without_bare_names(json: &str) -> String {
-    let mut quoted = String::with_capacity(json.len() + 16);
-    let mut rest = json;
-    while let Some(letter) = rest.chars().next() {
-        let name = NAMED.iter().find(|(name, _)| rest.starts_with(name));
-        let length = match (letter, name) {
-            ('"', _) => end_of_text(rest),
-            (_, Some((name, _))) => name.len(),
-            _ => letter.len_utf8(),
-        };
-        let (piece, after) = rest.split_at(length);
-        match name {
-            Some(_) => quoted.extend(["\"", piece, "\""]),
-            None => quoted.push_str(piece),
-        }
-        rest = after;
-    }
-    quoted
-}
-
-/// Where a text that begins with a quote ends.
-fn end_of_text(json: &str) -> usize {
-    let mut escaped = true;
-    let end = json.bytes().position(|byte| {
-        let ends = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        ends
-    });
-    end.map_or(json.len(), |end| end + 1)
-}
-
-/// The number that a value is; what is true or false is 1 or 0.
-pub(super) fn number(value: &Value) -> Option<f64> {
-    match value {
-        Value::Number(number) => number.as_f64(),
-        Value::Bool(bool) => Some(f64::from(u8::from(*bool))),
-        Value::String(text) => NAMED.iter().find(|(name, _)| name == text).map(|(_, number)| *number),
-        _ => None,
-    }
-}
-
 /// The whole number that is nearest to a value.
 pub(super) fn whole(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_f64().map(|number| number.round() as i64))
@@ -122,18 +73,4 @@ pub(super) fn kind(value: &Value) -> Option<&str> {
 pub(super) fn percentiles(value: &Value) -> Option<[f64; 5]> {
     let numbers = |name: &str| -> Option<Vec<f64>> { value.get(name)?.as_array()?.iter().map(number).collect() };
     histogram::percentiles(&numbers("bins")?, &numbers("values")?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_numbers_are_quoted_only_outside_of_texts() {
-        let json = r#"{"NaN": [NaN, -Infinity, "a \" NaN \\"], "b": Infinity}"#;
-        let expected = r#"{"NaN": ["NaN", "-Infinity", "a \" NaN \\"], "b": "Infinity"}"#;
-        assert_eq!(without_bare_names(json), expected);
-        assert_eq!(without_bare_names("\"open NaN"), "\"open NaN");
-        assert_eq!(without_bare_names("ü-Infinityü"), "ü\"-Infinity\"ü");
-    }
 }
