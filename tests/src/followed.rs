@@ -11,9 +11,14 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A record of TensorBoard's: the points of a metric at some steps, each of the value of its step.
+#[expect(clippy::disallowed_methods, reason = "what is followed compares the times of its points with the clock")]
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs_f64()
+}
+
+/// Records of TensorBoard's: the points of a metric at some steps, each of the value of its step.
 fn events(key: &str, steps: std::ops::Range<u8>) -> Vec<u8> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs_f64();
+    let now = now();
     let record = |step: u8| {
         let value = [&[0x0a, key.len() as u8], key.as_bytes(), &[0x15], &f32::from(step).to_le_bytes()].concat();
         let summary = [&[0x0a, value.len() as u8], value.as_slice()].concat();

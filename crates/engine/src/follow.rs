@@ -4,7 +4,7 @@ use crate::{Engine, Result};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -88,10 +88,22 @@ fn follow(engine: &Weak<Engine>, told: &Receiver<Told>, tell: &Sender<Told>) {
             }
         }
         // A source that takes long to look through does not take more than a fifth of a processor.
-        std::thread::sleep(QUIET.max(begun.elapsed() * 4).min(LOOK));
-        let first = told.recv_timeout(LOOK);
-        if matches!(first, Ok(Told::End)) || told.try_iter().any(|told| matches!(told, Told::End)) {
+        let pause = QUIET.max(begun.elapsed() * 4).min(LOOK);
+        if !(waits(told, LOOK, true) && waits(told, pause, false)) {
             return;
+        }
+    }
+}
+
+/// Waits for so long, or only until something changes; returns whether the engine is still open.
+fn waits(told: &Receiver<Told>, most: Duration, until_change: bool) -> bool {
+    let begun = Instant::now();
+    loop {
+        match told.recv_timeout(most.saturating_sub(begun.elapsed())) {
+            Ok(Told::Changed) if until_change => return true,
+            Ok(Told::Changed) => {}
+            Err(RecvTimeoutError::Timeout) => return true,
+            Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return false,
         }
     }
 }

@@ -7,9 +7,11 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 /// The clients; PyTorch is that of the benches.
-const CLIENTS: [&str; 2] = ["mlflow==3.9.0", "lightning==2.6.0"];
+const CLIENTS: [&str; 5] =
+    ["mlflow==3.9.0", "lightning==2.6.0", "wandb==0.31.0", "tensorboard==2.21.0", "pillow==13.0.0"];
 
-/// Logs with MLflow's own client, scikit-learn's autologging and Lightning's logger, and compares what comes back.
+/// Logs with MLflow's own client, scikit-learn's autologging and Lightning's logger, then with the writers of TensorBoard's,
+/// W&B's and MLflow's files, which are imported and followed; compares what comes back.
 pub(crate) fn clients(project: &Project) -> Result<()> {
     let torch = peer(project)?;
     let python =
@@ -36,8 +38,10 @@ pub(crate) fn clients(project: &Project) -> Result<()> {
         let mut line = String::new();
         BufReader::new(says.context("the server says nothing")?).read_line(&mut line)?;
         let address = line.trim().trim_start_matches("Assay is at ");
-        let script = project.root.join("crates/xtask/src/clients.py");
-        project.run(Command::new(&python).arg(script).arg(address))
+        let script = |name: &str| project.root.join("crates/xtask/src").join(name);
+        project.run(Command::new(&python).arg(script("clients.py")).arg(address))?;
+        let assay = project.target.join("debug/assay");
+        project.run(Command::new(&python).arg(script("logs.py")).arg(address).arg(assay).arg(folder.path()))
     })();
     server.kill()?;
     server.wait()?;

@@ -20,7 +20,8 @@ const HELP: &str = "cargo xtask COMMAND
   test [--quick]     formatting, clippy, the layer lint and all tests; --quick leaves out browser and desktop
   bench NAME         speed beside a peer: train [--json], infer [--json], loader PHOTOS [--json],
                      track [--json], operations [FILTER], sign-digits PHOTOS [EPOCHS]; agreement with one: agreement, models
-  clients            log with MLflow's, scikit-learn's and Lightning's clients, and compare what comes back
+  clients            log with MLflow's, scikit-learn's, Lightning's, TensorBoard's and W&B's own clients, and compare what
+                     comes back or is imported
   build [--cuda]     build the programs; --cuda: with the GPU, into cuda/ of the target folder
   setup-cuda         get the compiler and libraries that build --cuda needs, into the cache folder
   build-ui           build the interface as WebAssembly into ui/dist

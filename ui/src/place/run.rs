@@ -10,12 +10,12 @@ use crate::plot::{Look, Series, chart_ui};
 use crate::route::Route;
 use crate::tokens::{GRID, strong};
 use crate::transport::Method;
-use crate::widgets::{badge_ui, bytes, card_ui, copyable_ui, duration, number, remote_ui, status_ui};
+use crate::widgets::{badge_ui, bytes, card_ui, copyable_ui, duration, empty_ui, number, remote_ui, status_ui};
 use crate::zoom::Zoom;
 use assay_domain::entity::Run;
 use assay_domain::{RunId, RunStatus, Timestamp};
 use assay_protocol::{About, RunDetail, RunPatch, SeriesQuery, SeriesReply, path};
-use egui::{Align, Layout, RichText, ScrollArea, Ui};
+use egui::{Align, Layout, RichText, ScrollArea, Ui, vec2};
 
 #[derive(Clone, Copy, Default, PartialEq)]
 enum Tab {
@@ -149,29 +149,40 @@ impl RunPage {
         remote_ui(ui, cx.api, &address, remote, |ui, series| {
             let by_key = by_key(refined.as_deref().unwrap_or(series));
             let buckets = |key: &str| by_key.get(key).map(|series| series.buckets.as_slice()).unwrap_or_default();
+            let mut charts: Vec<(&str, Vec<Series<'_>>)> = Vec::new();
+            for (title, train, val) in
+                [("Loss", "train/loss", "val/loss"), ("Accuracy", "train/accuracy", "val/accuracy")]
+            {
+                // Other programs have other keys.
+                if detail.run.client.is_none() || by_key.contains_key(train) || by_key.contains_key(val) {
+                    let line =
+                        |name, color, key| Series { name, color: cx.tokens.series(color), buckets: buckets(key) };
+                    charts.push((title, vec![line("train", 0, train), line("validation", 1, val)]));
+                }
+            }
+            let drawn = ["train/loss", "val/loss", "train/accuracy", "val/accuracy"];
+            for key in by_key.keys().filter(|key| all && !drawn.contains(&&***key)) {
+                charts.push((key, vec![Series { name: key, color: cx.tokens.series(2), buckets: buckets(key) }]));
+            }
+            if charts.is_empty() {
+                empty_ui(ui, "No metrics yet", "Each metric that the run logs is drawn here.", None);
+            }
             let across = if ui.available_width() > 760.0 { 2 } else { 1 };
             let height = if all { 220.0 } else { (ui.available_height() - 8.0).clamp(200.0, 560.0) };
-            ScrollArea::vertical().id_salt("run charts").show(ui, |ui| {
-                ui.columns(across, |columns| {
-                    for (index, figure) in ["loss", "accuracy"].into_iter().enumerate() {
-                        let (train, val) = (format!("train/{figure}"), format!("val/{figure}"));
-                        let lines = [
-                            Series { name: "train", color: cx.tokens.series(0), buckets: buckets(&train) },
-                            Series { name: "validation", color: cx.tokens.series(1), buckets: buckets(&val) },
-                        ];
-                        let title = if index == 0 { "Loss" } else { "Accuracy" };
-                        shown = chart_ui(&mut columns[index % across], title, "run", height, look, &lines);
-                    }
-                    if !all {
-                        return;
-                    }
-                    let shown = ["train/loss", "val/loss", "train/accuracy", "val/accuracy"];
-                    let rest = by_key.keys().filter(|key| !shown.contains(&&***key));
-                    for (index, key) in rest.enumerate() {
-                        let line = [Series { name: key, color: cx.tokens.series(2), buckets: buckets(key) }];
-                        chart_ui(&mut columns[index % across], key, "run", height, look, &line);
-                    }
-                });
+            let rows = charts.len().div_ceil(across);
+            // Only what is seen is drawn: a run may have thousands of metrics.
+            ScrollArea::vertical().id_salt("run charts").show_rows(ui, height, rows, |ui, seen| {
+                for row in charts.chunks(across).skip(seen.start).take(seen.len()) {
+                    let size = vec2(ui.available_width(), height);
+                    ui.allocate_ui(size, |ui| {
+                        ui.columns(across, |columns| {
+                            for (ui, (title, lines)) in columns.iter_mut().zip(row) {
+                                ui.set_min_height(height);
+                                shown = chart_ui(ui, title, "run", height, look, lines).or(shown);
+                            }
+                        });
+                    });
+                }
             });
         });
         self.zoom.shows(shown);
