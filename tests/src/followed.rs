@@ -98,6 +98,15 @@ async fn a_log_folder_is_followed_while_it_is_written_and_each_point_is_taken_on
     let sources: Vec<LogSource> = guest.get(path::SOURCES).await?;
     guest.send::<()>(Method::DELETE, &format!("{}/{}", path::SOURCES, sources[0].id), Vec::new()).await?;
     assert_eq!(guest.get::<Vec<LogSource>>(path::SOURCES).await?, []);
+    append(&file, &events("loss", 80..90));
+    let again = import(&guest, &logs).await?;
+    assert!(again.message.contains("3 runs, 0 of them new; 10 points"), "{}", again.message);
+    let around = import(&guest, workspace.folder()).await?;
+    assert!(
+        around.message.contains("0 of them new; 0 points"),
+        "a source in another keeps its own: {}",
+        around.message
+    );
     assert_eq!(runs(&guest).await?.len(), 3);
     Ok(())
 }

@@ -294,7 +294,7 @@ impl App {
         for job in jobs.iter().filter(|job| job.status == RunStatus::Running) {
             let name = match &job.work {
                 JobKind::Import { name, .. } => format!("Importing {name}"),
-                JobKind::ImportRuns { source } => format!("Reading runs of {source}"),
+                JobKind::ImportRuns { source, .. } => format!("Reading runs of {source}"),
                 JobKind::Train { run } => format!("Training run {run}"),
                 JobKind::Evaluate { run, split, .. } => format!("Evaluating run {run} on {split}"),
             };

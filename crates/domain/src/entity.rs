@@ -354,6 +354,8 @@ pub enum JobKind {
     ImportRuns {
         /// The folder or file.
         source: String,
+        /// The experiment of runs that name none.
+        experiment: String,
     },
     /// Trains a run.
     Train {

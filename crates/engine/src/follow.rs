@@ -46,24 +46,20 @@ impl Engine {
         }
     }
 
-    fn read_sources(&self, watchers: &mut HashMap<String, RecommendedWatcher>, tell: &Sender<Told>) -> Result<()> {
+    fn follow_once(&self, watchers: &mut HashMap<String, RecommendedWatcher>, tell: &Sender<Told>) -> Result<()> {
         let sources = self.store.read(|reader| reader.sources())?;
         watchers.retain(|path, _| sources.iter().any(|source| source.path == *path));
-        for source in &sources {
+        for source in sources {
             if !watchers.contains_key(&source.path) {
                 match watcher(&source.path, self.store.root(), tell.clone()) {
-                    Ok(watcher) => drop(watchers.insert(source.path.clone(), watcher)),
+                    Ok(watcher) => drop(watchers.insert(source.path, watcher)),
                     Err(error) => {
                         tracing::debug!(%error, path = source.path, "no changes are told of; it is looked at")
                     }
                 }
             }
-            // A source that cannot be read does not keep the others from being read.
-            if let Err(error) = self.read_source(source, &mut |_| Ok(!self.jobs.is_closing())) {
-                tracing::warn!(%error, path = source.path, "runs cannot be read");
-            }
         }
-        Ok(self.store.write(|tx| tx.settle_sources())?)
+        self.read_sources()
     }
 }
 
@@ -83,7 +79,7 @@ fn follow(engine: &Weak<Engine>, told: &Receiver<Told>, tell: &Sender<Told>) {
         let begun = Instant::now();
         {
             let Some(engine) = engine.upgrade() else { return };
-            if let Err(error) = engine.read_sources(&mut watchers, tell) {
+            if let Err(error) = engine.follow_once(&mut watchers, tell) {
                 tracing::warn!(%error, "sources are not followed");
             }
         }

@@ -171,7 +171,7 @@ impl Engine {
         let result = begun.map_err(EngineError::from).and_then(|()| {
             let attempt = std::panic::AssertUnwindSafe(|| match &job.work {
                 JobKind::Import { name, source } => self.import(job.id, name, source, &stop),
-                JobKind::ImportRuns { source } => self.import_runs(job.id, source, &stop),
+                JobKind::ImportRuns { source, experiment } => self.import_runs(job.id, source, experiment, &stop),
                 JobKind::Train { run } => self.train(job.id, *run, &stop),
                 JobKind::Evaluate { run, split, dataset, snapshot } => {
                     self.evaluate(*run, *split, (*dataset, *snapshot), &stop)

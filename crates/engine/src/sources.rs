@@ -30,8 +30,9 @@ const KEY_BYTES: usize = 1_000;
 /// Longer params and tags are cut.
 const VALUE_BYTES: usize = 8_000;
 
-/// What each file was like when it was read last: size, time, and whether it was settled.
-type Seen = HashMap<PathBuf, (u64, SystemTime, bool)>;
+/// What each file of a source was like when it was read last: size, time, and whether it was settled.
+type Seen = HashMap<SourceId, HashMap<PathBuf, Looks>>;
+type Looks = (u64, SystemTime, bool);
 
 /// The lock of reading, with what is known of the files that were read.
 #[derive(Default)]
@@ -71,9 +72,7 @@ impl Engine {
             Some(name) if !name.is_empty() => name.to_owned(),
             _ => own_name(source),
         };
-        let of_job = path.clone();
-        self.store.write(move |tx| tx.put_source(&path, &experiment))?;
-        self.queue(JobKind::ImportRuns { source: of_job })
+        self.queue(JobKind::ImportRuns { source: path, experiment })
     }
 
     /// The sources of runs that are followed.
@@ -84,23 +83,23 @@ impl Engine {
 
     /// Follows a source no longer. Its runs stay.
     pub fn forget_source(&self, source: SourceId) -> Result<()> {
-        if !self.log_sources()?.iter().any(|found| found.id == source) {
-            return Err(EngineError::NotFound(format!("there is no source {source}")));
+        match self.store.write(move |tx| tx.leave_source(source))? {
+            true => Ok(()),
+            false => Err(EngineError::NotFound(format!("no source {source} is followed"))),
         }
-        let _reading = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(self.store.write(move |tx| tx.remove_source(source))?)
     }
 
-    pub(crate) fn import_runs(&self, job: JobId, path: &str, stop: &AtomicBool) -> Result<Done> {
-        let sources = self.store.read(|reader| reader.sources())?;
-        let Some(source) = sources.into_iter().find(|source| source.path == path) else {
-            return Ok(Done::Finished("it is followed no longer".into()));
-        };
-        let tell = |progress| self.tell(job, progress, "reading runs");
-        let found = self.read_source(&source, &mut |progress| match stop.load(Ordering::Relaxed) {
+    pub(crate) fn import_runs(&self, job: JobId, path: &str, experiment: &str, stop: &AtomicBool) -> Result<Done> {
+        // Before it can be followed, so that what is found is told as found by this job.
+        let mut seen = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (path, experiment) = (path.to_owned(), experiment.to_owned());
+        let source = self.store.write(move |tx| tx.follow_source(&path, &experiment))?;
+        let mut goes_on = |progress| match stop.load(Ordering::Relaxed) {
             true => Ok(false),
-            false => tell(progress).map(|()| true),
-        })?;
+            false => self.tell(job, progress, "reading runs").map(|()| true),
+        };
+        let found = self.read_source(&source, &mut seen, &mut goes_on)?;
+        drop(seen);
         self.follow_anew();
         match found {
             Some(found) => Ok(Done::Finished(found.to_string())),
@@ -109,20 +108,33 @@ impl Engine {
         }
     }
 
-    /// Reads what is new in a source. `goes_on` is told how far it is and says whether to go on; nothing is returned where not.
-    pub(crate) fn read_source(&self, source: &Source, goes_on: &mut GoesOn<'_>) -> Result<Option<Found>> {
+    /// Reads what is new in the sources that are followed; one that cannot be read does not keep the others from being read.
+    pub(crate) fn read_sources(&self) -> Result<()> {
         let mut seen = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for source in self.store.read(|reader| reader.sources())? {
+            if let Err(error) = self.read_source(&source, &mut seen, &mut |_| Ok(!self.jobs.is_closing())) {
+                tracing::warn!(%error, path = source.path, "runs cannot be read");
+            }
+        }
+        Ok(self.store.write(|tx| tx.settle_sources())?)
+    }
+
+    /// Reads what is new in a source. `goes_on` is told how far it is and says whether to go on; nothing is returned where not.
+    fn read_source(&self, source: &Source, seen: &mut Seen, goes_on: &mut GoesOn<'_>) -> Result<Option<Found>> {
+        let others = self.store.read(|reader| reader.files_of_other_sources(source.id))?;
         let mut reading = Reading {
             source,
             read: self.store.read(|reader| reader.source_files(source.id))?,
-            deleted: self.store.read(|reader| reader.deleted_of_source(source.id))?.into_iter().collect(),
-            seen: &mut seen,
+            deleted: self.store.read(|reader| reader.deleted_of_source(source.id))?,
+            seen: seen.entry(source.id).or_default(),
             found: Found::default(),
         };
         let mut by_run: BTreeMap<String, Vec<LogFile>> = BTreeMap::new();
         let mut databases = Vec::new();
         for file in logs::find(Path::new(&source.path)) {
             match file.named {
+                // A source within another keeps what is its own.
+                _ if others.contains(&file.path.display().to_string()) => {}
                 Named::MlflowDatabase => databases.push(file.path),
                 _ => by_run.entry(file.run.clone()).or_default().push(file),
             }
@@ -155,7 +167,7 @@ impl Engine {
         mut round: Round,
     ) -> Result<()> {
         reading.found.runs += 1;
-        if reading.deleted.contains(run) {
+        if reading.deleted.contains_key(run) {
             return Ok(());
         }
         for file in files {
@@ -195,8 +207,17 @@ impl Engine {
 
     /// Reads the database of an MLflow server; returns whether it came to its end.
     fn read_database(&self, reading: &mut Reading<'_>, path: &Path, goes_on: &mut GoesOn<'_>) -> Result<bool> {
+        // Its newest pages are in a file beside it.
+        let beside = path.with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().to_string_lossy()));
+        let looks: Vec<_> =
+            [path, &beside].into_iter().filter_map(|path| Some((path, looks(path, self.now())?))).collect();
+        if looks.iter().all(|(path, looks)| reading.seen.get(*path) == Some(looks)) {
+            return Ok(true);
+        }
         let database = MlflowDb::open(path)?;
         let runs = database.runs()?;
+        let unit_of_points = format!("{}#points", path.display());
+        let mut from = reading.read.get(&unit_of_points).copied().unwrap_or(0);
         let total = runs.len() as u64;
         for (done, run) in (0..).zip(&runs) {
             if !goes_on(Progress { done, total })? {
@@ -206,6 +227,11 @@ impl Engine {
             let mut round = Round::default();
             if reading.read.get(&unit) != Some(&run.fingerprint) {
                 self.gather(&mut round, run.logged.clone())?;
+                if !reading.read.contains_key(&unit) {
+                    // It came after its first points were passed over: just now, or back from MLflow's deleted ones.
+                    let points = database.points_of(&run.uid, from)?;
+                    round.logged.extend(points.into_iter().map(|(_, key, point)| Logged::Point(key, point)));
+                }
                 round.read.push((unit, run.fingerprint));
             }
             let folder = artifact_folder(path, &run.artifacts);
@@ -213,21 +239,20 @@ impl Engine {
             self.read_run(reading, &run.uid, "mlflow", &files, round)?;
         }
         let known: HashSet<&str> = runs.iter().map(|run| run.uid.as_str()).collect();
-        let unit = format!("{}#points", path.display());
-        let mut from = reading.read.get(&unit).copied().unwrap_or(0);
         loop {
             let (points, last) = database.points(from, ROUND)?;
             if last == from {
+                reading.seen.extend(looks.into_iter().map(|(path, looks)| (path.to_owned(), looks)));
                 return Ok(true);
             }
             let mut rounds: BTreeMap<String, Round> = BTreeMap::new();
             for (uid, key, point) in points {
-                if known.contains(uid.as_str()) && !reading.deleted.contains(&uid) {
+                if known.contains(uid.as_str()) && reading.deleted.get(&uid) != Some(&true) {
                     rounds.entry(uid).or_default().logged.push(Logged::Point(key, point));
                 }
             }
             // How far it was read is committed with the points of all runs.
-            let end = Round { read: vec![(unit.clone(), last)], ..Round::default() };
+            let end = Round { read: vec![(unit_of_points.clone(), last)], ..Round::default() };
             rounds.entry(String::new()).or_insert(end);
             self.take(reading, rounds.into_iter().map(|(uid, round)| (uid, "mlflow", round)).collect())?;
             from = last;
@@ -307,9 +332,9 @@ struct Reading<'a> {
     source: &'a Source,
     /// How far its files were read.
     read: HashMap<String, u64>,
-    /// Runs of which nothing more is taken.
-    deleted: HashSet<String>,
-    seen: &'a mut Seen,
+    /// Runs of which nothing is taken, and whether they are gone for good.
+    deleted: HashMap<String, bool>,
+    seen: &'a mut HashMap<PathBuf, Looks>,
     found: Found,
 }
 
@@ -322,7 +347,7 @@ struct Round {
     left_out: u64,
 }
 
-fn looks(path: &Path, now: SystemTime) -> Option<(u64, SystemTime, bool)> {
+fn looks(path: &Path, now: SystemTime) -> Option<Looks> {
     let metadata = std::fs::metadata(path).ok()?;
     let modified = metadata.modified().ok()?;
     Some((metadata.len(), modified, now.duration_since(modified).is_ok_and(|age| age >= SETTLED)))

@@ -74,13 +74,24 @@ impl MlflowDb {
 
     /// At most so many points that were logged after the row `after`, and the last row that was read.
     pub fn points(&self, after: u64, limit: usize) -> Result<(Points, u64)> {
-        let mut statement = self.db.prepare_cached(
-            "SELECT rowid, run_uuid, key, value, is_nan, timestamp, step FROM metrics WHERE rowid > ?1 ORDER BY rowid LIMIT ?2",
-        )?;
-        let (mut points, mut last) = (Vec::new(), after);
-        let mut rows = statement.query(params![after as i64, limit as i64])?;
+        let (points, last) =
+            self.points_where("rowid > ?1 ORDER BY rowid LIMIT ?2", params![after as i64, limit as i64])?;
+        Ok((points, last.unwrap_or(after)))
+    }
+
+    /// The points of one run up to a row.
+    pub fn points_of(&self, run: &str, until: u64) -> Result<Points> {
+        Ok(self.points_where("run_uuid = ?1 AND rowid <= ?2 ORDER BY rowid", params![run, until as i64])?.0)
+    }
+
+    fn points_where(&self, which: &str, of: impl rusqlite::Params) -> Result<(Points, Option<u64>)> {
+        let mut statement = self.db.prepare_cached(&format!(
+            "SELECT rowid, run_uuid, key, value, is_nan, timestamp, step FROM metrics WHERE {which}"
+        ))?;
+        let (mut points, mut last) = (Vec::new(), None);
+        let mut rows = statement.query(of)?;
         while let Some(row) = rows.next()? {
-            last = row.get::<_, i64>(0)? as u64;
+            last = Some(row.get::<_, i64>(0)? as u64);
             let value = match row.get::<_, f64>(3)? {
                 _ if row.get(4)? => f64::NAN,
                 // Infinities are stored so.
@@ -112,4 +123,54 @@ fn run_of(row: &Row<'_>) -> rusqlite::Result<MlflowRun> {
     };
     logged.push(Logged::Status(status, time(5)?));
     Ok(MlflowRun { uid, logged, artifacts: text(6)?.unwrap_or_default(), fingerprint: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_and_points_are_read_on_and_another_database_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mlflow.db");
+        let db = Connection::open(&path).unwrap();
+        assert!(matches!(MlflowDb::open(&path), Err(StoreError::Foreign(_))));
+        db.execute_batch(
+            "CREATE TABLE experiments (experiment_id INTEGER, name TEXT, lifecycle_stage TEXT);
+             CREATE TABLE runs (run_uuid TEXT, experiment_id INTEGER, name TEXT, user_id TEXT, status TEXT, start_time INTEGER,
+                 end_time INTEGER, artifact_uri TEXT, lifecycle_stage TEXT);
+             CREATE TABLE params (run_uuid TEXT, key TEXT, value TEXT);
+             CREATE TABLE tags (run_uuid TEXT, key TEXT, value TEXT);
+             CREATE TABLE metrics (run_uuid TEXT, key TEXT, value REAL, is_nan BOOLEAN, timestamp INTEGER, step INTEGER);
+             INSERT INTO experiments VALUES (1, 'vision', 'active'), (2, 'gone', 'deleted');
+             INSERT INTO runs VALUES ('a', 1, 'first', 'ann', 'KILLED', 5, 7, '/x', 'active'),
+                 ('b', 1, 'second', NULL, 'FINISHED', 6, 8, '/x', 'deleted'), ('c', 2, 't', NULL, 'RUNNING', 6, NULL, NULL, 'active');
+             INSERT INTO params VALUES ('a', 'lr', '0.1');
+             INSERT INTO tags VALUES ('a', 'team', NULL);
+             INSERT INTO metrics VALUES ('a', 'loss', 0, 1, 9, -1), ('b', 'loss', 1.7976931348623157e308, 0, 9, 2),
+                 ('a', 'loss', 0.5, 0, 9, 3);",
+        )
+        .unwrap();
+        let read = MlflowDb::open(&path).unwrap();
+        let [run] = &read.runs().unwrap()[..] else { panic!("one run is there") };
+        let expected = [
+            Logged::Uid("a".into()),
+            Logged::Experiment("vision".into()),
+            Logged::Name("first".into()),
+            Logged::User("ann".into()),
+            Logged::Began(Timestamp(5)),
+            Logged::Status(RunStatus::Stopped, Some(Timestamp(7))),
+            Logged::Param("lr".into(), "0.1".into()),
+            Logged::Tag("team".into(), String::new()),
+        ];
+        assert_eq!(run.logged, expected);
+        let (points, last) = read.points(0, 2).unwrap();
+        assert!(points[0].2.value.is_nan() && points[1].2.value == f64::INFINITY);
+        let (rest, end) = read.points(last, 2).unwrap();
+        assert_eq!((rest.len(), rest[0].2.step, end), (1, 3, 3));
+        assert_eq!(read.points(end, 2).unwrap(), (Vec::new(), 3));
+        assert_eq!(read.points_of("a", 2).unwrap().len(), 1);
+        db.execute("UPDATE runs SET status = 'FINISHED' WHERE run_uuid = 'a'", []).unwrap();
+        assert_ne!(read.runs().unwrap()[0].fingerprint, run.fingerprint);
+    }
 }

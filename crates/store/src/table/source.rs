@@ -6,10 +6,11 @@ use crate::{Hash, NewBlob, Reader, Result, WriteTx};
 use assay_domain::foreign::Logged;
 use assay_domain::{RunId, SourceId, Timestamp};
 use rusqlite::{OptionalExtension, params};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 pub(crate) const TABLES: &str = "
-CREATE TABLE sources (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, experiment TEXT NOT NULL) STRICT;
+CREATE TABLE sources (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, experiment TEXT NOT NULL,
+    followed INTEGER NOT NULL) STRICT;
 CREATE TABLE source_runs (
     source INTEGER NOT NULL, key TEXT NOT NULL, run INTEGER NOT NULL, heard INTEGER NOT NULL DEFAULT 0,
     said INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (source, key)
@@ -51,19 +52,17 @@ pub struct Taken {
 }
 
 impl WriteTx<'_> {
-    /// The source at this path, made if it is missing.
-    pub fn put_source(&mut self, path: &str, experiment: &str) -> Result<SourceId> {
-        let sql = "INSERT INTO sources (path, experiment) VALUES (?1, ?2) ON CONFLICT (path) DO UPDATE SET path = path
-                   RETURNING id";
-        Ok(SourceId(self.db.query_row(sql, params![path, experiment], |row| row.get(0))?))
+    /// The source at this path, made if it is missing, and followed from now on.
+    pub fn follow_source(&mut self, path: &str, experiment: &str) -> Result<Source> {
+        let sql = "INSERT INTO sources (path, experiment, followed) VALUES (?1, ?2, 1)
+                   ON CONFLICT (path) DO UPDATE SET followed = 1 RETURNING id, path, experiment";
+        Ok(self.db.query_row(sql, params![path, experiment], source_of)?)
     }
 
-    /// Forgets a source: it is not followed any more. Its runs stay.
-    pub fn remove_source(&mut self, source: SourceId) -> Result<()> {
-        for table in ["source_files WHERE source", "source_runs WHERE source", "sources WHERE id"] {
-            self.db.execute(&format!("DELETE FROM {table} = ?1"), [source.0])?;
-        }
-        Ok(())
+    /// Follows a source no longer. What was read of it is known still, should it be followed again. Returns whether it was
+    /// followed.
+    pub fn leave_source(&mut self, source: SourceId) -> Result<bool> {
+        Ok(self.db.execute("UPDATE sources SET followed = 0 WHERE id = ?1 AND followed", [source.0])? > 0)
     }
 
     /// Takes what was read of a run of a source, which is made if it is new. Returns whether it was, and the hashes of the
@@ -187,14 +186,16 @@ impl WriteTx<'_> {
     }
 }
 
+fn source_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Source> {
+    Ok(Source { id: SourceId(row.get(0)?), path: row.get(1)?, experiment: row.get(2)? })
+}
+
 impl Reader<'_> {
-    /// The sources of runs.
+    /// The sources of runs that are followed.
     pub fn sources(&self) -> Result<Vec<Source>> {
-        let mut statement = self.db.prepare_cached("SELECT id, path, experiment FROM sources ORDER BY path")?;
-        let source = |row: &rusqlite::Row<'_>| {
-            Ok(Source { id: SourceId(row.get(0)?), path: row.get(1)?, experiment: row.get(2)? })
-        };
-        Ok(statement.query_map([], source)?.collect::<rusqlite::Result<_>>()?)
+        let mut statement =
+            self.db.prepare_cached("SELECT id, path, experiment FROM sources WHERE followed ORDER BY path")?;
+        Ok(statement.query_map([], source_of)?.collect::<rusqlite::Result<_>>()?)
     }
 
     /// How far each file of a source was read.
@@ -204,13 +205,20 @@ impl Reader<'_> {
         Ok(statement.query_map([source.0], file)?.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// The runs of a source that are deleted, or whose experiment is: nothing more is taken of them.
-    pub fn deleted_of_source(&self, source: SourceId) -> Result<Vec<String>> {
+    /// The files that were read for another source.
+    pub fn files_of_other_sources(&self, source: SourceId) -> Result<HashSet<String>> {
+        let mut statement = self.db.prepare_cached("SELECT path FROM source_files WHERE source <> ?1")?;
+        Ok(statement.query_map([source.0], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The runs of a source that are deleted, or whose experiment is, and whether they are gone for good.
+    pub fn deleted_of_source(&self, source: SourceId) -> Result<HashMap<String, bool>> {
         let mut statement = self.db.prepare_cached(
-            "SELECT key FROM source_runs LEFT JOIN runs ON runs.id = run
+            "SELECT key, runs.id IS NULL FROM source_runs LEFT JOIN runs ON runs.id = run
              LEFT JOIN experiments ON experiments.id = runs.experiment
              WHERE source = ?1 AND (runs.id IS NULL OR runs.deleted IS NOT NULL OR experiments.deleted IS NOT NULL)",
         )?;
-        Ok(statement.query_map([source.0], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+        let run = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        Ok(statement.query_map([source.0], run)?.collect::<rusqlite::Result<_>>()?)
     }
 }
