@@ -3,6 +3,7 @@
 use crate::{Engine, Result};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -50,13 +51,10 @@ impl Engine {
         let sources = self.store.read(|reader| reader.sources())?;
         watchers.retain(|path, _| sources.iter().any(|source| source.path == *path));
         for source in sources {
-            if !watchers.contains_key(&source.path) {
-                match watcher(&source.path, self.store.root(), tell.clone()) {
-                    Ok(watcher) => drop(watchers.insert(source.path, watcher)),
-                    Err(error) => {
-                        tracing::debug!(%error, path = source.path, "no changes are told of; it is looked at")
-                    }
-                }
+            let Entry::Vacant(place) = watchers.entry(source.path) else { continue };
+            match watcher(place.key(), self.store.root(), tell.clone()) {
+                Ok(watcher) => drop(place.insert(watcher)),
+                Err(error) => tracing::debug!(%error, path = place.key(), "no changes are told of; it is looked at"),
             }
         }
         self.read_sources()
