@@ -15,6 +15,7 @@ impl Engine {
         let files =
             [(PROFILE, text(serde_json::to_vec(profile))?), (TRACE, text(serde_json::to_vec(&trace(profile)))?)];
         for (path, contents) in files {
+            let _held = self.store.blobs().hold();
             let hash = self.store.blobs().put(&contents)?;
             let bytes = contents.len() as u64;
             self.store.write(move |tx| tx.put_artifact(run, path, &hash, bytes).map(|_| ()))?;

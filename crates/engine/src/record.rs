@@ -37,6 +37,7 @@ impl Engine {
 
     /// Keeps the files of a record as artifacts of the run.
     pub(crate) fn keep_code_files(&self, run: RunId, files: CodeFiles) -> Result<()> {
+        let _held = self.store.blobs().hold();
         let mut stored = Vec::with_capacity(files.len());
         for (path, contents) in files {
             stored.push((path, self.store.blobs().put(&contents)?, contents.len() as u64));

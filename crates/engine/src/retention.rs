@@ -54,27 +54,7 @@ impl Engine {
         if root.starts_with(self.store.root()) {
             return Err(EngineError::Invalid("a backup cannot be within the workspace itself".into()));
         }
-        // Unpacked archives never change; those that come later are of later datasets.
-        let imports = self.store.root().join("imports");
-        copy_folder(&imports, &root.join("imports"))
-            .map_err(|why| EngineError::Internal(format!("copying {} failed: {why}", imports.display())))?;
         let (files, bytes) = self.store.copy_to(root)?;
         Ok(BackupReply { root: root.display().to_string(), files, bytes })
     }
-}
-
-fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
-    if !from.is_dir() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let copy = to.join(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            true => copy_folder(&entry.path(), &copy)?,
-            false => drop(std::fs::copy(entry.path(), &copy)?),
-        }
-    }
-    Ok(())
 }

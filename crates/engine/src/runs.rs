@@ -57,6 +57,7 @@ impl Engine {
             params,
             tags: request.tags,
         };
+        let held = self.store.blobs().hold();
         record.weights = weights.map(|weights| self.keep_weights(&weights)).transpose()?;
         let run = self.store.write(move |tx| {
             let run = tx.create_run(&new)?;
@@ -66,6 +67,7 @@ impl Engine {
             tx.set_record(run, &record, None)?;
             Ok(run)
         })?;
+        drop(held);
         self.keep_code_files(run, files)?;
         self.queue(JobKind::Train { run })?;
         self.run(run)

@@ -7,7 +7,7 @@ use assay_domain::foreign::{Contents, Logged};
 use assay_domain::{JobId, SourceId};
 use assay_formats::logs::{self, LogFile, Named};
 use assay_protocol::{ImportRequest, LogSource};
-use assay_store::{MlflowDb, NewBlob, Source, Taken};
+use assay_store::{MlflowDb, NewBlob, Source, StoreError, Taken};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -21,8 +21,8 @@ const ROUND: usize = 100_000;
 /// As many files of a run are held open at most.
 const FILES: usize = 64;
 
-/// A file that was not written to for so long has whole lines.
-const SETTLED: Duration = Duration::from_secs(5);
+/// A file that was not written to for so long has whole lines: programs write when their buffers are full.
+const SETTLED: Duration = Duration::from_secs(600);
 
 /// Longer keys are no keys.
 const KEY_BYTES: usize = 1_000;
@@ -67,7 +67,8 @@ impl std::fmt::Display for Found {
 impl Engine {
     /// Queues the reading of the runs below a folder or in a file, which is followed from then on.
     pub(crate) fn start_import_of_runs(&self, source: &Path, request: &ImportRequest) -> Result<Job> {
-        let path = source.display().to_string();
+        // However it is written, a source is one.
+        let path = source.canonicalize().unwrap_or_else(|_| source.to_owned()).display().to_string();
         let experiment = match request.name.as_deref().map(str::trim) {
             Some(name) if !name.is_empty() => name.to_owned(),
             _ => own_name(source),
@@ -133,19 +134,21 @@ impl Engine {
         let mut databases = Vec::new();
         for file in logs::find(Path::new(&source.path)) {
             match file.named {
-                // A source within another keeps what is its own.
-                _ if others.contains(&file.path.display().to_string()) => {}
+                Named::MlflowDatabase if others.contains(&file.path.display().to_string()) => {}
                 Named::MlflowDatabase => databases.push(file.path),
                 _ => by_run.entry(file.run.clone()).or_default().push(file),
             }
         }
+        // A source within another keeps the runs that are its own.
+        by_run.retain(|_, files| !files.iter().any(|file| others.contains(&file.path.display().to_string())));
         let total = by_run.len() as u64;
         for (done, (run, files)) in (0..).zip(by_run) {
             if !goes_on(Progress { done, total })? {
                 return Ok(None);
             }
             if let Some(program) = files.iter().find_map(|file| file.named.program()) {
-                self.read_run(&mut reading, &run, program, &files, Round::default())?;
+                let read = self.read_run(&mut reading, &run, program, &files, Round::default());
+                reading.goes_on_after(&run, read)?;
             }
         }
         for path in databases {
@@ -170,7 +173,7 @@ impl Engine {
         if reading.deleted.contains_key(run) {
             return Ok(());
         }
-        for file in files {
+        'files: for file in files {
             let looks = looks(&file.path, self.now());
             if looks.is_some() && reading.seen.get(&file.path) == looks.as_ref() {
                 continue;
@@ -182,13 +185,20 @@ impl Engine {
                     Ok(part) => part,
                     Err(error) => {
                         reading.found.damaged.push(error.to_string());
-                        break;
+                        continue 'files;
                     }
                 };
                 round.left_out += part.left_out;
                 reading.found.damaged.extend(part.damage.as_ref().map(|why| format!("{path}: {why}")));
                 let (has_more, end) = (part.has_more, part.read);
-                self.gather(&mut round, part.logged)?;
+                match self.gather(&mut round, part.logged) {
+                    // A file that cannot be copied keeps no other back.
+                    Err(EngineError::Invalid(why)) => {
+                        reading.found.damaged.push(why);
+                        continue 'files;
+                    }
+                    gathered => gathered?,
+                }
                 if end != from {
                     round.read.push((path.clone(), end));
                     from = end;
@@ -200,7 +210,7 @@ impl Engine {
                     break;
                 }
             }
-            reading.seen.extend(looks.map(|looks| (file.path.clone(), looks)));
+            round.seen.extend(looks.map(|looks| (file.path.clone(), looks)));
         }
         self.take(reading, vec![(run.to_owned(), program, round)])
     }
@@ -211,7 +221,9 @@ impl Engine {
         let beside = path.with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().to_string_lossy()));
         let looks: Vec<_> =
             [path, &beside].into_iter().filter_map(|path| Some((path, looks(path, self.now())?))).collect();
-        if looks.iter().all(|(path, looks)| reading.seen.get(*path) == Some(looks)) {
+        // A run that is deleted now may be restored.
+        let is_unchanged = looks.iter().all(|(path, looks)| reading.seen.get(*path) == Some(looks));
+        if is_unchanged && !reading.deleted.values().any(|is_gone| !is_gone) {
             return Ok(true);
         }
         let database = MlflowDb::open(path)?;
@@ -236,7 +248,8 @@ impl Engine {
             }
             let folder = artifact_folder(path, &run.artifacts);
             let files = folder.map(|folder| logs::artifacts(&folder, &run.uid)).unwrap_or_default();
-            self.read_run(reading, &run.uid, "mlflow", &files, round)?;
+            let read = self.read_run(reading, &run.uid, "mlflow", &files, round);
+            reading.goes_on_after(&run.uid, read)?;
         }
         let known: HashSet<&str> = runs.iter().map(|run| run.uid.as_str()).collect();
         loop {
@@ -252,7 +265,8 @@ impl Engine {
                 }
             }
             // How far it was read is committed with the points of all runs.
-            let end = Round { read: vec![(unit_of_points.clone(), last)], ..Round::default() };
+            let whose = (path.display().to_string(), 0);
+            let end = Round { read: vec![(unit_of_points.clone(), last), whose], ..Round::default() };
             rounds.entry(String::new()).or_insert(end);
             self.take(reading, rounds.into_iter().map(|(uid, round)| (uid, "mlflow", round)).collect())?;
             from = last;
@@ -292,8 +306,10 @@ impl Engine {
     /// Commits what was read of runs, all of it or nothing.
     fn take(&self, reading: &mut Reading<'_>, rounds: Vec<(String, &'static str, Round)>) -> Result<()> {
         let mut all = Vec::new();
-        for (run, program, Round { logged, files, read, left_out }) in rounds {
+        let mut seen = Vec::new();
+        for (run, program, Round { logged, files, read, seen: seen_of_run, left_out }) in rounds {
             reading.found.left_out += left_out;
+            seen.extend(seen_of_run);
             if logged.is_empty() && files.is_empty() && read.is_empty() {
                 continue;
             }
@@ -303,6 +319,7 @@ impl Engine {
             all.push((run, Taken { program, name, uid: (self.uid)(), logged, files, read }));
         }
         if all.is_empty() {
+            reading.seen.extend(seen);
             return Ok(());
         }
         let source = reading.source.clone();
@@ -316,6 +333,7 @@ impl Engine {
             Ok((new, replaced))
         })?;
         reading.found.new += new;
+        reading.seen.extend(seen);
         Ok(self.store.free(replaced)?)
     }
 
@@ -344,7 +362,25 @@ struct Round {
     logged: Vec<Logged>,
     files: Vec<(String, NewBlob)>,
     read: Vec<(String, u64)>,
+    /// What the files were like that were read to their ends.
+    seen: Vec<(PathBuf, Looks)>,
     left_out: u64,
+}
+
+impl Reading<'_> {
+    /// What fails with one run keeps no other back, but for what would fail with each.
+    fn goes_on_after(&mut self, run: &str, read: Result<()>) -> Result<()> {
+        match read {
+            Err(EngineError::Store(error @ (StoreError::DiskFull | StoreError::ReadOnly(_) | StoreError::Closed))) => {
+                Err(error.into())
+            }
+            Err(error) => {
+                self.found.damaged.push(format!("{run}: {error}"));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
 }
 
 fn looks(path: &Path, now: SystemTime) -> Option<Looks> {

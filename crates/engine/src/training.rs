@@ -391,6 +391,7 @@ impl Sink for RunSink<'_> {
         // What was told before the checkpoint is not lost if the process dies right after it.
         self.teller.flush();
         let state = serde_json::to_vec(&saved.state).map_err(|why| why.to_string())?;
+        let held = engine.store.blobs().hold();
         let put = |bytes: &[u8]| -> Result<Artifact, String> {
             let hash = engine.store.blobs().put(bytes).map_err(|why| format!("the checkpoint was not saved: {why}"))?;
             Ok(Artifact { path: String::new(), hash: hash.as_str().to_owned(), bytes: bytes.len() as u64 })
@@ -410,6 +411,7 @@ impl Sink for RunSink<'_> {
             .store
             .write(move |tx| tx.put_checkpoint(&checkpoint))
             .map_err(|why| format!("the checkpoint was not saved: {why}"))?;
+        drop(held);
         if let Err(error) = engine.store.free(replaced) {
             tracing::warn!(%error, "an old checkpoint still takes room");
         }

@@ -88,6 +88,7 @@ pub fn holds_runs(source: &Path) -> bool {
     let decisive = walk(source).find_map(|found| match found.file_type().is_file() {
         true if named_as_image(found.path()) => Some(false),
         true => (Named::of(found.path()).is_some() || in_a_folder(found.path()).is_some()).then_some(true),
+        false if !found.file_type().is_dir() => None,
         false => mlflow::is_run(found.path()).then_some(true),
     });
     decisive == Some(true)
@@ -126,6 +127,9 @@ pub fn find(source: &Path) -> Vec<LogFile> {
             }
             continue;
         }
+        if !entry.file_type().is_file() {
+            continue;
+        }
         let folder = path.parent().unwrap_or(source);
         let run = slashed(folder, source);
         match Named::of(path).or_else(|| in_a_folder(path)) {
@@ -147,7 +151,7 @@ fn walk(root: &Path) -> Visible {
     let by_kind = |a: &DirEntry, b: &DirEntry| {
         (a.file_type().is_dir(), a.file_name()).cmp(&(b.file_type().is_dir(), b.file_name()))
     };
-    Visible(WalkDir::new(root).sort_by(by_kind).into_iter())
+    Visible(WalkDir::new(root).follow_root_links(false).sort_by(by_kind).into_iter())
 }
 
 struct Visible(walkdir::IntoIter);
@@ -205,6 +209,11 @@ pub fn artifacts(folder: &Path, run: &str) -> Vec<LogFile> {
         named: Named::Artifact(slashed(found.path(), folder)),
     };
     files.map(file).collect()
+}
+
+/// Why a file that was read to a byte cannot be read on when it is shorter now.
+fn shortened(bytes: u64, from: u64) -> Option<String> {
+    (bytes < from).then(|| format!("it was {from} bytes long and is {bytes} now: it was written anew"))
 }
 
 /// A number by which contents that are read as a whole are told apart: of size and time.

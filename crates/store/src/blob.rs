@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
 /// The BLAKE3 hash of a content, as 64 hexadecimal digits.
@@ -44,11 +45,12 @@ impl std::fmt::Display for Hash {
 pub struct Blobs {
     folder: PathBuf,
     next_temporary: AtomicU64,
+    naming: RwLock<()>,
 }
 
 impl Blobs {
     pub(crate) fn at(root: &Path) -> Blobs {
-        Blobs { folder: root.join("blobs"), next_temporary: AtomicU64::new(0) }
+        Blobs { folder: root.join("blobs"), next_temporary: AtomicU64::new(0), naming: RwLock::default() }
     }
 
     pub(crate) fn open(root: &Path) -> Result<Blobs> {
@@ -65,6 +67,17 @@ impl Blobs {
     /// Where the blob of this hash is.
     pub fn path(&self, hash: &Hash) -> PathBuf {
         self.folder.join(&hash.0[..2]).join(&hash.0)
+    }
+
+    /// While this is held no blob is freed: from [`Blobs::put`] until something refers to what was put, which may be there
+    /// already and on its way to be freed.
+    pub fn hold(&self) -> RwLockReadGuard<'_, ()> {
+        self.naming.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody holds blobs, and keeps others from it.
+    pub(crate) fn free(&self) -> RwLockWriteGuard<'_, ()> {
+        self.naming.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stores the bytes, whole and synced to disk, and returns their hash. Storing them again changes nothing.

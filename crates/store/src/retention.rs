@@ -164,6 +164,8 @@ impl Store {
                 Ok::<_, StoreError>(complete && bytes.is_some())
             })?;
             if complete {
+                let imports = self.root().join("imports");
+                copy_folder(&imports, &folder.join("imports")).map_err(StoreError::io("copying archives", &imports))?;
                 crate::blob::sync_file(&part)?;
                 std::fs::rename(&part, &path).map_err(StoreError::io("naming the copy", &path))?;
                 crate::blob::sync_folder(folder)?;
@@ -172,4 +174,20 @@ impl Store {
         }
         Err(StoreError::Conflict("files were removed while they were copied: some are missing, or try again".into()))
     }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    if !from.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let copy = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy_folder(&entry.path(), &copy)?,
+            false => drop(std::fs::copy(entry.path(), &copy)?),
+        }
+    }
+    Ok(())
 }

@@ -95,6 +95,7 @@ impl Store {
             return Ok(());
         }
         let blobs = self.blobs.clone();
+        let _no_blob_waits_for_its_name = self.blobs.free();
         self.write(move |tx| tx.unreferred(hashes)?.iter().try_for_each(|hash| blobs.remove(hash)))
     }
 

@@ -98,6 +98,10 @@ pub(super) fn read_value(path: &Path, from: u64, logged: impl FnOnce(String) -> 
 }
 
 fn value(path: &Path) -> std::io::Result<String> {
+    // A pipe would wait for ever, and a link leads elsewhere.
+    if !std::fs::symlink_metadata(path)?.is_file() {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    }
     let mut bytes = Vec::new();
     File::open(path)?.take(VALUE_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -106,7 +110,9 @@ fn value(path: &Path) -> std::io::Result<String> {
 /// Reads the file of a metric on: a line for each point, with its wall time, value and step.
 pub(super) fn read_metric(path: &Path, key: &str, from: u64) -> std::io::Result<Part> {
     let mut part = Part { read: from, ..Part::default() };
-    let mut file = BufReader::new(File::open(path)?);
+    let file = File::open(path)?;
+    part.damage = super::shortened(file.metadata()?.len(), from);
+    let mut file = BufReader::new(file);
     file.seek(SeekFrom::Start(from))?;
     let mut line = Vec::new();
     loop {

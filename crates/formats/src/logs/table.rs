@@ -71,7 +71,9 @@ pub(super) fn read_csv(path: &Path, from: u64, is_settled: bool) -> std::io::Res
 pub(super) fn read_json(path: &Path, from: u64, is_settled: bool) -> std::io::Result<Part> {
     let wall_ms = modified(path)?;
     let mut part = Part { read: from, ..Part::default() };
-    let mut file = BufReader::new(File::open(path)?);
+    let file = File::open(path)?;
+    part.damage = super::shortened(file.metadata()?.len(), from);
+    let mut file = BufReader::new(file);
     let mut number = lines_in(file.by_ref().take(from))?;
     file.seek(SeekFrom::Start(from))?;
     let mut line = Vec::new();
@@ -89,12 +91,17 @@ pub(super) fn read_json(path: &Path, from: u64, is_settled: bool) -> std::io::Re
         if line.is_empty() || (line.last() != Some(&b'\n') && !is_settled) {
             break;
         }
+        let parsed = std::str::from_utf8(&line).ok().and_then(json::parsed);
+        // The rest of a line may come late.
+        if line.last() != Some(&b'\n') && parsed.is_none() {
+            break;
+        }
         part.read += line.len() as u64;
         number += 1;
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match std::str::from_utf8(&line).ok().and_then(json::parsed) {
+        match parsed {
             Some(Value::Object(object)) => {
                 let mut values = Vec::new();
                 object.into_iter().for_each(|(key, value)| flatten(key, value, &mut values, &mut part.left_out));

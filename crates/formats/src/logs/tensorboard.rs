@@ -26,8 +26,8 @@ pub(super) fn read(path: &Path, from: u64) -> std::io::Result<Part> {
     let mut file = File::open(path)?;
     let total = file.metadata()?.len();
     let mut part = Part { read: from, ..Part::default() };
-    if total < from {
-        part.damage = Some(format!("it was {from} bytes long and is {total} now: it was written anew"));
+    part.damage = super::shortened(total, from);
+    if part.damage.is_some() {
         return Ok(part);
     }
     let mut heard = None;

@@ -30,8 +30,8 @@ const BEGINNING_BYTES: u64 = 1 << 20;
 pub(crate) fn read(path: &Path, from: u64) -> std::io::Result<Part> {
     let mut log = Log::open(path)?;
     let mut reading = Reading { part: Part { read: from, ..Part::default() }, ..Reading::default() };
-    if log.total < from {
-        reading.part.damage = Some(format!("it was {from} bytes long and is {} now: it was written anew", log.total));
+    reading.part.damage = super::shortened(log.total, from);
+    if reading.part.damage.is_some() {
         return Ok(reading.part);
     }
     match log.beginning()? {

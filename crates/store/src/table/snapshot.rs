@@ -63,6 +63,7 @@ impl Store {
             let entries = entries.collect();
             Ok(Contents { classes: of.classes, multi_label: is_multi_label(of.labelling), entries })
         })?;
+        let _held = self.blobs().hold();
         let hash = self.blobs().put(to_json("snapshot", &contents)?.as_bytes())?;
         self.write(move |tx| tx.name_snapshot(dataset, &hash, &contents))
     }
