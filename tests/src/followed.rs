@@ -9,6 +9,7 @@ use http::Method;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 #[expect(clippy::disallowed_methods, reason = "what is followed compares the times of its points with the clock")]
@@ -207,4 +208,29 @@ async fn tables_of_metrics_are_runs_and_what_is_damaged_is_told_and_keeps_nothin
     import(&client, &workspace.folder().join("l.csv")).await?;
     assert_eq!(client.get::<Vec<Dataset>>(path::DATASETS).await?.len(), 1, "a list of images is a dataset still");
     Ok(())
+}
+
+#[test]
+fn eight_processes_that_import_at_once_lose_nothing_and_take_nothing_twice() {
+    let workspace = Workspace::new();
+    let lines: String = (0..500).map(|step| format!("{{\"step\": {step}, \"loss\": {step}}}\n")).collect();
+    let names: Vec<String> = (0..8).map(|number| format!("table-{number}")).collect();
+    let importing: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let file = workspace.folder().join(format!("{name}.jsonl"));
+            std::fs::write(&file, &lines).expect("a file");
+            let mut command = workspace.command(&["import", file.to_str().expect("a path")]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("assay starts")
+        })
+        .collect();
+    for process in importing {
+        let output = process.wait_with_output().expect("it ends");
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+    }
+    let runs: Vec<Run> = workspace.json(&["runs"]);
+    let mut found: Vec<(&str, u64)> = runs.iter().map(|run| (run.name.as_str(), run.metrics["loss"].count)).collect();
+    found.sort_unstable();
+    assert_eq!(found, names.iter().map(|name| (name.as_str(), 500)).collect::<Vec<_>>());
 }

@@ -12,8 +12,14 @@ use axum::http::{Request, Response};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::RwLock;
 use tower::ServiceExt;
+
+/// As often is an owner asked that does not listen, before it is taken for one that never will.
+const ATTEMPTS: u32 = 100;
+/// How long is waited between.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a workspace or address cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -93,18 +99,27 @@ impl Door {
                 return api::failure(&ErrorBody::new(ErrorCode::Invalid, format!("the request broke off: {why}")));
             }
         };
-        match socket::send(&self.options.root, Request::from_parts(parts.clone(), body.clone())).await {
-            Ok(response) => response,
-            Err(gone) => match self.take_over().await {
+        let request = || Request::from_parts(parts.clone(), body.clone());
+        let mut attempts = 0..ATTEMPTS;
+        loop {
+            let gone = match socket::send(&self.options.root, request()).await {
+                Ok(response) => return response,
+                Err(gone) => gone,
+            };
+            match self.take_over().await {
                 Ok(router) => {
-                    let Ok(response) = router.oneshot(Request::from_parts(parts, Body::from(body))).await;
-                    response
+                    let Ok(response) = router.oneshot(request().map(Body::from)).await;
+                    return response;
+                }
+                // It is about to end, or another one has only just begun to listen.
+                Err(DoorError::Engine(EngineError::Store(StoreError::InUse { .. }))) if attempts.next().is_some() => {
+                    tokio::time::sleep(PAUSE).await;
                 }
                 Err(error) => {
                     let message = format!("the process that has the workspace does not answer ({gone}): {error}");
-                    api::failure(&ErrorBody::new(ErrorCode::Unreachable, message))
+                    return api::failure(&ErrorBody::new(ErrorCode::Unreachable, message));
                 }
-            },
+            }
         }
     }
 
@@ -114,7 +129,8 @@ impl Door {
         if let Side::Owner { router, .. } = &*side {
             return Ok(router.clone());
         }
-        let owned = own(&self.options).await?;
+        // What this guest and others asked for waits in the queue, and nobody else is there to do it.
+        let owned = own(&DoorOptions { work: Work::All, ..self.options.clone() }).await?;
         let router = match &owned {
             Side::Owner { router, .. } => router.clone(),
             Side::Guest => Router::new(),
@@ -137,11 +153,11 @@ async fn open_side(options: &DoorOptions) -> Result<Side, DoorError> {
     match own(options).await {
         Err(DoorError::Engine(EngineError::Store(StoreError::InUse { holder, path }))) => {
             // The owner may have only just begun to listen, or be about to end.
-            for _ in 0..20 {
+            for _ in 0..ATTEMPTS {
                 if socket::answers(&options.root).await {
                     return Ok(Side::Guest);
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(PAUSE).await;
                 if let Ok(side) = own(options).await {
                     return Ok(side);
                 }
