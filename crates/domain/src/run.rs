@@ -60,6 +60,18 @@ impl RunStatus {
         RunStatus::ALL.into_iter().find(|status| status.as_str() == word)
     }
 
+    /// The status that MLflow has this word for.
+    pub fn of_mlflow(word: &str) -> Option<RunStatus> {
+        Some(match word {
+            "SCHEDULED" => RunStatus::Queued,
+            "RUNNING" => RunStatus::Running,
+            "FINISHED" => RunStatus::Finished,
+            "KILLED" => RunStatus::Stopped,
+            "FAILED" => RunStatus::Failed,
+            _ => return None,
+        })
+    }
+
     /// Whether nothing more will happen unless the run is resumed.
     pub fn has_ended(self) -> bool {
         !matches!(self, RunStatus::Queued | RunStatus::Running)

@@ -55,6 +55,7 @@ pub struct Engine {
     pub(crate) sources: Sources,
     pub(crate) follower: Follower,
     events: watch::Receiver<EventSeq>,
+    closing: watch::Sender<bool>,
 }
 
 impl Engine {
@@ -107,11 +108,13 @@ impl Engine {
             sources: Sources::default(),
             follower: Follower::default(),
             events,
+            closing: watch::Sender::new(false),
         })
     }
 
-    /// Ends: running jobs save where they are and go back to the queue.
+    /// Ends: running jobs save where they are and go back to the queue, and nobody waits for events any more.
     pub fn close(&self) {
+        self.closing.send_replace(true);
         self.jobs.close();
         self.follower.close();
     }
@@ -139,8 +142,13 @@ impl Engine {
         let read = || self.store.read(|reader| reader.events(after, 1000));
         let mut events = read()?;
         if events.is_empty() && !wait.is_zero() {
-            // A writer that ends, or time that runs out, both mean: nothing new.
-            let _ = tokio::time::timeout(wait.min(Duration::from_secs(60)), committed.changed()).await;
+            let mut closing = self.closing.subscribe();
+            // A writer that ends, an engine that closes, and time that runs out all mean: nothing new.
+            tokio::select! {
+                _ = committed.changed() => {}
+                _ = closing.wait_for(|is_closing| *is_closing) => {}
+                () = tokio::time::sleep(wait.min(Duration::from_secs(60))) => {}
+            }
             events = read()?;
         }
         let last = events.last().map_or(after, |event: &SequencedEvent| event.seq);

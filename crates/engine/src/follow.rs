@@ -47,17 +47,21 @@ impl Engine {
         }
     }
 
-    fn follow_once(&self, watchers: &mut HashMap<String, RecommendedWatcher>, tell: &Sender<Told>) -> Result<()> {
+    /// Reads what is new; returns whether anything is followed.
+    fn follow_once(&self, watchers: &mut HashMap<String, RecommendedWatcher>, tell: &Sender<Told>) -> Result<bool> {
         let sources = self.store.read(|reader| reader.sources())?;
         watchers.retain(|path, _| sources.iter().any(|source| source.path == *path));
-        for source in sources {
-            let Entry::Vacant(place) = watchers.entry(source.path) else { continue };
+        for source in &sources {
+            let Entry::Vacant(place) = watchers.entry(source.path.clone()) else { continue };
             match watcher(place.key(), self.store.root(), tell.clone()) {
                 Ok(watcher) => drop(place.insert(watcher)),
                 Err(error) => tracing::debug!(%error, path = place.key(), "no changes are told of; it is looked at"),
             }
         }
-        self.read_sources()
+        if !sources.is_empty() {
+            self.read_sources(&sources)?;
+        }
+        Ok(!sources.is_empty())
     }
 }
 
@@ -75,15 +79,18 @@ fn follow(engine: &Weak<Engine>, told: &Receiver<Told>, tell: &Sender<Told>) {
     let mut watchers = HashMap::new();
     loop {
         let begun = Instant::now();
-        {
+        let follows = {
             let Some(engine) = engine.upgrade() else { return };
-            if let Err(error) = engine.follow_once(&mut watchers, tell) {
+            engine.follow_once(&mut watchers, tell).unwrap_or_else(|error| {
                 tracing::warn!(%error, "sources are not followed");
-            }
-        }
+                true
+            })
+        };
+        // Without a source there is nothing to look at, until one is told of.
+        let look = if follows { LOOK } else { Duration::MAX };
         // A source that takes long to look through does not take more than a fifth of a processor.
         let pause = QUIET.max(begun.elapsed() * 4).min(LOOK);
-        if !(waits(told, LOOK, true) && waits(told, pause, false)) {
+        if !(waits(told, look, true) && waits(told, pause, false)) {
             return;
         }
     }

@@ -260,11 +260,14 @@ fn look(entry: &Entry, known: &Known) -> Result<Option<Seen>, Problem> {
     }))
 }
 
+const ENDINGS: [&str; 11] =
+    [".tar.gz", ".tgz", ".tar", ".zip", ".csv", ".jsonl", ".ndjson", ".wandb", ".db", ".sqlite", ".sqlite3"];
+
 /// The name of a source without its ending.
-fn own_name(source: &Path) -> String {
+pub(crate) fn own_name(source: &Path) -> String {
     let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_else(|| "dataset".into());
     let lower = name.to_lowercase();
-    let ending = [".tar.gz", ".tgz", ".tar", ".zip", ".csv"].into_iter().find(|ending| lower.ends_with(ending));
+    let ending = ENDINGS.into_iter().find(|ending| lower.ends_with(ending));
     match ending {
         Some(ending) if source.is_file() => name[..name.len() - ending.len()].to_owned(),
         _ => name,

@@ -1,6 +1,8 @@
 //! Freeing what nobody needs any more, and copying a workspace while it is in use.
 
 use crate::{Engine, EngineError, Result};
+use assay_domain::RunStatus;
+use assay_domain::entity::{Job, JobKind};
 use assay_protocol::{BackupReply, GcReply};
 use std::path::Path;
 
@@ -53,6 +55,10 @@ impl Engine {
         }
         if root.starts_with(self.store.root()) {
             return Err(EngineError::Invalid("a backup cannot be within the workspace itself".into()));
+        }
+        let is_unpacking = |job: &Job| job.status == RunStatus::Running && matches!(job.work, JobKind::Import { .. });
+        if self.jobs()?.iter().any(is_unpacking) {
+            return Err(EngineError::Conflict("images are being imported: back up when that has ended".into()));
         }
         let (files, bytes) = self.store.copy_to(root)?;
         Ok(BackupReply { root: root.display().to_string(), files, bytes })

@@ -1,5 +1,6 @@
 //! Runs that other programs logged to files: read once, and read on when more is written.
 
+use crate::import::own_name;
 use crate::jobs::Done;
 use crate::{Engine, EngineError, NOTE, RUN_NAME, Result};
 use assay_domain::entity::{Job, JobKind, Progress};
@@ -9,7 +10,6 @@ use assay_formats::logs::{self, LogFile, Named};
 use assay_protocol::{ImportRequest, LogSource};
 use assay_store::{MlflowDb, NewBlob, Source, StoreError, Taken};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -30,13 +30,24 @@ const KEY_BYTES: usize = 1_000;
 /// Longer params and tags are cut.
 const VALUE_BYTES: usize = 8_000;
 
-/// What each file of a source was like when it was read last: size, time, and whether it was settled.
-type Seen = HashMap<SourceId, HashMap<PathBuf, Looks>>;
-type Looks = (u64, SystemTime, bool);
-
-/// The lock of reading, with what is known of the files that were read.
+/// The lock of reading, with what is known of the files of all sources, once they were needed.
 #[derive(Default)]
-pub(crate) struct Sources(Mutex<Seen>);
+pub(crate) struct Sources(Mutex<Option<Files>>);
+
+/// The files of sources by their paths.
+type Files = HashMap<SourceId, HashMap<String, File>>;
+
+/// What is known of a file.
+#[derive(Default)]
+struct File {
+    /// How far it was read, as the store has it.
+    read: Option<u64>,
+    /// What it was like when it was read to its end.
+    looks: Option<Looks>,
+}
+
+/// Size, time, and whether it was settled.
+type Looks = (u64, SystemTime, bool);
 
 /// What reading a source brought.
 #[derive(Default)]
@@ -92,15 +103,20 @@ impl Engine {
 
     pub(crate) fn import_runs(&self, job: JobId, path: &str, experiment: &str, stop: &AtomicBool) -> Result<Done> {
         // Before it can be followed, so that what is found is told as found by this job.
-        let mut seen = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (path, experiment) = (path.to_owned(), experiment.to_owned());
         let source = self.store.write(move |tx| tx.follow_source(&path, &experiment))?;
-        let mut goes_on = |progress| match stop.load(Ordering::Relaxed) {
-            true => Ok(false),
-            false => self.tell(job, progress, "reading runs").map(|()| true),
+        let mut told = None;
+        let mut goes_on = |progress: Progress| {
+            // Each run is read in no time: not each is worth a commit.
+            let percent = progress.done * 100 / progress.total.max(1);
+            if told.replace(percent) != Some(percent) {
+                self.tell(job, progress, "reading runs")?;
+            }
+            Ok(!stop.load(Ordering::Relaxed))
         };
-        let found = self.read_source(&source, &mut seen, &mut goes_on)?;
-        drop(seen);
+        let found = self.read_source(&source, &mut files, &mut goes_on)?;
+        drop(files);
         self.follow_anew();
         match found {
             Some(found) => Ok(Done::Finished(found.to_string())),
@@ -110,10 +126,10 @@ impl Engine {
     }
 
     /// Reads what is new in the sources that are followed; one that cannot be read does not keep the others from being read.
-    pub(crate) fn read_sources(&self) -> Result<()> {
-        let mut seen = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for source in self.store.read(|reader| reader.sources())? {
-            if let Err(error) = self.read_source(&source, &mut seen, &mut |_| Ok(!self.jobs.is_closing())) {
+    pub(crate) fn read_sources(&self, sources: &[Source]) -> Result<()> {
+        let mut files = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for source in sources {
+            if let Err(error) = self.read_source(source, &mut files, &mut |_| Ok(!self.jobs.is_closing())) {
                 tracing::warn!(%error, path = source.path, "runs cannot be read");
             }
         }
@@ -121,44 +137,59 @@ impl Engine {
     }
 
     /// Reads what is new in a source. `goes_on` is told how far it is and says whether to go on; nothing is returned where not.
-    fn read_source(&self, source: &Source, seen: &mut Seen, goes_on: &mut GoesOn<'_>) -> Result<Option<Found>> {
-        let others = self.store.read(|reader| reader.files_of_other_sources(source.id))?;
-        let mut reading = Reading {
-            source,
-            read: self.store.read(|reader| reader.source_files(source.id))?,
-            deleted: self.store.read(|reader| reader.deleted_of_source(source.id))?,
-            seen: seen.entry(source.id).or_default(),
-            found: Found::default(),
-        };
+    fn read_source(
+        &self,
+        source: &Source,
+        files: &mut Option<Files>,
+        goes_on: &mut GoesOn<'_>,
+    ) -> Result<Option<Found>> {
+        if files.is_none() {
+            let all = files.insert(Files::new());
+            for (source, path, read) in self.store.read(|reader| reader.source_files())? {
+                all.entry(source).or_default().insert(path, File { read: Some(read), looks: None });
+            }
+        }
+        let all = files.get_or_insert_default();
+        let own = all.remove(&source.id).unwrap_or_default();
+        let deleted = self.store.read(|reader| reader.deleted_of_source(source.id))?;
+        let mut reading = Reading { source, own, others: all, deleted, found: Found::default() };
+        let result = self.read_files(&mut reading, goes_on);
+        let Reading { own, found, .. } = reading;
+        all.insert(source.id, own);
+        Ok(result?.then_some(found))
+    }
+
+    /// Returns whether it came to its end.
+    fn read_files(&self, reading: &mut Reading<'_>, goes_on: &mut GoesOn<'_>) -> Result<bool> {
         let mut by_run: BTreeMap<String, Vec<LogFile>> = BTreeMap::new();
         let mut databases = Vec::new();
-        for file in logs::find(Path::new(&source.path)) {
+        for file in logs::find(Path::new(&reading.source.path)) {
             match file.named {
-                Named::MlflowDatabase if others.contains(&file.path.display().to_string()) => {}
+                Named::MlflowDatabase if reading.is_of_another(&file) => {}
                 Named::MlflowDatabase => databases.push(file.path),
                 _ => by_run.entry(file.run.clone()).or_default().push(file),
             }
         }
         // A source within another keeps the runs that are its own.
-        by_run.retain(|_, files| !files.iter().any(|file| others.contains(&file.path.display().to_string())));
+        by_run.retain(|_, files| !files.iter().any(|file| reading.is_of_another(file)));
         let total = by_run.len() as u64;
         for (done, (run, files)) in (0..).zip(by_run) {
             if !goes_on(Progress { done, total })? {
-                return Ok(None);
+                return Ok(false);
             }
             if let Some(program) = files.iter().find_map(|file| file.named.program()) {
-                let read = self.read_run(&mut reading, &run, program, &files, Round::default());
+                let read = self.read_run(reading, &run, program, &files, Round::default());
                 reading.goes_on_after(&run, read)?;
             }
         }
         for path in databases {
-            match self.read_database(&mut reading, &path, goes_on) {
+            match self.read_database(reading, &path, goes_on) {
                 Ok(true) => {}
-                Ok(false) => return Ok(None),
+                Ok(false) => return Ok(false),
                 Err(error) => reading.found.damaged.push(format!("{}: {error}", path.display())),
             }
         }
-        Ok(Some(reading.found))
+        Ok(true)
     }
 
     fn read_run(
@@ -175,11 +206,12 @@ impl Engine {
         }
         'files: for file in files {
             let looks = looks(&file.path, self.now());
-            if looks.is_some() && reading.seen.get(&file.path) == looks.as_ref() {
+            let path = text(&file.path);
+            let known = reading.own.get(&path);
+            if looks.is_some() && known.and_then(|known| known.looks) == looks {
                 continue;
             }
-            let path = file.path.display().to_string();
-            let mut from = reading.read.get(&path).copied().unwrap_or(0);
+            let mut from = known.and_then(|known| known.read).unwrap_or(0);
             loop {
                 let part = match logs::read(file, from, looks.is_none_or(|(.., is_settled)| is_settled)) {
                     Ok(part) => part,
@@ -210,7 +242,7 @@ impl Engine {
                     break;
                 }
             }
-            round.seen.extend(looks.map(|looks| (file.path.clone(), looks)));
+            round.seen.extend(looks.map(|looks| (path, looks)));
         }
         self.take(reading, vec![(run.to_owned(), program, round)])
     }
@@ -220,16 +252,17 @@ impl Engine {
         // Its newest pages are in a file beside it.
         let beside = path.with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().to_string_lossy()));
         let looks: Vec<_> =
-            [path, &beside].into_iter().filter_map(|path| Some((path, looks(path, self.now())?))).collect();
+            [path, &beside].into_iter().filter_map(|path| Some((text(path), looks(path, self.now())?))).collect();
         // A run that is deleted now may be restored.
-        let is_unchanged = looks.iter().all(|(path, looks)| reading.seen.get(*path) == Some(looks));
+        let is_unchanged =
+            looks.iter().all(|(path, looks)| reading.own.get(path).and_then(|known| known.looks) == Some(*looks));
         if is_unchanged && !reading.deleted.values().any(|is_gone| !is_gone) {
             return Ok(true);
         }
         let database = MlflowDb::open(path)?;
         let runs = database.runs()?;
         let unit_of_points = format!("{}#points", path.display());
-        let mut from = reading.read.get(&unit_of_points).copied().unwrap_or(0);
+        let mut from = reading.read_to(&unit_of_points).unwrap_or(0);
         let total = runs.len() as u64;
         for (done, run) in (0..).zip(&runs) {
             if !goes_on(Progress { done, total })? {
@@ -237,14 +270,16 @@ impl Engine {
             }
             let unit = format!("{}#{}", path.display(), run.uid);
             let mut round = Round::default();
-            if reading.read.get(&unit) != Some(&run.fingerprint) {
+            let known = reading.read_to(&unit);
+            if known != Some(run.fingerprint) {
                 self.gather(&mut round, run.logged.clone())?;
-                if !reading.read.contains_key(&unit) {
+                if known.is_none() {
                     // It came after its first points were passed over: just now, or back from MLflow's deleted ones.
                     let points = database.points_of(&run.uid, from)?;
                     round.logged.extend(points.into_iter().map(|(_, key, point)| Logged::Point(key, point)));
                 }
-                round.read.push((unit, run.fingerprint));
+                // The path itself says to other sources whose the database is.
+                round.read.extend([(unit, run.fingerprint), (text(path), 0)]);
             }
             let folder = artifact_folder(path, &run.artifacts);
             let files = folder.map(|folder| logs::artifacts(&folder, &run.uid)).unwrap_or_default();
@@ -255,7 +290,7 @@ impl Engine {
         loop {
             let (points, last) = database.points(from, ROUND)?;
             if last == from {
-                reading.seen.extend(looks.into_iter().map(|(path, looks)| (path.to_owned(), looks)));
+                reading.see(looks);
                 return Ok(true);
             }
             let mut rounds: BTreeMap<String, Round> = BTreeMap::new();
@@ -265,8 +300,7 @@ impl Engine {
                 }
             }
             // How far it was read is committed with the points of all runs.
-            let whose = (path.display().to_string(), 0);
-            let end = Round { read: vec![(unit_of_points.clone(), last), whose], ..Round::default() };
+            let end = Round { read: vec![(unit_of_points.clone(), last)], ..Round::default() };
             rounds.entry(String::new()).or_insert(end);
             self.take(reading, rounds.into_iter().map(|(uid, round)| (uid, "mlflow", round)).collect())?;
             from = last;
@@ -319,9 +353,10 @@ impl Engine {
             all.push((run, Taken { program, name, uid: (self.uid)(), logged, files, read }));
         }
         if all.is_empty() {
-            reading.seen.extend(seen);
+            reading.see(seen);
             return Ok(());
         }
+        let read: Vec<_> = all.iter().flat_map(|(_, taken)| taken.read.clone()).collect();
         let source = reading.source.clone();
         let (new, replaced) = self.store.write(move |tx| {
             let (mut new, mut replaced) = (0, Vec::new());
@@ -333,7 +368,10 @@ impl Engine {
             Ok((new, replaced))
         })?;
         reading.found.new += new;
-        reading.seen.extend(seen);
+        for (path, to) in read {
+            reading.own.entry(path).or_default().read = Some(to);
+        }
+        reading.see(seen);
         Ok(self.store.free(replaced)?)
     }
 
@@ -348,11 +386,10 @@ type GoesOn<'a> = dyn FnMut(Progress) -> Result<bool> + 'a;
 /// What is known while a source is read.
 struct Reading<'a> {
     source: &'a Source,
-    /// How far its files were read.
-    read: HashMap<String, u64>,
+    own: HashMap<String, File>,
+    others: &'a Files,
     /// Runs of which nothing is taken, and whether they are gone for good.
     deleted: HashMap<String, bool>,
-    seen: &'a mut HashMap<PathBuf, Looks>,
     found: Found,
 }
 
@@ -363,11 +400,26 @@ struct Round {
     files: Vec<(String, NewBlob)>,
     read: Vec<(String, u64)>,
     /// What the files were like that were read to their ends.
-    seen: Vec<(PathBuf, Looks)>,
+    seen: Vec<(String, Looks)>,
     left_out: u64,
 }
 
 impl Reading<'_> {
+    fn is_of_another(&self, file: &LogFile) -> bool {
+        let path = text(&file.path);
+        self.others.values().any(|files| files.contains_key(&path))
+    }
+
+    fn read_to(&self, unit: &str) -> Option<u64> {
+        self.own.get(unit)?.read
+    }
+
+    fn see(&mut self, seen: Vec<(String, Looks)>) {
+        for (path, looks) in seen {
+            self.own.entry(path).or_default().looks = Some(looks);
+        }
+    }
+
     /// What fails with one run keeps no other back, but for what would fail with each.
     fn goes_on_after(&mut self, run: &str, read: Result<()>) -> Result<()> {
         match read {
@@ -381,6 +433,11 @@ impl Reading<'_> {
             Ok(()) => Ok(()),
         }
     }
+}
+
+/// A path as the store has it.
+fn text(path: &Path) -> String {
+    path.display().to_string()
 }
 
 fn looks(path: &Path, now: SystemTime) -> Option<Looks> {
@@ -402,19 +459,7 @@ fn artifact_folder(database: &Path, says: &str) -> Option<PathBuf> {
 fn copy(path: &Path, blob: &mut NewBlob) -> Result<()> {
     let unreadable = |why: std::io::Error| EngineError::Invalid(format!("{why}: {}", path.display()));
     let mut file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut piece = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut piece).map_err(unreadable)? {
-            0 => return Ok(()),
-            length => blob.write(&piece[..length])?,
-        }
-    }
-}
-
-/// The name of a folder, or of a file without its ending.
-fn own_name(source: &Path) -> String {
-    let name = if source.is_dir() { source.file_name() } else { source.file_stem() };
-    name.map_or_else(|| "imported".to_owned(), |name| name.to_string_lossy().into_owned())
+    blob.write_file(&mut file)?.map_err(unreadable)
 }
 
 fn cut(mut value: String) -> String {

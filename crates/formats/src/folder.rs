@@ -65,7 +65,7 @@ fn named_as_note(path: &Path) -> bool {
 }
 
 /// A relative path with forward slashes on every system.
-fn slashed(path: &Path) -> String {
+pub(crate) fn slashed(path: &Path) -> String {
     let parts = path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
         _ => None,

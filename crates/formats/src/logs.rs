@@ -4,6 +4,7 @@
 
 mod histogram;
 mod json;
+mod lines;
 mod mlflow;
 mod table;
 mod tensorboard;
@@ -12,8 +13,7 @@ mod wandb;
 use crate::{FormatError, extension, named_as_image};
 use assay_domain::foreign::{Logged, Part};
 use std::fs::Metadata;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use walkdir::{DirEntry, WalkDir};
 
@@ -58,20 +58,36 @@ impl Named {
     pub fn program(&self) -> Option<&'static str> {
         match self {
             Named::Events => Some("tensorboard"),
-            Named::MlflowDatabase => Some("mlflow"),
             Named::Wandb => Some("wandb"),
-            Named::MlflowMeta | Named::MlflowParam(_) | Named::MlflowTag(_) | Named::MlflowMetric(_) => Some("mlflow"),
+            Named::MlflowMeta
+            | Named::MlflowParam(_)
+            | Named::MlflowTag(_)
+            | Named::MlflowMetric(_)
+            | Named::MlflowDatabase => Some("mlflow"),
             Named::Csv | Named::JsonLines => Some("file"),
             Named::Artifact(_) => None,
         }
     }
 
+    /// What a file in a folder is: those that could be anything by their endings are known by the names that programs give them.
     fn of(path: &Path) -> Option<Named> {
-        let name = path.file_name()?.to_string_lossy().to_lowercase();
+        let name = path.file_name()?.to_string_lossy();
+        match name.as_ref() {
+            "metrics.csv" if table::is_of_metrics(path) => Some(Named::Csv),
+            "metrics.jsonl" | "trainer_log.jsonl" => Some(Named::JsonLines),
+            "mlflow.db" => Some(Named::MlflowDatabase),
+            name if name.to_lowercase().contains("tfevents") => Some(Named::Events),
+            _ => (extension(path) == "wandb").then_some(Named::Wandb),
+        }
+    }
+
+    /// What a file is that people name by itself.
+    fn of_alone(path: &Path) -> Option<Named> {
         match extension(path).as_str() {
-            _ if name.contains("tfevents") => Some(Named::Events),
-            "wandb" => Some(Named::Wandb),
-            _ => None,
+            "csv" => table::is_of_metrics(path).then_some(Named::Csv),
+            "jsonl" | "ndjson" => Some(Named::JsonLines),
+            "db" | "sqlite" | "sqlite3" => Some(Named::MlflowDatabase),
+            _ => Named::of(path),
         }
     }
 }
@@ -79,50 +95,30 @@ impl Named {
 /// Whether runs were logged below a folder, or in a file: what is found first decides, an image against it.
 pub fn holds_runs(source: &Path) -> bool {
     if source.is_file() {
-        return match extension(source).as_str() {
-            "csv" => table::is_of_metrics(source),
-            "jsonl" | "ndjson" | "db" | "sqlite" | "sqlite3" => true,
-            _ => Named::of(source).is_some(),
-        };
+        return Named::of_alone(source).is_some();
     }
-    let decisive = walk(source).find_map(|found| match found.file_type().is_file() {
-        true if named_as_image(found.path()) => Some(false),
-        true => (Named::of(found.path()).is_some() || in_a_folder(found.path()).is_some()).then_some(true),
-        false if !found.file_type().is_dir() => None,
-        false => mlflow::is_run(found.path()).then_some(true),
+    let decisive = walk(source).find_map(|found| match found.file_type() {
+        kind if kind.is_dir() => mlflow::files(found.path(), "").map(|_| true),
+        kind if !kind.is_file() => None,
+        _ if named_as_image(found.path()) => Some(false),
+        _ => Named::of(found.path()).map(|_| true),
     });
     decisive == Some(true)
-}
-
-/// Files of metrics that have no ending of their own are known by the names that programs give them.
-fn in_a_folder(path: &Path) -> Option<Named> {
-    match path.file_name()?.to_string_lossy().as_ref() {
-        "metrics.csv" if table::is_of_metrics(path) => Some(Named::Csv),
-        "mlflow.db" => Some(Named::MlflowDatabase),
-        "metrics.jsonl" | "trainer_log.jsonl" => Some(Named::JsonLines),
-        _ => None,
-    }
 }
 
 /// The files of the runs below a folder, or of one file, in the order of their paths.
 pub fn find(source: &Path) -> Vec<LogFile> {
     if source.is_file() {
-        let named = Named::of(source).or_else(|| match extension(source).as_str() {
-            "csv" => Some(Named::Csv),
-            "jsonl" | "ndjson" => Some(Named::JsonLines),
-            "db" | "sqlite" | "sqlite3" => Some(Named::MlflowDatabase),
-            _ => None,
-        });
         let file = |named| LogFile { path: source.to_owned(), run: String::new(), named };
-        return named.map(file).into_iter().collect();
+        return Named::of_alone(source).map(file).into_iter().collect();
     }
     let mut files = Vec::new();
     let mut found = walk(source);
     while let Some(entry) = found.next() {
         let path = entry.path();
         if entry.file_type().is_dir() {
-            if mlflow::is_run(path) {
-                files.extend(mlflow::files(path, &slashed(path, source)));
+            if let Some(of_run) = mlflow::files(path, &below(path, source)) {
+                files.extend(of_run);
                 found.skip_current_dir();
             }
             continue;
@@ -131,8 +127,8 @@ pub fn find(source: &Path) -> Vec<LogFile> {
             continue;
         }
         let folder = path.parent().unwrap_or(source);
-        let run = slashed(folder, source);
-        match Named::of(path).or_else(|| in_a_folder(path)) {
+        let run = below(folder, source);
+        match Named::of(path) {
             Some(Named::Wandb) => {
                 // What W&B keeps with a run lies beside its records.
                 files.extend(artifacts(&folder.join("files"), &run));
@@ -206,7 +202,7 @@ pub fn artifacts(folder: &Path, run: &str) -> Vec<LogFile> {
     let file = |found: DirEntry| LogFile {
         path: found.path().to_owned(),
         run: run.to_owned(),
-        named: Named::Artifact(slashed(found.path(), folder)),
+        named: Named::Artifact(below(found.path(), folder)),
     };
     files.map(file).collect()
 }
@@ -228,7 +224,6 @@ fn fingerprint_of(metadata: &Metadata) -> (u64, SystemTime) {
 }
 
 /// A path below another, with forward slashes on every system.
-fn slashed(path: &Path, root: &Path) -> String {
-    let parts = path.strip_prefix(root).unwrap_or(path).components();
-    parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+fn below(path: &Path, root: &Path) -> String {
+    crate::folder::slashed(path.strip_prefix(root).unwrap_or(path))
 }

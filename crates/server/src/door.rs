@@ -56,7 +56,7 @@ pub struct Door {
 }
 
 enum Side {
-    Owner { engine: Arc<Engine>, router: Router, _socket: Option<socket::Listening> },
+    Owner { engine: Arc<Engine>, router: Router, socket: Option<socket::Listening> },
     Guest,
 }
 
@@ -142,9 +142,15 @@ impl Door {
     /// Ends the owner's work in order: running jobs save where they are.
     pub async fn close(&self) {
         let side = std::mem::replace(&mut *self.side.write().await, Side::Guest);
-        if let Side::Owner { engine, router, _socket } = side {
-            drop((router, _socket));
-            let _ = tokio::task::spawn_blocking(move || engine.close()).await; // a panic was reported by the job itself
+        if let Side::Owner { engine, router, socket } = side {
+            drop(router);
+            let answered = async {
+                if let Some(socket) = socket {
+                    socket.close().await;
+                }
+            };
+            let closed = tokio::task::spawn_blocking(move || engine.close());
+            let _ = tokio::join!(answered, closed); // a panic was reported by the job itself
         }
     }
 }
@@ -168,7 +174,7 @@ async fn open_side(options: &DoorOptions) -> Result<Side, DoorError> {
             if options.root.join("assay.db").exists() =>
         {
             let engine = Engine::open_read_only(engine_options(options))?;
-            Ok(Side::Owner { router: api::router(engine.clone()), engine, _socket: None })
+            Ok(Side::Owner { router: api::router(engine.clone()), engine, socket: None })
         }
         side => side,
     }
@@ -186,7 +192,7 @@ async fn own(options: &DoorOptions) -> Result<Side, DoorError> {
             None
         }
     };
-    Ok(Side::Owner { engine, router, _socket: socket })
+    Ok(Side::Owner { engine, router, socket })
 }
 
 fn engine_options(options: &DoorOptions) -> Options {

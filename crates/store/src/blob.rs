@@ -145,13 +145,7 @@ impl Blobs {
             opened => opened.map_err(StoreError::io("reading a blob", self.path(hash)))?,
         };
         let mut copy = other.begin()?;
-        let mut piece = vec![0; 1 << 20];
-        loop {
-            match file.read(&mut piece).map_err(StoreError::io("reading a blob", self.path(hash)))? {
-                0 => break,
-                length => copy.write(&piece[..length])?,
-            }
-        }
+        copy.write_file(&mut file)?.map_err(StoreError::io("reading a blob", self.path(hash)))?;
         let (copied, bytes) = copy.finish()?;
         if copied == *hash { Ok(Some(bytes)) } else { Err(StoreError::Damaged(self.path(hash))) }
     }
@@ -192,6 +186,18 @@ impl NewBlob {
         self.hasher.update(piece);
         self.bytes += piece.len() as u64;
         self.file.write_all(piece).map_err(StoreError::io("writing a blob", &self.path))
+    }
+
+    /// Writes all that a file still holds. The inner error is of reading it.
+    pub fn write_file(&mut self, file: &mut File) -> Result<std::io::Result<()>> {
+        let mut piece = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut piece) {
+                Ok(0) => return Ok(Ok(())),
+                Ok(length) => self.write(&piece[..length])?,
+                Err(why) => return Ok(Err(why)),
+            }
+        }
     }
 
     /// Brings what is written to the disk, so that [`NewBlob::finish`] is quick.

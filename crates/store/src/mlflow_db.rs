@@ -114,13 +114,7 @@ fn run_of(row: &Row<'_>) -> rusqlite::Result<MlflowRun> {
     logged.extend(text(1)?.map(Logged::Name));
     logged.extend(text(2)?.map(Logged::User));
     logged.extend(time(4)?.map(Logged::Began));
-    let status = match text(3)?.as_deref() {
-        Some("SCHEDULED") => RunStatus::Queued,
-        Some("FINISHED") => RunStatus::Finished,
-        Some("FAILED") => RunStatus::Failed,
-        Some("KILLED") => RunStatus::Stopped,
-        _ => RunStatus::Running,
-    };
+    let status = text(3)?.and_then(|word| RunStatus::of_mlflow(&word)).unwrap_or(RunStatus::Running);
     logged.push(Logged::Status(status, time(5)?));
     Ok(MlflowRun { uid, logged, artifacts: text(6)?.unwrap_or_default(), fingerprint: 0 })
 }

@@ -1,15 +1,13 @@
 //! MLflow's file stores (`mlruns`): a folder for each experiment with a folder for each run, in that a file for each value.
 
-use super::{LogFile, Named, fingerprint, slashed};
+use super::lines::read_lines;
+use super::{LogFile, Named, below, fingerprint};
 use assay_domain::foreign::{Contents, Logged, Part};
 use assay_domain::{Point, RunStatus, Timestamp};
 use serde::Deserialize;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::Path;
-
-/// A part holds about as many bytes of points at most.
-const PART_BYTES: u64 = 8 << 20;
 
 /// More than the longest value that MLflow takes.
 const VALUE_BYTES: u64 = 1 << 16;
@@ -38,33 +36,28 @@ struct ExperimentMeta {
     name: String,
 }
 
-/// Whether a folder is that of a run.
-pub(super) fn is_run(folder: &Path) -> bool {
-    run_meta(folder).is_some()
-}
-
 fn run_meta(folder: &Path) -> Option<RunMeta> {
     serde_saphyr::from_str(&value(&folder.join("meta.yaml")).ok()?).ok()
 }
 
-/// The files of a run's folder; none where it is deleted.
-pub(super) fn files(folder: &Path, run: &str) -> Vec<LogFile> {
-    if run_meta(folder).is_none_or(|meta| meta.lifecycle_stage.as_deref() == Some("deleted")) {
-        return Vec::new();
+/// The files of a run's folder, no files where the run is deleted; nothing where it is not a run's.
+pub(super) fn files(folder: &Path, run: &str) -> Option<Vec<LogFile>> {
+    if run_meta(folder)?.lifecycle_stage.as_deref() == Some("deleted") {
+        return Some(Vec::new());
     }
     let file = |path: &Path, named| LogFile { path: path.to_owned(), run: run.to_owned(), named };
     let mut files = vec![file(&folder.join("meta.yaml"), Named::MlflowMeta)];
-    for (below, named) in [
+    for (kind, named) in [
         ("params", Named::MlflowParam as fn(String) -> Named),
         ("tags", Named::MlflowTag),
         ("metrics", Named::MlflowMetric),
         ("artifacts", Named::Artifact),
     ] {
-        let root = folder.join(below);
+        let root = folder.join(kind);
         let found = super::walk(&root).filter(|found| found.file_type().is_file());
-        files.extend(found.map(|found| file(found.path(), named(slashed(found.path(), &root)))));
+        files.extend(found.map(|found| file(found.path(), named(below(found.path(), &root)))));
     }
-    files
+    Some(files)
 }
 
 /// Reads what a run's `meta.yaml` and that of its experiment say.
@@ -109,32 +102,19 @@ fn value(path: &Path) -> std::io::Result<String> {
 
 /// Reads the file of a metric on: a line for each point, with its wall time, value and step.
 pub(super) fn read_metric(path: &Path, key: &str, from: u64) -> std::io::Result<Part> {
-    let mut part = Part { read: from, ..Part::default() };
-    let file = File::open(path)?;
-    part.damage = super::shortened(file.metadata()?.len(), from);
-    let mut file = BufReader::new(file);
-    file.seek(SeekFrom::Start(from))?;
-    let mut line = Vec::new();
-    loop {
-        if part.read - from >= PART_BYTES {
-            part.has_more = true;
-            break;
-        }
-        line.clear();
-        file.by_ref().take(VALUE_BYTES).read_until(b'\n', &mut line)?;
-        if line.last() != Some(&b'\n') {
-            if line.len() as u64 == VALUE_BYTES {
-                part.damage = Some(format!("it is damaged at byte {}", part.read));
+    read_lines(
+        path,
+        from,
+        VALUE_BYTES,
+        |_| false,
+        |part, line| {
+            match point(&String::from_utf8_lossy(line)) {
+                Some(point) => part.logged.push(Logged::Point(key.to_owned(), point)),
+                None => part.left_out += 1,
             }
-            break;
-        }
-        match point(&String::from_utf8_lossy(&line)) {
-            Some(point) => part.logged.push(Logged::Point(key.to_owned(), point)),
-            None => part.left_out += 1,
-        }
-        part.read += line.len() as u64;
-    }
-    Ok(part)
+            Ok(())
+        },
+    )
 }
 
 fn point(line: &str) -> Option<Point> {
@@ -179,7 +159,7 @@ mod tests {
         let meta = "end_time: null\nrun_id: ab\nrun_name: \"a very long\n  name\"\nstart_time: 5\nstatus: 4\nx: [1]\n";
         std::fs::write(run.join("meta.yaml"), meta).expect("a file");
         std::fs::write(run.join("params/lr"), "0.1").expect("a file");
-        assert_eq!(files(&run, "7/ab").len(), 2);
+        assert_eq!(files(&run, "7/ab").map(|files| files.len()), Some(2));
         let part = read_meta(&run.join("meta.yaml"), 0).expect("it reads");
         let expected = [
             Logged::Uid("ab".into()),
@@ -191,6 +171,7 @@ mod tests {
         assert_eq!(part.logged, expected);
         assert_eq!(read_meta(&run.join("meta.yaml"), part.read).expect("it reads").logged, []);
         std::fs::write(run.join("meta.yaml"), format!("{meta}lifecycle_stage: deleted\n")).expect("a file");
-        assert_eq!(files(&run, "7/ab"), []);
+        assert_eq!(files(&run, "7/ab"), Some(Vec::new()));
+        assert_eq!(files(folder.path(), ""), None);
     }
 }

@@ -3,20 +3,16 @@
 //! A line's step is in the first of the columns [`STEPS`] that it has, else its number; its time in the first of [`TIMES`], else
 //! that of the file.
 
+use super::lines::{lines_before, read_lines};
 use super::{fingerprint_of, json};
 use assay_domain::foreign::{Logged, Part};
 use assay_domain::{Point, Timestamp};
 use serde_json::Value;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 const STEPS: [&str; 7] = ["step", "_step", "global_step", "iteration", "iter", "batch", "epoch"];
 const TIMES: [&str; 5] = ["timestamp", "_timestamp", "wall_time", "time", "created_at"];
-
-/// A part holds about as many bytes of lines at most.
-const PART_BYTES: u64 = 8 << 20;
 
 /// No longer line is read.
 const LINE_BYTES: u64 = 1 << 24;
@@ -70,63 +66,30 @@ pub(super) fn read_csv(path: &Path, from: u64, is_settled: bool) -> std::io::Res
 /// Reads JSON lines on from this byte.
 pub(super) fn read_json(path: &Path, from: u64, is_settled: bool) -> std::io::Result<Part> {
     let wall_ms = modified(path)?;
-    let mut part = Part { read: from, ..Part::default() };
-    let file = File::open(path)?;
-    part.damage = super::shortened(file.metadata()?.len(), from);
-    let mut file = BufReader::new(file);
-    let mut number = lines_in(file.by_ref().take(from))?;
-    file.seek(SeekFrom::Start(from))?;
-    let mut line = Vec::new();
-    loop {
-        if part.read - from >= PART_BYTES {
-            part.has_more = true;
-            break;
-        }
-        line.clear();
-        file.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line)?;
-        if line.len() as u64 == LINE_BYTES {
-            part.damage = Some(format!("its line at byte {} is too long", part.read));
-            break;
-        }
-        if line.is_empty() || (line.last() != Some(&b'\n') && !is_settled) {
-            break;
-        }
-        let parsed = std::str::from_utf8(&line).ok().and_then(json::parsed);
-        // The rest of a line may come late.
-        if line.last() != Some(&b'\n') && parsed.is_none() {
-            break;
-        }
-        part.read += line.len() as u64;
-        number += 1;
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        match parsed {
+    let parsed = |line: &[u8]| std::str::from_utf8(line).ok().and_then(json::parsed);
+    // The rest of a line may come late.
+    let is_whole = |line: &[u8]| is_settled && parsed(line).is_some();
+    let mut number = None;
+    let mut part = read_lines(path, from, LINE_BYTES, is_whole, |part, line| {
+        match parsed(line) {
             Some(Value::Object(object)) => {
                 let mut values = Vec::new();
                 object.into_iter().for_each(|(key, value)| flatten(key, value, &mut values, &mut part.left_out));
-                add(&mut part, values, number - 1, wall_ms);
+                if number.is_none() && step_of(&values).is_none() {
+                    number = Some(lines_before(path, part.read)?);
+                }
+                add(part, values, number.unwrap_or_default(), wall_ms);
             }
+            _ if line.trim_ascii().is_empty() => {}
             _ => part.left_out += 1,
         }
-    }
+        number = number.map(|number| number + 1);
+        Ok(())
+    })?;
     if part.read > from {
         part.logged.push(Logged::Heard(Timestamp(wall_ms)));
     }
     Ok(part)
-}
-
-fn lines_in(mut bytes: impl BufRead) -> std::io::Result<u64> {
-    let mut count = 0;
-    loop {
-        let piece = bytes.fill_buf()?;
-        let length = piece.len();
-        if length == 0 {
-            return Ok(count);
-        }
-        count += piece.iter().filter(|&&byte| byte == b'\n').count() as u64;
-        bytes.consume(length);
-    }
 }
 
 fn flatten(key: String, value: Value, into: &mut Vec<(String, f64)>, left_out: &mut u64) {
@@ -142,13 +105,18 @@ fn flatten(key: String, value: Value, into: &mut Vec<(String, f64)>, left_out: &
     }
 }
 
+/// The first of these columns that a line has.
+fn first_of<'a>(values: &'a [(String, f64)], names: &[&str]) -> Option<&'a (String, f64)> {
+    names.iter().find_map(|name| values.iter().find(|(key, _)| key == name))
+}
+
+fn step_of(values: &[(String, f64)]) -> Option<&(String, f64)> {
+    first_of(values, &STEPS)
+}
+
+/// Adds the points of a line; `number` is its step where it names none.
 fn add(part: &mut Part, values: Vec<(String, f64)>, number: u64, wall_ms: i64) {
-    let of = |names: &[&str]| {
-        names
-            .iter()
-            .find_map(|name| values.iter().find(|(key, _)| key == name).map(|(key, value)| (key.clone(), *value)))
-    };
-    let (step, time) = (of(&STEPS), of(&TIMES));
+    let (step, time) = (step_of(&values).cloned(), first_of(&values, &TIMES).cloned());
     let wall_ms = time.as_ref().map_or(wall_ms, |(_, time)| match *time {
         seconds if seconds.abs() < 1e11 => (seconds * 1e3).round() as i64,
         milliseconds => milliseconds as i64,

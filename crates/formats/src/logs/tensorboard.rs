@@ -6,6 +6,7 @@
 use super::histogram;
 use assay_domain::foreign::{Contents, Logged, Part};
 use assay_domain::{Point, RunStatus, Timestamp};
+use half::{bf16, f16};
 use prost::Message;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -186,8 +187,10 @@ fn shortest(value: f32) -> f64 {
 /// The number in a tensor of one element.
 fn tensor_number(tensor: Tensor) -> Option<f64> {
     let Tensor { dtype, content, half_val, float_val, double_val, int_val, int64_val, bool_val, .. } = tensor;
-    let half =
-        |bits: u16| if dtype == BFLOAT16 { shortest(f32::from_bits(u32::from(bits) << 16)) } else { of_half(bits) };
+    let half = |bits: u16| match dtype {
+        BFLOAT16 => shortest(bf16::from_bits(bits).to_f32()),
+        _ => f16::from_bits(bits).to_f64(),
+    };
     match (dtype, content.as_slice(), content.len()) {
         (FLOAT, bytes, 4) => return bytes.try_into().ok().map(|bytes| shortest(f32::from_le_bytes(bytes))),
         (DOUBLE, bytes, 8) => return bytes.try_into().ok().map(f64::from_le_bytes),
@@ -208,18 +211,6 @@ fn tensor_number(tensor: Tensor) -> Option<f64> {
             _ => None,
         },
         _ => None,
-    }
-}
-
-/// The value of a half of IEEE 754.
-fn of_half(bits: u16) -> f64 {
-    let sign = if bits >> 15 == 0 { 1.0 } else { -1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
-    sign * match exponent {
-        0 => fraction * 2f64.powi(-24),
-        0x1f if fraction == 0.0 => f64::INFINITY,
-        0x1f => f64::NAN,
-        _ => (1.0 + fraction / 1024.0) * 2f64.powi(exponent - 15),
     }
 }
 

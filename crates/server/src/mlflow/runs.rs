@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::{Answer, wire};
 use assay_domain::entity::Run;
 use assay_domain::search::{Column, Operand};
-use assay_domain::{ExperimentId, Timestamp};
+use assay_domain::{ExperimentId, RunStatus, Timestamp};
 use assay_engine::{Batch, ClientRun, ClientRunChange, Engine, NOTE, RUN_NAME, Relations, RunSearch};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
@@ -117,7 +117,9 @@ pub(super) fn get(engine: &Engine, fields: &Fields) -> Answer {
 pub(super) fn update(engine: &Engine, fields: &Fields) -> Answer {
     let run = engine.active_run(&fields.run()?)?;
     let status = match fields.text("status")? {
-        Some(word) => Some(wire::status_of(&word).ok_or_else(|| fields.refused("status", &word, "No such status."))?),
+        Some(word) => {
+            Some(RunStatus::of_mlflow(&word).ok_or_else(|| fields.refused("status", &word, "No such status."))?)
+        }
         None => None,
     };
     let change =

@@ -60,17 +60,6 @@ pub(super) fn status(status: RunStatus) -> &'static str {
     }
 }
 
-pub(super) fn status_of(word: &str) -> Option<RunStatus> {
-    Some(match word {
-        "SCHEDULED" => RunStatus::Queued,
-        "RUNNING" => RunStatus::Running,
-        "FINISHED" => RunStatus::Finished,
-        "KILLED" => RunStatus::Stopped,
-        "FAILED" => RunStatus::Failed,
-        _ => return None,
-    })
-}
-
 /// `location` is that of the run's experiment.
 pub(super) fn run_info(run: &Run, location: &str) -> Value {
     let mut info = json!({

@@ -8,6 +8,10 @@ use std::path::Path;
 
 pub(crate) struct Listening;
 
+impl Listening {
+    pub(crate) async fn close(self) {}
+}
+
 pub(crate) fn listen(_root: &Path, _router: Router) -> Result<Listening> {
     Ok(Listening)
 }

@@ -6,22 +6,42 @@ use axum::http::{HeaderValue, Request, Response, Uri, header::HOST};
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
 use std::io::{Error, Result};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::oneshot::Sender;
 use tokio::task::JoinHandle;
+
+/// An owner that ends waits no longer than this for its answers.
+const LONGEST_ANSWER: Duration = Duration::from_secs(10);
 
 /// Listens as long as it lives.
 pub(crate) struct Listening {
     path: PathBuf,
+    /// Its drop is the sign to stop.
+    stop: Option<Sender<Infallible>>,
     task: JoinHandle<()>,
+}
+
+impl Listening {
+    /// Listens no longer, and waits until who asked before has been answered.
+    pub(crate) async fn close(mut self) {
+        let _ = std::fs::remove_file(&self.path); // one that stays is replaced by the next owner
+        self.stop.take();
+        let _ = tokio::time::timeout(LONGEST_ANSWER, &mut self.task).await; // who is not answered then asks the next owner
+    }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
         self.task.abort();
-        let _ = std::fs::remove_file(&self.path); // one that stays is replaced by the next owner
+        // After it was closed there may be the next owner's.
+        if self.stop.is_some() {
+            let _ = std::fs::remove_file(&self.path); // one that stays is replaced by the next owner
+        }
     }
 }
 
@@ -35,12 +55,14 @@ pub(crate) fn listen(root: &Path, router: Router) -> Result<Listening> {
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<Infallible>();
+    let stopped = async move { drop(stopped.await) };
     let task = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
             tracing::error!(%error, "the workspace's socket closed");
         }
     });
-    Ok(Listening { path, task })
+    Ok(Listening { path, stop: Some(stop), task })
 }
 
 pub(crate) async fn answers(root: &Path) -> bool {

@@ -4,9 +4,9 @@
 
 use crate::{Hash, NewBlob, Reader, Result, WriteTx};
 use assay_domain::foreign::Logged;
-use assay_domain::{RunId, SourceId, Timestamp};
+use assay_domain::{RunId, SourceId};
 use rusqlite::{OptionalExtension, params};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE sources (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, experiment TEXT NOT NULL,
@@ -113,7 +113,9 @@ impl WriteTx<'_> {
     }
 
     fn take_logged(&mut self, run: RunId, logged: Vec<Logged>) -> Result<()> {
-        let (mut points, mut tags, mut heard) = (Vec::new(), BTreeMap::new(), Timestamp(0));
+        let (mut points, mut tags) = (Vec::new(), BTreeMap::new());
+        let heard = |logged: &Logged| if let Logged::Heard(at) = logged { Some(*at) } else { None };
+        let last_heard = logged.iter().filter_map(heard).max();
         for one in logged {
             match one {
                 Logged::Point(key, point) => points.push((key, point)),
@@ -129,9 +131,9 @@ impl WriteTx<'_> {
                 Logged::Began(at) => {
                     self.update_run(run, "started = min(coalesce(started, ?2), ?2)", params![run.0, at.0])?;
                 }
-                Logged::Heard(at) => heard = heard.max(at),
                 Logged::Status(status, at) => {
-                    let ended = at.filter(|_| status.has_ended()).map(|at| at.0);
+                    // A program that says how it ended may not say when.
+                    let ended = at.or(last_heard).filter(|_| status.has_ended()).map(|at| at.0);
                     self.update_run(run, "status = ?2, ended = ?3", params![run.0, status.as_str(), ended])?;
                     self.db.execute("UPDATE source_runs SET said = 1 WHERE run = ?1", [run.0])?;
                 }
@@ -140,39 +142,40 @@ impl WriteTx<'_> {
                     let experiment = self.experiment(&name)?;
                     self.update_run(run, "experiment = ?2", params![run.0, experiment.0])?;
                 }
-                Logged::Uid(_) | Logged::File(..) => {}
+                Logged::Heard(_) | Logged::Uid(_) | Logged::File(..) => {}
             }
         }
-        let sql = "UPDATE source_runs SET heard = max(heard, ?2) WHERE run = ?1";
-        self.db.prepare_cached(sql)?.execute(params![run.0, heard.0])?;
-        if heard.0 > 0 {
-            // A program that says how it ended may not say when.
-            let is_without = "status IN ('finished', 'failed', 'stopped') AND ended IS NULL";
-            self.update_run(run, &format!("ended = iif({is_without}, ?2, ended)"), params![run.0, heard.0])?;
+        if let Some(at) = last_heard {
+            let sql = "UPDATE source_runs SET heard = max(heard, ?2) WHERE run = ?1";
+            self.db.prepare_cached(sql)?.execute(params![run.0, at.0])?;
         }
         if !points.is_empty() {
             self.append_points(run, &points)?;
         }
-        self.put_tags(run, &tags)
+        if tags.is_empty() { Ok(()) } else { self.put_tags(run, &tags) }
     }
 
     /// Whether a run whose program says nothing of its end is at work is told by when it was last heard of. Programs that do say
     /// it did not come to their end without a word.
     fn settle(&mut self, run: RunId) -> Result<()> {
-        let sql = "SELECT heard FROM source_runs WHERE run = ?1 AND NOT said";
-        let Some(heard) = self.db.prepare_cached(sql)?.query_row([run.0], |row| row.get::<_, i64>(0)).optional()?
-        else {
-            return Ok(());
-        };
-        if heard >= self.now.0.saturating_sub(SILENCE_MS) {
-            return self.update_run(run, "status = 'running', ended = NULL, reason = NULL", [run.0]);
+        let sql =
+            "SELECT heard, status, client FROM source_runs JOIN runs ON runs.id = run WHERE run = ?1 AND NOT said";
+        let found = self
+            .db
+            .prepare_cached(sql)?
+            .query_row([run.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)));
+        let Some((heard, status, client)) = found.optional()? else { return Ok(()) };
+        let is_silent = heard < self.now.0.saturating_sub(SILENCE_MS);
+        match client.as_str() {
+            _ if !is_silent && status == "running" => Ok(()),
+            _ if !is_silent => self.update_run(run, "status = 'running', ended = NULL, reason = NULL", [run.0]),
+            "wandb" => self.update_run(
+                run,
+                "status = 'crashed', ended = ?2, reason = 'its file ends without a word of its end'",
+                params![run.0, heard],
+            ),
+            _ => self.update_run(run, "status = 'finished', ended = ?2", params![run.0, heard]),
         }
-        self.update_run(
-            run,
-            "status = iif(client = 'wandb', 'crashed', 'finished'), ended = nullif(?2, 0),
-             reason = iif(client = 'wandb', 'its file ends without a word of its end', NULL)",
-            params![run.0, heard],
-        )
     }
 
     /// Ends the runs of sources that have not been heard of for long.
@@ -198,17 +201,11 @@ impl Reader<'_> {
         Ok(statement.query_map([], source_of)?.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// How far each file of a source was read.
-    pub fn source_files(&self, source: SourceId) -> Result<HashMap<String, u64>> {
-        let mut statement = self.db.prepare_cached("SELECT path, read FROM source_files WHERE source = ?1")?;
-        let file = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64));
-        Ok(statement.query_map([source.0], file)?.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// The files that were read for another source.
-    pub fn files_of_other_sources(&self, source: SourceId) -> Result<HashSet<String>> {
-        let mut statement = self.db.prepare_cached("SELECT path FROM source_files WHERE source <> ?1")?;
-        Ok(statement.query_map([source.0], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    /// How far each file of each source was read.
+    pub fn source_files(&self) -> Result<Vec<(SourceId, String, u64)>> {
+        let mut statement = self.db.prepare("SELECT source, path, read FROM source_files")?;
+        let file = |row: &rusqlite::Row<'_>| Ok((SourceId(row.get(0)?), row.get(1)?, row.get::<_, i64>(2)? as u64));
+        Ok(statement.query_map([], file)?.collect::<rusqlite::Result<_>>()?)
     }
 
     /// The runs of a source that are deleted, or whose experiment is, and whether they are gone for good.
