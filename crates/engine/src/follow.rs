@@ -59,7 +59,7 @@ impl Engine {
             }
         }
         if !sources.is_empty() {
-            self.read_sources(&sources)?;
+            self.read_sources()?;
         }
         Ok(!sources.is_empty())
     }

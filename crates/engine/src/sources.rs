@@ -95,6 +95,8 @@ impl Engine {
 
     /// Follows a source no longer. Its runs stay.
     pub fn forget_source(&self, source: SourceId) -> Result<()> {
+        // Who reads just now comes to an end first.
+        let _reading = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
         match self.store.write(move |tx| tx.leave_source(source))? {
             true => Ok(()),
             false => Err(EngineError::NotFound(format!("no source {source} is followed"))),
@@ -126,10 +128,10 @@ impl Engine {
     }
 
     /// Reads what is new in the sources that are followed; one that cannot be read does not keep the others from being read.
-    pub(crate) fn read_sources(&self, sources: &[Source]) -> Result<()> {
+    pub(crate) fn read_sources(&self) -> Result<()> {
         let mut files = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for source in sources {
-            if let Err(error) = self.read_source(source, &mut files, &mut |_| Ok(!self.jobs.is_closing())) {
+        for source in self.store.read(|reader| reader.sources())? {
+            if let Err(error) = self.read_source(&source, &mut files, &mut |_| Ok(!self.jobs.is_closing())) {
                 tracing::warn!(%error, path = source.path, "runs cannot be read");
             }
         }
