@@ -3,6 +3,7 @@
 use crate::client::Client;
 use anyhow::{Context, Result};
 use assay_server::{Access, Work};
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,8 +19,12 @@ pub(crate) async fn serve(client: &Client, address: IpAddr, port: u16, token: Op
         let query = format!("/?token={token}");
         (Access::Token(token), query)
     };
-    println!("Assay is at http://{bound}{query}");
-    println!("workspace {}; Ctrl+C ends", client.root().display());
+    // Whoever started it may have read enough and closed its output.
+    let _ = writeln!(
+        std::io::stdout(),
+        "Assay is at http://{bound}{query}\nworkspace {}; Ctrl+C ends",
+        client.root().display()
+    );
     let (ended, mut wait) = tokio::sync::mpsc::unbounded_channel();
     ctrlc::set_handler(move || {
         let _ = ended.send(()); // a second signal finds nobody waiting
