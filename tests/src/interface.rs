@@ -69,6 +69,7 @@ async fn empty_places_teach_the_first_step() {
         (Route::Label(None), "Nothing to label yet"),
         (Route::Review(None), "Nothing to review yet"),
         (Route::Models, "No models yet"),
+        (Route::Alerts, "Nothing yet: what the rules watch for"),
     ] {
         see(&mut interface(&client.door, route), text);
     }
@@ -98,6 +99,7 @@ async fn every_place_shows_a_trained_workspace_with_named_widgets() -> Result<()
         (Route::Label(None), "Label as 9"),
         (Route::Review(Some(evaluations[0].id)), "labelled 3 predicted as 3"),
         (Route::Models, "Use best of run"),
+        (Route::Alerts, "the run finished"),
     ] {
         see(&mut interface(&client.door, route), text);
     }

@@ -4,8 +4,9 @@ use crate::harness::{Workspace, digits, kill, until};
 use anyhow::Result;
 use assay_protocol::domain::entity::{Dataset, LabelEdit};
 use assay_protocol::domain::{ClassId, Label, LabelChange, RunStatus};
-use assay_protocol::{LabelRequest, RunDetail, SampleDetail, SamplePage, path};
+use assay_protocol::{About, EventPage, EventsQuery, LabelRequest, RunDetail, SampleDetail, SamplePage, path};
 use std::process::Stdio;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_training_is_crashed_keeps_its_points_and_resumes() -> Result<()> {
@@ -93,5 +94,25 @@ async fn a_closed_workspace_goes_on_with_its_training_when_it_is_opened_again() 
     let detail = client.end_of(&run).await?;
     assert_eq!((detail.run.status, detail.run.metrics["epoch"].last), (RunStatus::Finished, Some(6.0)));
     client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_closes_does_not_wait_for_its_own_long_polls() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let about: About = client.get(path::ABOUT).await?;
+    let query = EventsQuery { after: about.last_event.0, wait_secs: 60.0 };
+    let address = format!("{}{}", path::EVENTS, query.to_query());
+    let poll = client.get::<EventPage>(&address);
+    tokio::pin!(poll);
+    tokio::select! {
+        biased;
+        _ = &mut poll => panic!("there is nothing new"),
+        () = std::future::ready(()) => {} // it has been asked for
+    }
+    tokio::time::timeout(Duration::from_secs(30), client.door.close()).await?;
+    let page = tokio::time::timeout(Duration::from_secs(30), poll).await??;
+    assert!(page.events.is_empty());
     Ok(())
 }

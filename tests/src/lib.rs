@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 mod acceptance;
+mod alerts;
 mod bad_input;
 mod browser;
 mod followed;

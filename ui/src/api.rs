@@ -35,6 +35,8 @@ pub(crate) enum Then {
     Say(String),
     /// The run in the reply is opened.
     OpenRun,
+    /// The rule of alerts was kept.
+    KeepRule,
     /// Show the place of what is imported.
     ShowImport,
     /// Something was done to labels; the reply is its edit.
@@ -258,6 +260,7 @@ fn invalidate(entries: &mut HashMap<String, Entry>, event: &Event) {
             own(&path::run(*run, ""), path) || path == path::EVALUATIONS || resembles || own(path::MODELS, path)
         }
         Event::JobChanged { .. } => own(path::JOBS, path),
+        Event::AlertRaised { .. } | Event::AlertsChanged => own(path::ALERTS, path) || own(path::ALERT_RULES, path),
         Event::SettingsChanged => path == path::SETTINGS,
         Event::SourceChanged { dataset } => own(&path::dataset(*dataset, "/problems"), path),
     };

@@ -12,9 +12,9 @@ use crate::shortcuts::Shortcuts;
 use crate::tokens::{self, GRID, RAIL, Tokens, strong};
 use crate::transport::{Method, Transport};
 use crate::widgets::badge_ui;
-use assay_domain::RunStatus;
 use assay_domain::entity::{Job, JobKind, LabelEdit, Run};
-use assay_protocol::{About, ErrorBody, PredictionReply, Settings, SettingsPatch, path};
+use assay_domain::{AlertId, RunStatus};
+use assay_protocol::{About, AlertsReply, ErrorBody, PredictionReply, Settings, SettingsPatch, path};
 use egui::{Align, Align2, Context, Frame, Layout, Margin, Panel, RichText, Sense, Stroke, Theme, Ui, pos2, vec2};
 use std::sync::Arc;
 
@@ -28,14 +28,24 @@ pub struct App {
     shortcuts: Shortcuts,
     /// What the server said last of what people chose.
     followed: Option<Arc<Settings>>,
+    /// The latest alert that was told of.
+    told: Option<AlertId>,
     toasts: Vec<Toast>,
     person: String,
 }
 
 struct Toast {
     text: String,
-    is_error: bool,
+    tone: Tone,
     until: f64,
+}
+
+/// What a short message is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tone {
+    Done,
+    Failed,
+    Alert,
 }
 
 impl App {
@@ -52,6 +62,7 @@ impl App {
             palette: Palette::default(),
             shortcuts: Shortcuts::default(),
             followed: None,
+            told: None,
             toasts: Vec::new(),
             person: "me".into(),
         }
@@ -90,6 +101,7 @@ impl App {
             self.places.dropped(&self.route, file, &ctx);
         }
         self.apply_settings(&ctx);
+        self.tell_alerts(&ctx);
         // A dialog has the keys to itself.
         let dialog = self.palette.open || ctx.memory(|memory| memory.top_modal_layer().is_some());
         let mut commands = if dialog { Vec::new() } else { Keymap::of(&ctx).pressed(&ctx) };
@@ -136,6 +148,16 @@ impl App {
         self.followed = Some(settings);
     }
 
+    /// Tells of alerts that were raised since the last frame; of many, of the latest.
+    fn tell_alerts(&mut self, ctx: &Context) {
+        let Some(reply) = self.api.get::<AlertsReply>(path::ALERTS).value else { return };
+        let latest = reply.alerts.first().map_or(AlertId(0), |alert| alert.id);
+        let Some(told) = self.told.replace(latest) else { return };
+        for alert in reply.alerts.iter().filter(|alert| alert.id > told).take(3) {
+            self.say(ctx, format!("{}: {}", alert.run_name, alert.message), Tone::Alert);
+        }
+    }
+
     /// Keeps a choice; it is in use at once.
     fn keep(&self, patch: &SettingsPatch) {
         self.api.act(Method::Patch, path::SETTINGS, patch, Then::Nothing);
@@ -150,6 +172,7 @@ impl App {
             Command::GoLabel => self.route = Route::Label(None),
             Command::GoReview => self.route = Route::Review(None),
             Command::GoModels => self.route = Route::Models,
+            Command::GoAlerts => self.route = Route::Alerts,
             Command::NewRun => self.places.new_run.show(),
             Command::Import => self.offer_import(""),
             Command::Theme => {
@@ -170,18 +193,19 @@ impl App {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.places.failed(&then, &error);
-                return self.say(ctx, error.message, true);
+                return self.say(ctx, error.message, Tone::Failed);
             }
         };
         match then {
             Then::Nothing => {}
-            Then::Say(text) => self.say(ctx, text, false),
+            Then::Say(text) => self.say(ctx, text, Tone::Done),
             Then::OpenRun => {
                 if let Ok(run) = serde_json::from_slice::<Run>(&bytes) {
                     self.places.new_run.close();
                     self.route = Route::Run(run.id);
                 }
             }
+            Then::KeepRule => self.places.alerts.kept(),
             Then::ShowImport => {
                 let job = serde_json::from_slice::<Job>(&bytes).map(|job| job.work);
                 let (route, text) = match job {
@@ -189,7 +213,7 @@ impl App {
                     _ => (Route::Data(None), "Importing; the progress is shown above"),
                 };
                 self.route = route;
-                self.say(ctx, text.to_owned(), false);
+                self.say(ctx, text.to_owned(), Tone::Done);
             }
             Then::Labelled => match serde_json::from_slice::<LabelEdit>(&bytes) {
                 Ok(edit) => self.places.label.saved(edit),
@@ -203,10 +227,10 @@ impl App {
         }
     }
 
-    fn say(&mut self, ctx: &Context, text: String, is_error: bool) {
-        let secs = if is_error { 10.0 } else { 4.0 };
+    fn say(&mut self, ctx: &Context, text: String, tone: Tone) {
+        let secs = if tone == Tone::Done { 4.0 } else { 10.0 };
         self.toasts.retain(|toast| toast.text != text);
-        self.toasts.push(Toast { text, is_error, until: ctx.input(|input| input.time) + secs });
+        self.toasts.push(Toast { text, tone, until: ctx.input(|input| input.time) + secs });
     }
 
     fn rail_ui(&mut self, ui: &mut Ui) {
@@ -278,10 +302,26 @@ impl App {
                     if let Some(about) = &about.value {
                         badge_ui(ui, &about.device.to_uppercase(), tokens.weak);
                     }
+                    self.bell_ui(ui, tokens);
                     self.jobs_ui(ui, tokens);
                 });
             });
         });
+    }
+
+    fn bell_ui(&mut self, ui: &mut Ui, tokens: Tokens) {
+        let unseen = self.api.get::<AlertsReply>(path::ALERTS).value.map_or(0, |reply| reply.unseen);
+        let count = if unseen > 99 { "99+".to_owned() } else { unseen.to_string() };
+        let (text, color) = match unseen {
+            0 => ("Alerts".to_owned(), tokens.weak),
+            _ => (format!("Alerts  {count}"), tokens.warning),
+        };
+        let hint = format!("What happened in runs, and what to watch for  {}", {
+            Keymap::of(ui.ctx()).text(ui.ctx(), Command::GoAlerts)
+        });
+        if ui.button(RichText::new(text).color(color)).on_hover_text(hint).clicked() {
+            self.route = Route::Alerts;
+        }
     }
 
     fn jobs_ui(&self, ui: &mut Ui, tokens: Tokens) {
@@ -330,7 +370,11 @@ impl App {
             .order(egui::Order::Foreground)
             .show(ctx, |ui| {
                 for (index, toast) in self.toasts.iter().enumerate() {
-                    let color = if toast.is_error { tokens.bad } else { tokens.good };
+                    let color = match toast.tone {
+                        Tone::Done => tokens.good,
+                        Tone::Failed => tokens.bad,
+                        Tone::Alert => tokens.warning,
+                    };
                     let frame = Frame::new()
                         .fill(tokens.raised)
                         .stroke(Stroke::new(1.0, color))

@@ -12,6 +12,7 @@ pub(crate) enum Command {
     GoLabel,
     GoReview,
     GoModels,
+    GoAlerts,
     NewRun,
     Import,
     Theme,
@@ -26,7 +27,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) const ALL: [Command; 18] = [
+    pub(crate) const ALL: [Command; 19] = [
         Command::Palette,
         Command::Help,
         Command::GoRuns,
@@ -34,6 +35,7 @@ impl Command {
         Command::GoLabel,
         Command::GoReview,
         Command::GoModels,
+        Command::GoAlerts,
         Command::NewRun,
         Command::Import,
         Command::Theme,
@@ -56,6 +58,7 @@ impl Command {
             Command::GoLabel => "Go to labeling",
             Command::GoReview => "Go to review",
             Command::GoModels => "Go to models",
+            Command::GoAlerts => "Go to alerts",
             Command::NewRun => "New run…",
             Command::Import => "Import images…",
             Command::Theme => "Switch between dark and light",
@@ -88,6 +91,7 @@ impl Command {
             Command::GoLabel => const { &[KeyboardShortcut::new(ALT, Key::Num3)] },
             Command::GoReview => const { &[KeyboardShortcut::new(ALT, Key::Num4)] },
             Command::GoModels => const { &[KeyboardShortcut::new(ALT, Key::Num5)] },
+            Command::GoAlerts => const { &[KeyboardShortcut::new(ALT, Key::Num6)] },
             Command::NewRun => const { &[plain(Key::N)] },
             Command::Import => const { &[plain(Key::I)] },
             Command::Theme => const { &[plain(Key::T)] },

@@ -1,5 +1,6 @@
-//! The five places.
+//! The five places, and the alerts.
 
+mod alerts;
 mod compare;
 mod data;
 mod label;
@@ -53,12 +54,16 @@ pub(crate) struct Places {
     pub(crate) label: label::Label,
     review: review::Review,
     pub(crate) models: models::Models,
+    pub(crate) alerts: alerts::Alerts,
 }
 
 impl Places {
     pub(crate) fn places_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>) {
         // Wherever people go meanwhile.
         self.label.send_next(cx);
+        if *cx.route != Route::Alerts {
+            self.alerts.leave();
+        }
         match cx.route.clone() {
             Route::Runs => self.runs.runs_ui(ui, cx, &mut self.new_run, &mut self.data),
             Route::Run(run) => self.run.run_ui(ui, cx, run, &mut self.new_run),
@@ -67,14 +72,19 @@ impl Places {
             Route::Label(dataset) => self.label.label_ui(ui, cx, dataset),
             Route::Review(evaluation) => self.review.review_ui(ui, cx, evaluation),
             Route::Models => self.models.models_ui(ui, cx),
+            Route::Alerts => self.alerts.alerts_ui(ui, cx),
         }
         self.new_run.form_ui(ui.ctx(), cx);
         self.data.import_ui(ui.ctx(), cx);
+        self.alerts.form_ui(ui.ctx(), cx);
     }
 
     pub(crate) fn failed(&mut self, then: &Then, error: &ErrorBody) {
         if *then == Then::Labelled {
             self.label.not_saved();
+        }
+        if *then == Then::KeepRule {
+            self.alerts.refused(error);
         }
         if *then == Then::OpenRun {
             self.new_run.refused(error);

@@ -20,6 +20,8 @@ pub enum Route {
     Review(Option<EvaluationId>),
     /// The models.
     Models,
+    /// The alerts and their rules.
+    Alerts,
 }
 
 impl Route {
@@ -31,6 +33,7 @@ impl Route {
             Route::Label(_) => "Label",
             Route::Review(_) => "Review",
             Route::Models => "Models",
+            Route::Alerts => "Alerts",
         }
     }
 
@@ -48,6 +51,7 @@ impl Route {
             Route::Label(dataset) => with("label", dataset.map(|id| id.to_string())),
             Route::Review(evaluation) => with("review", evaluation.map(|id| id.to_string())),
             Route::Models => "/models".into(),
+            Route::Alerts => "/alerts".into(),
         }
     }
 
@@ -62,6 +66,7 @@ impl Route {
             "label" => Route::Label(id.and_then(|id| id.parse().ok())),
             "review" => Route::Review(id.and_then(|id| id.parse().ok())),
             "models" => Route::Models,
+            "alerts" => Route::Alerts,
             _ => Route::Runs,
         }
     }
@@ -82,6 +87,7 @@ mod tests {
             Route::Label(Some(DatasetId(4))),
             Route::Review(Some(EvaluationId(5))),
             Route::Models,
+            Route::Alerts,
         ] {
             assert_eq!(Route::parse(&format!("#{}", route.address())), route);
         }

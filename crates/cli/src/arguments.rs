@@ -1,7 +1,7 @@
 //! The command line.
 
 use anyhow::{Context, Result};
-use assay_protocol::domain::{SourceId, Split};
+use assay_protocol::domain::{RuleId, SourceId, Split};
 use assay_server::{FOLDER, data_folder, find_workspace};
 use clap::{Parser, Subcommand};
 use std::net::IpAddr;
@@ -141,6 +141,11 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
+    /// List the latest alerts, or make and change the rules that raise them.
+    Alerts {
+        #[command(subcommand)]
+        what: Option<AlertsCommand>,
+    },
     /// Predict a split with a run's best model and keep the predictions for review.
     #[command(alias = "eval")]
     Evaluate {
@@ -235,6 +240,40 @@ pub(crate) enum Command {
     },
     /// Copy the workspace, as it is now, into a folder; it stays in use.
     Backup { folder: PathBuf },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AlertsCommand {
+    /// List the rules.
+    Rules,
+    /// Make a rule: assay alerts add val/loss not lower for 1000 steps
+    Add {
+        /// What to watch for: KEY above NUMBER; KEY below NUMBER; KEY not finite; KEY not lower (or higher) for NUMBER steps;
+        /// KEY silent for NUMBER s (or min, h); ended finished failed stopped crashed. KEY may be "any metric" where it says
+        /// not finite or silent.
+        #[arg(required = true)]
+        condition: Vec<String>,
+        /// Its name; the condition without it.
+        #[arg(long)]
+        name: Option<String>,
+        /// Which runs, as in assay runs; all without it.
+        #[arg(long, default_value = "")]
+        filter: String,
+        /// The address that each alert is posted to, as JSON.
+        #[arg(long, value_name = "URL")]
+        webhook: Option<String>,
+        /// Show no notification beside the window.
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// Put a rule in force again.
+    On { rule: RuleId },
+    /// Put a rule out of force.
+    Off { rule: RuleId },
+    /// Remove a rule; the alerts that it raised stay.
+    Remove { rule: RuleId },
+    /// Post a test to the webhook of a rule.
+    Test { rule: RuleId },
 }
 
 /// How predictions are written.

@@ -52,6 +52,10 @@ impl Client {
         read(&self.send(Method::POST, path, serde_json::to_vec(body)?).await?)
     }
 
+    pub(crate) async fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        read(&self.send(Method::PATCH, path, serde_json::to_vec(body)?).await?)
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Result<()> {
         self.send(Method::DELETE, path, Vec::new()).await.map(|_| ())
     }

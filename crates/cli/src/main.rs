@@ -1,6 +1,7 @@
 //! `assay`: everything, headless. Each command reads its arguments, talks to the workspace through a [`client::Client`],
 //! and prints.
 
+mod alerts;
 mod arguments;
 mod check;
 mod client;
@@ -168,6 +169,7 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             let profile = client.get(&path::run(client.find_run(run).await?, "/profile")).await?;
             tables::profile(&profile, *limit, json)?;
         }
+        Command::Alerts { what } => alerts::alerts(client, what.as_ref(), json).await?,
         Command::Evaluate { run, split, dataset, snapshot, against } => {
             let request = EvaluateRequest { split: Some(*split), dataset: dataset.clone(), snapshot: snapshot.clone() };
             return model::evaluate(client, run, &request, against.as_deref(), json).await;

@@ -2,11 +2,13 @@
 
 use anyhow::{Result, bail};
 use assay_protocol::domain::Timestamp;
+use assay_protocol::domain::alert::{Alert, AlertRule, DeliveryState};
 use assay_protocol::domain::entity::{Dataset, Run, Snapshot};
 use assay_protocol::domain::profile::{Cost, Phase, Profile};
 use assay_protocol::domain::scores::{Estimate, Scores};
 use assay_protocol::{
-    BackupReply, Check, Comparison, ExplainedField, GcReply, LogSource, PrecisionFigures, RunDetail, RunsReply,
+    AlertsReply, BackupReply, Check, Comparison, ExplainedField, GcReply, LogSource, PrecisionFigures, RunDetail,
+    RunsReply,
 };
 use std::process::ExitCode;
 
@@ -220,6 +222,44 @@ pub(crate) fn sources(sources: &[LogSource], as_json: bool) -> Result<()> {
     }
     let rows: Vec<_> = sources.iter().map(|source| vec![source.id.to_string(), source.path.clone()]).collect();
     table(&["id", "path"], &rows);
+    Ok(())
+}
+
+pub(crate) fn alerts(reply: &AlertsReply, now: Timestamp, as_json: bool) -> Result<()> {
+    if as_json {
+        return json(&reply.alerts);
+    }
+    let row = |alert: &Alert| {
+        let sent = alert.delivery.as_ref().map(|delivery| match (delivery.state, &delivery.error) {
+            (DeliveryState::Delivered, _) => "delivered".to_owned(),
+            (DeliveryState::Waiting, None) => "waiting".into(),
+            (DeliveryState::Waiting, Some(error)) => format!("will be tried again: {error}"),
+            (DeliveryState::Failed, error) => format!("failed: {}", error.as_deref().unwrap_or_default()),
+        });
+        let ago = now.seconds_since(alert.at).max(0.0);
+        let run = format!("{} #{}", alert.run_name, alert.run);
+        vec![format!("{ago:.0} s ago"), run, alert.message.clone(), alert.rule_name.clone(), sent.unwrap_or_default()]
+    };
+    let rows: Vec<_> = reply.alerts.iter().rev().map(row).collect();
+    table(&["when", "run", "what", "rule", "webhook"], &rows);
+    Ok(())
+}
+
+pub(crate) fn alert_rules(rules: &[AlertRule], as_json: bool) -> Result<()> {
+    if as_json {
+        return json(&rules);
+    }
+    let row = |AlertRule { id, rule, .. }: &AlertRule| {
+        vec![
+            id.to_string(),
+            if rule.enabled { "on" } else { "off" }.to_owned(),
+            rule.name.clone(),
+            rule.condition.to_string(),
+            if rule.filter.is_empty() { "all".to_owned() } else { rule.filter.clone() },
+            rule.webhook.clone().unwrap_or_default(),
+        ]
+    };
+    table(&["id", "", "name", "condition", "runs", "webhook"], &rules.iter().map(row).collect::<Vec<_>>());
     Ok(())
 }
 

@@ -2,8 +2,8 @@
 
 use crate::series::Summary;
 use crate::{
-    AnnotationId, ClassId, DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, Label, Labelling, RunId, RunStatus,
-    SampleId, SnapshotId, Split, Timestamp,
+    AlertId, AnnotationId, ClassId, DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, Label, Labelling, RunId,
+    RunStatus, SampleId, SnapshotId, Split, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -473,6 +473,15 @@ pub enum Event {
         /// The name of the registered model, or the id of the logged one.
         model: String,
     },
+    /// Something happened that a rule watches for.
+    AlertRaised {
+        /// Which alert it made.
+        alert: AlertId,
+        /// In which run.
+        run: RunId,
+    },
+    /// A rule was made, changed or removed, or alerts were seen or delivered.
+    AlertsChanged,
     /// Someone chose something for the interface.
     SettingsChanged,
 }

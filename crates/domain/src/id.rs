@@ -43,6 +43,10 @@ ids! {
     EvaluationId;
     /// A folder or file in which another program logs runs.
     SourceId;
+    /// A rule of alerts.
+    RuleId;
+    /// That something happened that a rule watches for.
+    AlertId;
     /// A piece of work in the queue.
     JobId;
     /// The place of an event in the log; events are numbered from 1 without gaps in commit order.

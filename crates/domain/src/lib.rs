@@ -4,6 +4,7 @@
 //! It does no I/O, knows no clock and draws no random numbers; it compiles to WebAssembly, so that the server and the
 //! interface apply the same rules. Start with [`RunStatus`], [`series`] and [`split`].
 
+pub mod alert;
 pub mod confusion;
 pub mod entity;
 pub mod foreign;
@@ -22,8 +23,8 @@ mod text;
 
 pub use confusion::Confusion;
 pub use id::{
-    AnnotationId, ClassId, DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, RunId, SampleId, SnapshotId,
-    SourceId,
+    AlertId, AnnotationId, ClassId, DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, RuleId, RunId, SampleId,
+    SnapshotId, SourceId,
 };
 pub use label::{Label, LabelChange, Labelling};
 pub use query::Filter;

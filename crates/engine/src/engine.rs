@@ -1,5 +1,7 @@
 //! The engine as a whole: the store, the jobs, and what both need.
 
+use crate::alarm::Alarm;
+use crate::alerts::first_rule;
 use crate::decoded::Decoded;
 use crate::follow::Follower;
 use crate::images::Images;
@@ -54,6 +56,7 @@ pub struct Engine {
     pub(crate) watch: Watch,
     pub(crate) sources: Sources,
     pub(crate) follower: Follower,
+    pub(crate) alarm: Alarm,
     events: watch::Receiver<EventSeq>,
     closing: watch::Sender<bool>,
 }
@@ -66,20 +69,24 @@ impl Engine {
         let store = Store::open(&options.root, &holder, options.clock.clone(), move |sequence| {
             committed.send_replace(sequence);
         })?;
-        let last_job = store.write(|tx| {
+        store.write(|tx| {
+            tx.put_first_rule(&first_rule())?;
             for run in tx.crash_abandoned_runs()? {
                 tracing::warn!(%run, "crashed: its process ended without a word");
             }
             tx.crash_abandoned_jobs()?;
+            tx.try_webhooks_now()?;
             Ok(())
-        });
-        last_job?;
+        })?;
         let work = options.work;
         let engine = Engine::around(store, options, events);
         if let Err(error) = engine.watch_datasets() {
             tracing::warn!(%error, "folders are not watched");
         }
         Jobs::start(&engine);
+        if let Err(error) = engine.watch_alerts() {
+            tracing::warn!(%error, "no alerts are sent");
+        }
         if work == Work::All
             && let Err(error) = engine.follow_sources()
         {
@@ -107,6 +114,7 @@ impl Engine {
             watch: Watch::default(),
             sources: Sources::default(),
             follower: Follower::default(),
+            alarm: Alarm::default(),
             events,
             closing: watch::Sender::new(false),
         })
@@ -117,6 +125,7 @@ impl Engine {
         self.closing.send_replace(true);
         self.jobs.close();
         self.follower.close();
+        self.alarm.close();
     }
 
     /// What serves, and where.

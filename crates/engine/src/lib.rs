@@ -4,6 +4,8 @@
 //! subject.
 
 mod acceptance;
+mod alarm;
+mod alerts;
 mod card;
 mod chart;
 mod compare;

@@ -1,7 +1,7 @@
 //! The paths of the native API.
 
 use crate::encode_component;
-use assay_domain::{DatasetId, EvaluationId, JobId, RunId, SampleId};
+use assay_domain::{DatasetId, EvaluationId, JobId, RuleId, RunId, SampleId};
 
 /// The beginning of all of them.
 pub const ROOT: &str = "/api/v1";
@@ -32,6 +32,12 @@ pub const SOURCES: &str = "/api/v1/sources";
 pub const GC: &str = "/api/v1/gc";
 /// POST copies the workspace.
 pub const BACKUP: &str = "/api/v1/backup";
+/// The latest alerts.
+pub const ALERTS: &str = "/api/v1/alerts";
+/// POST says that alerts were seen.
+pub const ALERTS_SEEN: &str = "/api/v1/alerts/seen";
+/// The rules of alerts; POST makes one.
+pub const ALERT_RULES: &str = "/api/v1/alert-rules";
 /// The jobs.
 pub const JOBS: &str = "/api/v1/jobs";
 /// The checkpoints of all runs.
@@ -66,6 +72,11 @@ pub fn sample(sample: SampleId, rest: &str) -> String {
 /// An evaluation, or with `rest` something of it.
 pub fn evaluation(evaluation: EvaluationId, rest: &str) -> String {
     format!("{EVALUATIONS}/{evaluation}{rest}")
+}
+
+/// A rule of alerts, or with `rest` something of it.
+pub fn alert_rule(rule: RuleId, rest: &str) -> String {
+    format!("{ALERT_RULES}/{rule}{rest}")
 }
 
 /// A job, or with `rest` something of it.

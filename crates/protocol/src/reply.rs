@@ -1,5 +1,6 @@
 //! What the server answers.
 
+use assay_domain::alert::Alert;
 use assay_domain::entity::{
     Artifact, Checkpoint, Dataset, Evaluation, LabelEdit, LogLine, Prediction, Run, Sample, SequencedEvent,
 };
@@ -22,6 +23,15 @@ pub struct About {
     pub now: Timestamp,
     /// The latest event.
     pub last_event: EventSeq,
+}
+
+/// The latest alerts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AlertsReply {
+    /// The latest first.
+    pub alerts: Vec<Alert>,
+    /// How many in all nobody has seen.
+    pub unseen: u64,
 }
 
 /// What nobody needs any more.

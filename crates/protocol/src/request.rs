@@ -1,7 +1,8 @@
 //! What clients ask.
 
 use crate::query::query_string;
-use assay_domain::{LabelChange, Labelling, RunId, Split};
+use assay_domain::alert::Condition;
+use assay_domain::{AlertId, LabelChange, Labelling, RunId, Split};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -168,6 +169,31 @@ pub struct GcRequest {
 pub struct BackupRequest {
     /// The folder that will hold the copy, on the machine that serves.
     pub folder: String,
+}
+
+/// Says that alerts were seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeenRequest {
+    /// The latest one that was.
+    pub until: AlertId,
+}
+
+/// Changes a rule of alerts; what is not named stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RulePatch {
+    /// Another name.
+    pub name: Option<String>,
+    /// Another condition.
+    pub condition: Option<Condition>,
+    /// Another filter.
+    pub filter: Option<String>,
+    /// Whether the window shows a notification.
+    pub desktop: Option<bool>,
+    /// Another address; an empty one for none.
+    pub webhook: Option<String>,
+    /// Whether it watches at all.
+    pub enabled: Option<bool>,
 }
 
 /// How deeply the workspace is looked at.

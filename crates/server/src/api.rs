@@ -1,13 +1,14 @@
 //! The native API: each handler reads a request, calls the engine on a thread that may wait, and writes the answer.
 
 use crate::{FOLDER, interface, mlflow};
-use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RunId, SampleId, SourceId, Split};
+use assay_domain::alert::Rule;
+use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RuleId, RunId, SampleId, SourceId, Split};
 use assay_engine::{Engine, EngineError};
 use assay_protocol::{
     AddClasses, BackupRequest, CheckRequest, ConfigQuery, DatasetChange, DoctorQuery, ErrorBody, ErrorCode,
     EvaluateRequest, EventPage, EventsQuery, GcRequest, ImportRequest, LabelRequest, PathsQuery, PersonRequest,
-    PredictFiles, PredictQuery, PredictionsQuery, RunPatch, RunsQuery, SamplesQuery, SeriesQuery, SettingsPatch,
-    StartRun, path,
+    PredictFiles, PredictQuery, PredictionsQuery, RulePatch, RunPatch, RunsQuery, SamplesQuery, SeenRequest,
+    SeriesQuery, SettingsPatch, StartRun, path,
 };
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -16,7 +17,7 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{Response, StatusCode, Uri};
 use axum::response::IntoResponse;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -128,6 +129,14 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(
             &format!("{}/{{id}}", path::SOURCES),
             delete(async |State(e): Shared, id: Named<SourceId>| act(e, id, Engine::forget_source).await),
+        )
+        .route(path::ALERTS, get(async |State(e): Shared| on(e, |e| e.alerts()).await))
+        .route(path::ALERTS_SEEN, post(see_alerts))
+        .route(path::ALERT_RULES, get(async |State(e): Shared| on(e, |e| e.alert_rules()).await).post(make_rule))
+        .route(&format!("{}/{{id}}", path::ALERT_RULES), patch(change_rule).delete(remove_rule))
+        .route(
+            &format!("{}/{{id}}/test", path::ALERT_RULES),
+            post(async |State(e): Shared, id: Named<RuleId>| act(e, id, Engine::test_rule).await),
         )
         .route(path::JOBS, get(async |State(e): Shared| on(e, |e| e.jobs()).await))
         .route(
@@ -381,6 +390,26 @@ async fn change_dataset(State(engine): Shared, id: Named<DatasetId>, body: Bytes
 async fn add_classes(State(engine): Shared, id: Named<DatasetId>, body: Bytes) -> Answer {
     let (id, request): (DatasetId, AddClasses) = (named(id)?, read(&body)?);
     on(engine, move |engine| engine.add_classes(id, &request.names)).await
+}
+
+async fn see_alerts(State(engine): Shared, body: Bytes) -> Answer {
+    let request: SeenRequest = read(&body)?;
+    on(engine, move |engine| engine.see_alerts(request.until)).await
+}
+
+async fn make_rule(State(engine): Shared, body: Bytes) -> Answer {
+    let rule: Rule = read(&body)?;
+    on(engine, move |engine| engine.make_rule(rule)).await
+}
+
+async fn change_rule(State(engine): Shared, id: Named<RuleId>, body: Bytes) -> Answer {
+    let (id, patch): (RuleId, RulePatch) = (named(id)?, read(&body)?);
+    on(engine, move |engine| engine.change_rule(id, patch)).await
+}
+
+async fn remove_rule(State(engine): Shared, id: Named<RuleId>) -> Answer {
+    let id = named(id)?;
+    on(engine, move |engine| engine.remove_rule(id)).await
 }
 
 async fn undo(State(engine): Shared, id: Named<DatasetId>, body: Bytes) -> Answer {

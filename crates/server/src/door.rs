@@ -88,8 +88,13 @@ impl Door {
 
     /// As [`Door::call`], with bodies as they come.
     pub(crate) async fn pass(&self, request: Request<Body>) -> Response<Body> {
-        if let Side::Owner { router, .. } = &*self.side.read().await {
-            let Ok(response) = router.clone().oneshot(request).await;
+        // Not held while the request is answered: who closes does not wait for long polls.
+        let own = match &*self.side.read().await {
+            Side::Owner { router, .. } => Some(router.clone()),
+            Side::Guest => None,
+        };
+        if let Some(router) = own {
+            let Ok(response) = router.oneshot(request).await;
             return response;
         }
         let (parts, body) = request.into_parts();

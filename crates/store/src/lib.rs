@@ -22,6 +22,7 @@ pub use mlflow_db::{MlflowDb, MlflowRun};
 pub use reader::Reader;
 pub use retention::DeletedRun;
 pub use store::{Clock, Store};
+pub use table::alert::DueAlert;
 pub use table::client_run::{ClientRun, ClientRunChange};
 pub use table::dataset::{Listing, NewSample, SampleFilter};
 pub use table::evaluation::{Embedding, Neighbour, PredictionFilter, PredictionOrder};

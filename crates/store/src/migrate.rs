@@ -1,8 +1,8 @@
 //! Migrations: append-only, each applied once, in one transaction.
 
 use crate::table::{
-    artifact, client_run, dataset, evaluation, event, experiment, job, label, logged, registry, run, series, setting,
-    snapshot, source,
+    alert, artifact, client_run, dataset, evaluation, event, experiment, job, label, logged, registry, run, series,
+    setting, snapshot, source,
 };
 use crate::{Result, StoreError};
 use rusqlite::Connection;
@@ -41,6 +41,7 @@ const STEPS: &[&[&str]] = &[
         logged::TABLES,
     ],
     &[source::TABLES],
+    &[alert::TABLES],
 ];
 
 /// The format that this version writes.

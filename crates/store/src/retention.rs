@@ -30,7 +30,7 @@ WHERE (runs.deleted IS NOT NULL OR experiments.deleted IS NOT NULL)
     AND (status <> 'running' OR client IS NOT NULL) AND uid NOT IN (SELECT run FROM model_versions WHERE run IS NOT NULL)";
 
 /// What belongs to the run ?1 alone.
-const OF_RUN: [&str; 13] = [
+const OF_RUN: [&str; 14] = [
     "chunks WHERE series IN (SELECT id FROM series WHERE run = ?1)",
     "series WHERE run = ?1",
     "segments WHERE run = ?1",
@@ -43,6 +43,7 @@ const OF_RUN: [&str; 13] = [
     "evaluations WHERE run = ?1",
     "run_inputs WHERE run = ?1",
     "run_models WHERE run = ?1",
+    "alerts WHERE run = ?1",
     "runs WHERE id = ?1",
 ];
 

@@ -1,5 +1,6 @@
 //! One file a table: its migration, its rows, and the functions that read and write it.
 
+pub(crate) mod alert;
 pub(crate) mod artifact;
 pub(crate) mod client_run;
 pub(crate) mod dataset;

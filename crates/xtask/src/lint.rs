@@ -30,6 +30,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("axum", &["server"]),
     ("notify", &["engine"]),
     ("plotters", &["engine"]),
+    ("ureq", &["engine"]),
     ("tauri", &["desktop"]),
     ("egui", &["ui", "tests"]),
 ];

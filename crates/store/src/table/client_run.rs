@@ -58,13 +58,18 @@ impl WriteTx<'_> {
 
     /// Changes what a client says of its run. Of a run of Assay's own, whose life is known, only the name changes.
     pub fn change_client_run(&mut self, run: RunId, change: &ClientRunChange) -> Result<()> {
+        let before = self.status(run)?;
         self.update_run(
             run,
             "name = coalesce(?2, name),
              status = CASE WHEN client IS NULL THEN status ELSE coalesce(?3, status) END,
              ended = CASE WHEN client IS NULL THEN ended ELSE coalesce(?4, ended) END",
             params![run.0, change.name, change.status.map(RunStatus::as_str), change.ended.map(|at| at.0)],
-        )
+        )?;
+        match self.status(run)? {
+            Some(status) if before != Some(status) => self.watch_end(run, status, None, self.now),
+            _ => Ok(()),
+        }
     }
 
     /// Adds params of a run that are never changed again.

@@ -156,8 +156,16 @@ impl WriteTx<'_> {
 
     /// The run has ended.
     pub fn end_run(&mut self, run: RunId, status: RunStatus, reason: Option<&str>) -> Result<()> {
-        let now = self.now.0;
-        self.update_run(run, "status = ?2, reason = ?3, ended = ?4", params![run.0, status.as_str(), reason, now])
+        let (now, before) = (self.now, self.status(run)?);
+        self.update_run(run, "status = ?2, reason = ?3, ended = ?4", params![run.0, status.as_str(), reason, now.0])?;
+        if before == Some(status) { Ok(()) } else { self.watch_end(run, status, reason, now) }
+    }
+
+    /// The status of a run as it is recorded.
+    pub(super) fn status(&self, run: RunId) -> Result<Option<RunStatus>> {
+        let mut statement = self.db.prepare_cached("SELECT status FROM runs WHERE id = ?1")?;
+        let word: Option<String> = statement.query_row([run.0], |row| row.get(0)).optional()?;
+        Ok(word.and_then(|word| RunStatus::parse(&word)))
     }
 
     /// Ends what an earlier process left running: its lock is gone, so it is as well.
@@ -170,6 +178,7 @@ impl WriteTx<'_> {
             let reason = "its process ended without a word; resume continues from the last checkpoint";
             let ended = heartbeat.unwrap_or(self.now.0);
             self.update_run(run, "status = 'crashed', reason = ?2, ended = ?3", params![run.0, reason, ended])?;
+            self.watch_end(run, RunStatus::Crashed, Some(reason), Timestamp(ended))?;
         }
         Ok(abandoned.into_iter().map(|(run, _)| run).collect())
     }

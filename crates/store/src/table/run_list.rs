@@ -60,6 +60,16 @@ impl Reader<'_> {
         self.complete(&mut runs)?;
         Ok(RunPage { runs, total })
     }
+
+    /// Whether a run is one that the filter asks for.
+    pub(super) fn is_asked_for(&self, run: &Run, filter: Filter) -> Result<bool> {
+        if filter.terms.is_empty() {
+            return Ok(true);
+        }
+        let query = RunQuery { filter, ..RunQuery::default() };
+        let values = Values::load(self, &query)?;
+        Ok(query.filter.matches(&Seen { run, values: &values }))
+    }
 }
 
 /// The params, metrics and tags that a query asks of any run: only the keys it names are read.

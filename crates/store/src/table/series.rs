@@ -5,6 +5,7 @@
 //! never written again.
 
 use crate::{Reader, Result, WriteTx, points};
+use assay_domain::alert::{News, Watched};
 use assay_domain::entity::Event;
 use assay_domain::query::Value;
 use assay_domain::series::{self, Summary};
@@ -108,13 +109,15 @@ impl WriteTx<'_> {
         for (key, point) in new {
             by_key.entry(key).or_default().push(*point);
         }
+        let rules = self.rules_of(Watched::Points)?;
         for (key, points) in by_key {
-            self.append_to_series(run, key, segment, &points)?;
+            let summary = self.append_to_series(run, key, segment, &points)?;
+            self.watch_points(&rules, run, &News { key, segment, points: &points, summary: &summary })?;
         }
         self.emit(&Event::MetricsLogged { run })
     }
 
-    fn append_to_series(&mut self, run: RunId, key: &str, segment: i64, new: &[Point]) -> Result<()> {
+    fn append_to_series(&mut self, run: RunId, key: &str, segment: i64, new: &[Point]) -> Result<Summary> {
         let of = params![run.0, key, segment];
         let made = self
             .db
@@ -168,7 +171,7 @@ impl WriteTx<'_> {
                 summary.last_wall_ms,
                 small as i64
             ])?;
-        Ok(())
+        Ok(summary)
     }
 
     /// Joins the waiting blocks of a series to sealed chunks; returns how many.

@@ -4,7 +4,7 @@
 
 use crate::{Hash, NewBlob, Reader, Result, WriteTx};
 use assay_domain::foreign::Logged;
-use assay_domain::{RunId, SourceId};
+use assay_domain::{RunId, RunStatus, SourceId, Timestamp};
 use rusqlite::{OptionalExtension, params};
 use std::collections::{BTreeMap, HashMap};
 
@@ -136,6 +136,7 @@ impl WriteTx<'_> {
                     let ended = at.or(last_heard).filter(|_| status.has_ended()).map(|at| at.0);
                     self.update_run(run, "status = ?2, ended = ?3", params![run.0, status.as_str(), ended])?;
                     self.db.execute("UPDATE source_runs SET said = 1 WHERE run = ?1", [run.0])?;
+                    self.watch_end(run, status, None, ended.map_or(self.now, Timestamp))?;
                 }
                 // A run may be there before its program says where it belongs.
                 Logged::Experiment(name) => {
@@ -169,12 +170,15 @@ impl WriteTx<'_> {
         match client.as_str() {
             _ if !is_silent && status == "running" => Ok(()),
             _ if !is_silent => self.update_run(run, "status = 'running', ended = NULL, reason = NULL", [run.0]),
-            "wandb" => self.update_run(
-                run,
-                "status = 'crashed', ended = ?2, reason = 'its file ends without a word of its end'",
-                params![run.0, heard],
-            ),
-            _ => self.update_run(run, "status = 'finished', ended = ?2", params![run.0, heard]),
+            "wandb" => {
+                let reason = "its file ends without a word of its end";
+                self.update_run(run, "status = 'crashed', ended = ?2, reason = ?3", params![run.0, heard, reason])?;
+                self.watch_end(run, RunStatus::Crashed, Some(reason), Timestamp(heard))
+            }
+            _ => {
+                self.update_run(run, "status = 'finished', ended = ?2", params![run.0, heard])?;
+                self.watch_end(run, RunStatus::Finished, None, Timestamp(heard))
+            }
         }
     }
 
