@@ -4,7 +4,7 @@ use crate::tokens::{Tokens, strong};
 use crate::widgets::number;
 use assay_domain::Bucket;
 use assay_domain::series::smoothed;
-use egui::{Color32, Id, RichText, Ui};
+use egui::{Color32, Id, Label, RichText, Ui};
 use egui_plot::{Corner, FilledArea, HoverPosition, Line, Plot, PlotPoint, PlotPoints};
 
 /// The horizontal axis.
@@ -63,9 +63,16 @@ pub(crate) fn chart_ui(
     let tokens = Tokens::of(ui.ctx());
     ui.horizontal(|ui| {
         ui.label(RichText::new(title).font(strong(13.0)));
-        for series in series.iter().filter(|series| series.buckets.iter().any(|bucket| bucket.odd > 0)) {
-            let odd: u64 = series.buckets.iter().map(|bucket| bucket.odd).sum();
-            ui.label(RichText::new(format!("{}: {odd} values are NaN or infinite", series.name)).color(tokens.warning));
+        let odd = |series: &Series<'_>| series.buckets.iter().map(|bucket| bucket.odd).sum::<u64>();
+        let spoiled: Vec<String> = series
+            .iter()
+            .filter(|series| odd(series) > 0)
+            .map(|series| format!("{}: {} NaN or infinite", series.name, odd(series)))
+            .collect();
+        if !spoiled.is_empty() {
+            let total: u64 = series.iter().map(odd).sum();
+            let text = RichText::new(format!("{total} values are NaN or infinite")).color(tokens.warning);
+            ui.add(Label::new(text).truncate()).on_hover_text(spoiled.join("\n"));
         }
     });
     let scale = |value: f64| if look.logarithmic { value.max(1e-12).log10() } else { value };
@@ -97,6 +104,7 @@ pub(crate) fn chart_ui(
     }
     let response = plot.show(ui, |plot| {
         for series in series {
+            let name = shortened(series.name);
             let first_ms = series.buckets.first().map_or(0, |bucket| bucket.wall_ms);
             let x = |bucket: &Bucket| match look.axis {
                 Axis::Step => (bucket.step as f64 + bucket.last_step as f64) / 2.0,
@@ -116,16 +124,38 @@ pub(crate) fn chart_ui(
             let means = smoothed(finite.iter().map(|bucket| bucket.mean), look.smoothing);
             let points: Vec<PlotPoint> = xs.iter().zip(means).map(|(x, y)| PlotPoint::new(*x, scale(y))).collect();
             if let [only] = points.as_slice() {
-                plot.points(
-                    egui_plot::Points::new(series.name, vec![[only.x, only.y]]).color(series.color).radius(3.0),
-                );
+                plot.points(egui_plot::Points::new(name, vec![[only.x, only.y]]).color(series.color).radius(3.0));
                 continue;
             }
-            let line = Line::new(series.name, PlotPoints::Owned(points)).color(series.color).width(1.8);
+            let line = Line::new(name, PlotPoints::Owned(points)).color(series.color).width(1.8);
             plot.line(line);
         }
     });
     response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, format!("Chart of {title}")));
     let bounds = response.transform.bounds();
     (look.axis == Axis::Step).then(|| (bounds.min()[0], bounds.max()[0]))
+}
+
+/// A name with its middle left out where it is long, so that a legend leaves room for the lines.
+fn shortened(name: &str) -> String {
+    const LETTERS: usize = 28;
+    let letters: Vec<char> = name.chars().collect();
+    if letters.len() <= LETTERS {
+        return name.to_owned();
+    }
+    let (begin, end) = (&letters[..LETTERS / 2], &letters[letters.len() - LETTERS / 2 + 1..]);
+    begin.iter().chain(&['…']).chain(end).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortened;
+
+    #[test]
+    fn a_long_name_keeps_its_ends() {
+        assert_eq!(shortened("resnet18-3"), "resnet18-3");
+        let long = shortened("a-run-with-quite-a-long-name-that-people-give");
+        assert_eq!(long, "a-run-with-qui…t-people-give");
+        assert_eq!(long.chars().count(), 28);
+    }
 }

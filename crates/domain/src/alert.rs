@@ -19,7 +19,7 @@ pub enum Better {
 
 /// What a rule watches for. As text: `train/loss above 10`, `val/accuracy below 0.5`, `train/loss not finite`,
 /// `any metric not finite`, `val/loss not lower for 1000 steps`, `silent for 300 s`, `train/loss silent for 300 s`,
-/// `ended failed crashed`, `ended`.
+/// `ended failed, crashed`, `ended`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "when")]
 pub enum Condition {
@@ -229,8 +229,8 @@ impl fmt::Display for Condition {
             Condition::Silent { metric: Some(metric), secs } => write!(f, "{metric} silent for {secs} s"),
             Condition::Silent { metric: None, secs } => write!(f, "silent for {secs} s"),
             Condition::Ended { statuses } => {
-                write!(f, "ended")?;
-                statuses.iter().try_for_each(|status| write!(f, " {status}"))
+                let statuses: Vec<&str> = statuses.iter().map(|status| status.as_str()).collect();
+                write!(f, "ended {}", statuses.join(", "))
             }
         }
     }

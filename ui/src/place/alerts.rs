@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// Metrics that are offered while one is typed.
 const OFFERED: usize = 6;
+/// Letters of a line of them.
+const LINE: usize = 56;
 
 #[derive(Default)]
 pub(crate) struct Alerts {
@@ -100,29 +102,9 @@ impl Alerts {
         });
     }
 
-    fn rule_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, AlertRule { id, rule, .. }: &AlertRule) {
-        let tokens = cx.tokens;
+    fn rule_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>, kept: &AlertRule) {
+        let AlertRule { id, rule, .. } = kept;
         let title = rule.title();
-        let mut enabled = rule.enabled;
-        let boxed = ui.checkbox(&mut enabled, "").accessible_name(format!("{title} is in force"));
-        if boxed.on_hover_text("In force").changed() {
-            let patch = RulePatch { enabled: Some(enabled), ..RulePatch::default() };
-            cx.api.act(Method::Patch, &path::alert_rule(*id, ""), &patch, Then::Nothing);
-        }
-        let color = if rule.enabled { tokens.text } else { tokens.weak };
-        ui.label(RichText::new(&title).font(strong(13.0)).color(color));
-        if !rule.name.trim().is_empty() {
-            ui.label(RichText::new(rule.condition.to_string()).color(tokens.weak));
-        }
-        if !rule.filter.is_empty() {
-            ui.label(RichText::new(format!("in runs {}", rule.filter)).color(tokens.weak));
-        }
-        if rule.desktop {
-            badge_ui(ui, "notification", tokens.weak);
-        }
-        if let Some(address) = &rule.webhook {
-            badge_ui(ui, &format!("webhook {}", host(address)), tokens.weak);
-        }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let of_it = |what: &str| format!("{what} {title}");
             if ui.button("Remove").on_hover_text(of_it("Remove")).clicked() {
@@ -136,6 +118,8 @@ impl Alerts {
                 let then = Then::Say("The receiver took the test".into());
                 cx.api.act(Method::Post, &path::alert_rule(*id, "/test"), &(), then);
             }
+            // What is left of the line is the rule's.
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| says_ui(ui, cx, kept));
         });
     }
 
@@ -150,11 +134,11 @@ impl Alerts {
             .striped(false)
             .cell_layout(Layout::left_to_right(Align::Center))
             .column(Column::exact(16.0))
-            .column(Column::exact(112.0))
-            .column(Column::initial(170.0).at_least(90.0).clip(true))
-            .column(Column::remainder().at_least(160.0).clip(true))
-            .column(Column::initial(180.0).at_least(90.0).clip(true))
-            .column(Column::initial(120.0).at_least(80.0).clip(true))
+            .column(Column::exact(96.0))
+            .column(Column::initial(150.0).at_least(90.0).clip(true))
+            .column(Column::remainder().at_least(120.0).clip(true))
+            .column(Column::initial(150.0).at_least(90.0).clip(true))
+            .column(Column::initial(84.0).at_least(84.0).clip(true))
             .auto_shrink([false, false]);
         let heads = ["", "When", "Run", "What", "Rule", "Webhook"];
         let table = table.header(26.0, |mut header| {
@@ -221,6 +205,33 @@ impl Alerts {
         if dialog.inner || dialog.should_close() {
             self.form = None;
         }
+    }
+}
+
+/// What a rule says, as far as there is room.
+fn says_ui(ui: &mut Ui, cx: &Cx<'_>, AlertRule { id, rule, .. }: &AlertRule) {
+    let tokens = cx.tokens;
+    ui.set_clip_rect(ui.max_rect().intersect(ui.clip_rect()));
+    let title = rule.title();
+    let mut enabled = rule.enabled;
+    let boxed = ui.checkbox(&mut enabled, "").accessible_name(format!("{title} is in force"));
+    if boxed.on_hover_text("In force").changed() {
+        let patch = RulePatch { enabled: Some(enabled), ..RulePatch::default() };
+        cx.api.act(Method::Patch, &path::alert_rule(*id, ""), &patch, Then::Nothing);
+    }
+    let color = if rule.enabled { tokens.text } else { tokens.weak };
+    ui.label(RichText::new(&title).font(strong(13.0)).color(color));
+    if !rule.name.trim().is_empty() {
+        ui.label(RichText::new(rule.condition.to_string()).color(tokens.weak));
+    }
+    if !rule.filter.is_empty() {
+        ui.label(RichText::new(format!("in runs {}", rule.filter)).color(tokens.weak));
+    }
+    if rule.desktop {
+        badge_ui(ui, "notification", tokens.weak);
+    }
+    if let Some(address) = &rule.webhook {
+        badge_ui(ui, &format!("webhook {}", host(address)), tokens.weak);
     }
 }
 
@@ -497,10 +508,14 @@ fn metrics_ui(ui: &mut Ui, cx: &Cx<'_>, metric: &mut String) {
     let wanted = metric.to_lowercase();
     let may_be = |key: &&String| **key != *metric && key.to_lowercase().contains(&wanted);
     let offered: Vec<&String> = runs.metric_keys.iter().filter(may_be).take(OFFERED).collect();
-    ui.horizontal_wrapped(|ui| {
-        ui.set_max_width(380.0);
-        ui.spacing_mut().item_spacing = vec2(GRID, GRID);
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = GRID;
+        let mut letters = 0;
         for key in offered {
+            letters += key.chars().count() + 4;
+            if letters > LINE {
+                break;
+            }
             if ui.small_button(RichText::new(key).color(cx.tokens.weak)).clicked() {
                 *metric = key.clone();
             }
