@@ -510,3 +510,46 @@ async fn every_acknowledged_point_is_there_once_after_the_server_was_killed() ->
     guest.door.close().await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_nothing_but_points_is_answered_and_kept_as_any_other() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let point = |key: &str, value: Value| json!({ "key": key, "value": value, "timestamp": 7, "step": 3 });
+    let mut past = point("loss", json!(1));
+    past["timestamp"] = json!(-1);
+    let mut halves = point("loss", json!(1));
+    halves["step"] = json!(2.5);
+    let batches = [
+        vec![],
+        vec![point("loss", json!(0.1)), point("loss", json!(5)), point("a/b", json!(-1e300))],
+        vec![point("loss", json!("NaN")), point("loss", json!("1e-3"))],
+        vec![point("", json!(1))],
+        vec![point("loss", json!(1)), point("../x", json!(1))],
+        vec![point("loss", json!(null))],
+        vec![past],
+        vec![halves],
+        vec![json!({ "key": "loss", "value": 1, "timestamp": 7 })],
+        vec![point("loss", json!(1)); 1001],
+    ];
+    for metrics in batches {
+        let mut answers = Vec::new();
+        // A field that is not known is not looked at; but with one, a batch is no plain one.
+        for is_plain in [true, false] {
+            let run = new_run(&client, "0").await;
+            let mut batch = json!({ "run_id": run, "metrics": metrics, "params": [], "tags": [] });
+            if !is_plain {
+                batch["of_later"] = json!(1);
+            }
+            let answer = ask(&client, Method::POST, "runs/log-batch", &batch).await;
+            let mut kept = Vec::new();
+            for key in ["loss", "a/b"] {
+                let history = get(&client, &format!("metrics/get-history?run_id={run}&metric_key={key}")).await;
+                kept.push(history["metrics"].clone());
+            }
+            answers.push((answer, kept));
+        }
+        assert_eq!(answers[0], answers[1], "{:?}", metrics.first());
+    }
+    Ok(())
+}

@@ -35,10 +35,10 @@ pub(super) fn router() -> Router<Arc<Engine>> {
     }
     for root in ["/api/2.0/mlflow-artifacts", "/ajax-api/2.0/mlflow-artifacts"] {
         router = router
-            .route(&format!("{root}/artifacts"), endpoint(MethodFilter::GET, list))
+            .route(&format!("{root}/artifacts"), endpoint(MethodFilter::GET, list, None))
             .route(
                 &format!("{root}/artifacts/{{*path}}"),
-                endpoint(MethodFilter::DELETE, remove).get(download).put(upload),
+                endpoint(MethodFilter::DELETE, remove, None).get(download).put(upload),
             )
             .route(&format!("{root}/mpu/{{what}}/{{*path}}"), post(multipart));
     }
