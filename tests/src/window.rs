@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use assay_protocol::domain::RunStatus;
 use assay_protocol::domain::entity::{Dataset, Evaluation};
 use assay_protocol::{RunsReply, SampleDetail, SamplePage, path};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -15,23 +16,19 @@ struct Display {
 }
 
 impl Display {
-    async fn start() -> Result<Display> {
-        for number in 90..120 {
-            let socket = format!("/tmp/.X11-unix/X{number}");
-            if std::path::Path::new(&socket).exists() {
-                continue;
-            }
-            let name = format!(":{number}");
-            let server = Command::new("Xvfb")
-                .args([&name, "-screen", "0", "1400x900x24"])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .context("Xvfb does not start; install xvfb")?;
-            until("the display", async || std::path::Path::new(&socket).exists().then_some(())).await?;
-            return Ok(Display { server, name });
-        }
-        anyhow::bail!("no display number is free")
+    /// The server itself finds a number that is free, and takes that of one that was killed.
+    fn start() -> Result<Display> {
+        let mut server = Command::new("Xvfb")
+            .args(["-displayfd", "1", "-screen", "0", "1400x900x24"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("Xvfb does not start; install xvfb")?;
+        let mut number = String::new();
+        BufReader::new(server.stdout.take().context("its output")?).read_line(&mut number)?;
+        let display = Display { server, name: format!(":{}", number.trim()) };
+        anyhow::ensure!(!number.trim().is_empty(), "Xvfb found no free display");
+        Ok(display)
     }
 
     fn picture(&self) -> Result<Vec<u8>> {
@@ -111,7 +108,7 @@ async fn in_the_window_keys_lead_from_images_to_a_reviewed_model() -> Result<()>
         return Ok(());
     }
     let workspace = Workspace::new();
-    let display = Display::start().await?;
+    let display = Display::start()?;
     let home = tempfile::tempdir()?;
     let window = Command::new(program("assay-desktop"))
         .arg("--workspace")
