@@ -43,6 +43,31 @@ async fn a_killed_training_is_crashed_keeps_its_points_and_resumes() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_in_the_queue_of_a_killed_process_is_done_when_it_is_resumed() -> Result<()> {
+    let workspace = Workspace::new();
+    assert!(workspace.assay(&["import", digits().to_str().expect("a path")]).status.success());
+    let train = |name: &str, epochs: &str| {
+        let mut command = workspace.command(&["train", "--name", name, epochs]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+    };
+    let status_of = |run: &str| {
+        let output = workspace.assay(&["--json", "show", run]);
+        Some(serde_json::from_slice::<RunDetail>(&output.stdout).ok()?.run.status)
+    };
+    let mut owner = train("first", "train.epochs=1000")?;
+    until("the first works", async || (status_of("first")? == RunStatus::Running).then_some(())).await?;
+    let mut guest = train("second", "train.epochs=1")?;
+    until("the second waits", async || (status_of("second")? == RunStatus::Queued).then_some(())).await?;
+    kill(&mut guest);
+    kill(&mut owner);
+    assert_eq!(status_of("second"), Some(RunStatus::Queued));
+    let resumed = workspace.assay(&["train", "--resume", "second"]);
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    assert_eq!(status_of("second"), Some(RunStatus::Finished));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_keeps_every_acknowledged_label() -> Result<()> {
     let workspace = Workspace::new();
     assert!(workspace.assay(&["import", digits().to_str().expect("a path")]).status.success());

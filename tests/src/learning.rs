@@ -201,7 +201,8 @@ async fn a_training_that_is_killed_again_and_again_ends_with_the_weights_of_one_
             vec!["train", "--resume", "killed"]
         };
         let mut training = workspace.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        // Checkpoints are written all the time; it dies wherever it is after the next of them.
+        // Checkpoints are written all the time; it dies wherever it is after the next of them, or before it has begun
+        // where the one before came further than was seen.
         until("another epoch", async || {
             let output = workspace.assay(&["--json", "show", "killed"]);
             let detail: RunDetail = serde_json::from_slice(&output.stdout).ok()?;

@@ -100,12 +100,17 @@ impl Engine {
     /// Appends a job to the queue.
     pub(crate) fn queue(&self, work: JobKind) -> Result<Job> {
         let job = self.store.write(move |tx| tx.queue_job(&work))?;
+        self.do_queued(job);
+        Ok(self.store.read(|reader| reader.job(job))?)
+    }
+
+    /// Sees to it that a job in the queue is done, whoever queued it.
+    pub(crate) fn do_queued(&self, job: JobId) {
         let mut state = self.jobs.state();
         state.own.insert(job);
         state.queued += 1;
         drop(state);
         self.jobs.changed.notify_all();
-        Ok(self.store.read(|reader| reader.job(job))?)
     }
 
     /// The jobs that wait or run, then the latest that ended.

@@ -1,8 +1,8 @@
 //! Runs: starting, stopping, resuming, finding, renaming, deleting.
 
 use crate::{Engine, EngineError, Result, weights};
-use assay_domain::entity::{CheckpointKind, Experiment, JobKind, Run};
-use assay_domain::{Filter, Labelling, RunId, RunStatus};
+use assay_domain::entity::{CheckpointKind, Experiment, Job, JobKind, Run};
+use assay_domain::{Filter, JobId, Labelling, RunId, RunStatus};
 use assay_learn::Config;
 use assay_learn::config::{Explained, LossName};
 use assay_protocol::{
@@ -88,27 +88,42 @@ impl Engine {
         if found.status.has_ended() {
             return Err(EngineError::Conflict(format!("run {run} is not running: it is {}", found.status)));
         }
-        let job = self.jobs()?.into_iter().find(|job| job.work == JobKind::Train { run } && !job.status.has_ended());
-        match job {
+        match self.job_of(run)? {
             Some(job) => {
-                self.cancel_job(job.id)?;
+                self.cancel_job(job)?;
             }
             None => self.store.write(move |tx| tx.end_run(run, RunStatus::Stopped, Some("stopped before it began")))?,
         }
         self.run(run)
     }
 
-    /// Queues an ended run again; it goes on from its last checkpoint (from the beginning without one).
+    /// The job of a run that waits or works.
+    fn job_of(&self, run: RunId) -> Result<Option<JobId>> {
+        let of_run = |job: &Job| job.work == JobKind::Train { run } && !job.status.has_ended();
+        Ok(self.jobs()?.into_iter().find(of_run).map(|job| job.id))
+    }
+
+    /// Queues an ended run again; it goes on from its last checkpoint (from the beginning without one). A run that waits
+    /// in the queue, where a process that is gone may have left it, is done by this one.
     pub fn resume_run(&self, run: RunId) -> Result<Run> {
         let found = self.own_run(run)?;
         match found.status {
             RunStatus::Finished => {
                 Err(EngineError::Conflict(format!("run {run} has finished; clone it to train again")))
             }
-            status if !status.has_ended() => Err(EngineError::Conflict(format!("run {run} is {status} already"))),
-            _ => {
-                self.store.write(move |tx| tx.requeue_run(run))?;
-                self.queue(JobKind::Train { run })?;
+            RunStatus::Running => Err(EngineError::Conflict(format!("run {run} is running already"))),
+            RunStatus::Queued => {
+                if let Some(job) = self.job_of(run)? {
+                    self.do_queued(job);
+                }
+                Ok(found)
+            }
+            RunStatus::Stopped | RunStatus::Failed | RunStatus::Crashed => {
+                let job = self.store.write(move |tx| {
+                    tx.requeue_run(run)?;
+                    tx.queue_job(&JobKind::Train { run })
+                })?;
+                self.do_queued(job);
                 self.run(run)
             }
         }

@@ -23,6 +23,8 @@ impl Reader<'_> {
 /// Idle read-only connections, opened as they are needed.
 pub(crate) struct Readers {
     path: PathBuf,
+    /// Whether the disk may be read-only.
+    read_only: bool,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -30,15 +32,15 @@ pub(crate) struct Readers {
 const IDLE: usize = 8;
 
 impl Readers {
-    pub(crate) fn new(path: &Path) -> Readers {
-        Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()) }
+    pub(crate) fn new(path: &Path, read_only: bool) -> Readers {
+        Readers { path: path.to_owned(), read_only, idle: Mutex::new(Vec::new()) }
     }
 
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Reader<'_>) -> Result<T>) -> Result<T> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => open(&self.path)?,
+            None => open(&self.path, self.read_only)?,
         };
         let transaction = connection.transaction()?;
         let value = read(&Reader { db: &transaction });
@@ -51,15 +53,17 @@ impl Readers {
     }
 }
 
-fn open(path: &Path) -> Result<Connection> {
+fn open(path: &Path, read_only: bool) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match Connection::open_with_flags(path, flags) {
         Ok(connection) if connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).is_ok() => {
             connection
         }
         // On a read-only disk SQLite can make no shared-memory file; nobody can be writing there either.
-        _ => Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI)
+        _ if read_only => Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI)
             .map_err(StoreError::from)?,
+        Ok(connection) => connection,
+        Err(error) => return Err(error.into()),
     };
     connection.pragma_update(None, "mmap_size", 256 << 20)?;
     connection.set_prepared_statement_cache_capacity(64);

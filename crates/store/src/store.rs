@@ -55,7 +55,7 @@ impl Store {
         let writer = Writer::start(connection, clock, committed)?;
         Ok(Store {
             root: root.to_owned(),
-            readers: Readers::new(&path),
+            readers: Readers::new(&path, false),
             blobs,
             writer: Some(writer),
             _lock: Some(lock),
@@ -68,7 +68,7 @@ impl Store {
         if !path.is_file() {
             return Err(StoreError::missing("workspace database", path.display()));
         }
-        let readers = Readers::new(&path);
+        let readers = Readers::new(&path, true);
         let found = readers.read(|reader| migrate::check(reader.db, &path))?;
         if found < migrate::FORMAT {
             return Err(StoreError::Conflict(format!(

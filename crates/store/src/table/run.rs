@@ -168,10 +168,13 @@ impl WriteTx<'_> {
         Ok(word.and_then(|word| RunStatus::parse(&word)))
     }
 
-    /// Ends what an earlier process left running: its lock is gone, so it is as well.
+    /// Ends what an earlier process left running, or waiting for a job that is not in the queue: its lock is gone, so it
+    /// is as well.
     pub fn crash_abandoned_runs(&mut self) -> Result<Vec<RunId>> {
-        let mut statement =
-            self.db.prepare("SELECT id, heartbeat FROM runs WHERE status = 'running' AND client IS NULL")?;
+        let mut statement = self.db.prepare(
+            "SELECT id, heartbeat FROM runs WHERE client IS NULL AND (status = 'running' OR status = 'queued' AND id NOT IN
+                (SELECT work ->> 'run' FROM jobs WHERE status = 'queued' AND work ->> 'kind' = 'train'))",
+        )?;
         let rows = statement.query_map([], |row| Ok((RunId(row.get(0)?), row.get::<_, Option<i64>>(1)?)))?;
         let abandoned: Vec<(RunId, Option<i64>)> = rows.collect::<rusqlite::Result<_>>()?;
         for &(run, heartbeat) in &abandoned {
