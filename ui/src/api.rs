@@ -50,7 +50,13 @@ struct State {
     answers: Vec<(Then, Result<Vec<u8>, ErrorBody>)>,
     frame: u64,
     following: Following,
+    /// When the events were last asked for, in the window's time.
+    asked: f64,
 }
+
+/// The seconds between two looks at the events while they come without a pause: many are taken at once, so that what is
+/// shown is not read anew for each.
+const FOLLOW: f64 = 0.1;
 
 enum Following {
     No,
@@ -69,7 +75,8 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(transport: Arc<dyn Transport>, ctx: &egui::Context) -> Api {
-        let state = State { entries: HashMap::new(), answers: Vec::new(), frame: 0, following: Following::No };
+        let state =
+            State { entries: HashMap::new(), answers: Vec::new(), frame: 0, following: Following::No, asked: 0.0 };
         Api { transport, ctx: ctx.clone(), state: Arc::new(Mutex::new(state)) }
     }
 
@@ -163,6 +170,7 @@ impl Api {
 
     /// Begins a frame: follows the events, forgets what was not shown for long, and returns what was answered.
     pub(crate) fn begin_frame(&self) -> Vec<(Then, Result<Vec<u8>, ErrorBody>)> {
+        let now = self.ctx.input(|input| input.time);
         let mut state = self.state();
         state.frame += 1;
         let frame = state.frame;
@@ -183,8 +191,14 @@ impl Api {
                     state.entries.values_mut().for_each(|entry| entry.stale = true);
                 });
             }
+            Following::From(_) if (0.0..FOLLOW).contains(&(now - state.asked)) => {
+                let wait = FOLLOW - (now - state.asked);
+                drop(state);
+                self.ctx.request_repaint_after(std::time::Duration::from_secs_f64(wait));
+            }
             Following::From(after) => {
                 state.following = Following::Waiting;
+                state.asked = now;
                 drop(state);
                 let api = self.clone();
                 let query = EventsQuery { after: after.0, wait_secs: 25.0 };

@@ -38,12 +38,14 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
             sign_digits::sign_digits(project, photos, arguments.get(2).map_or("40", String::as_str))
         }
         Some("track") => track::track(project, as_json),
+        Some("soak") => track::soak(project, arguments.get(1).map_or("10", String::as_str)),
+        Some("pixel") => track::pixel(project),
         Some("operations") => {
             let filter = arguments.get(1).map(String::as_str).unwrap_or_default();
             operations::operations(project, filter)
         }
         _ => bail!(
-            "name the bench: cargo xtask bench train [--json] | infer [--json] | loader PHOTOS [--json] | operations [FILTER] | agreement | models | track [--json] | sign-digits PHOTOS [EPOCHS]"
+            "name the bench: cargo xtask bench train [--json] | infer [--json] | loader PHOTOS [--json] | operations [FILTER] | agreement | models | track [--json] | soak [MINUTES] | pixel | sign-digits PHOTOS [EPOCHS]"
         ),
     }
 }

@@ -19,7 +19,8 @@ const HELP: &str = "cargo xtask COMMAND
   demo [--no-open]   build everything, train on the shipped digits, open the window
   test [--quick]     formatting, clippy, the layer lint and all tests; --quick leaves out browser and desktop
   bench NAME         speed beside a peer: train [--json], infer [--json], loader PHOTOS [--json],
-                     track [--json], operations [FILTER], sign-digits PHOTOS [EPOCHS]; agreement with one: agreement, models
+                     track [--json], operations [FILTER], sign-digits PHOTOS [EPOCHS]; agreement with one: agreement, models;
+                     of a server alone: soak [MINUTES], pixel
   clients            log with MLflow's, scikit-learn's, Lightning's, TensorBoard's and W&B's own clients, and compare what
                      comes back or is imported
   build [--cuda]     build the programs; --cuda: with the GPU, into cuda/ of the target folder

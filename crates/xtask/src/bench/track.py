@@ -1,117 +1,21 @@
 """Measures one tracking server: `track.py NAME PROGRAM...`, where {port} and {folder} in PROGRAM are filled in.
 
-Prints one JSON object. Bodies of requests are made before the clock starts, by the same code for both servers.
+Prints one JSON object.
 """
 
 import http.client
 import json
+import logging
 import multiprocessing
-import os
 import random
-import socket
-import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
-from struct import pack, unpack
 
-POINTS = 1000
+from server import POINTS, Server, bodies, memory, send
+
 name, program = sys.argv[1], sys.argv[2:]
 ours = name == "assay"
-
-
-def ready(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    connection.request("GET", "/")
-    return connection.getresponse().status == 200
-
-
-def memory(pid):
-    """Megabytes of a process and all its children."""
-    pids, kilobytes = [pid], 0
-    while pids:
-        one = pids.pop()
-        try:
-            for line in Path(f"/proc/{one}/status").read_text().splitlines():
-                if line.startswith("VmRSS"):
-                    kilobytes += int(line.split()[1])
-            for task in Path(f"/proc/{one}/task").iterdir():
-                pids += [int(child) for child in (task / "children").read_text().split()]
-        except OSError:
-            pass
-    return kilobytes / 1024
-
-
-class Server:
-    def __enter__(self):
-        self.folder = tempfile.TemporaryDirectory()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        filled = [word.format(port=self.port, folder=self.folder.name) for word in program]
-        begun = time.perf_counter()
-        self.process = subprocess.Popen(filled, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        while True:
-            try:
-                if ready(self.port):
-                    break
-            except OSError:
-                time.sleep(0.005)
-        self.first_page_s = time.perf_counter() - begun
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, 9)
-        self.process.wait()
-        self.folder.cleanup()
-
-    def post(self, path, body, connection=None):
-        connection = connection or http.client.HTTPConnection("127.0.0.1", self.port)
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        connection.request("POST", f"/api/2.0/mlflow/{path}", data, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        text = response.read()
-        if response.status != 200:
-            raise RuntimeError(f"{path}: {response.status} {text[:200]}")
-        return json.loads(text)
-
-    def get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        connection.request("GET", path)
-        return json.loads(connection.getresponse().read())
-
-    def bytes(self):
-        return sum(file.stat().st_size for file in Path(self.folder.name).rglob("*") if file.is_file())
-
-    def run(self):
-        return self.post("runs/create", {"experiment_id": "0", "start_time": 1})["run"]["info"]["run_id"]
-
-
-def bodies(run, count, first=0):
-    """Batches of a loss that falls with noise, as float32 as frameworks have it, a point each 17 to 21 milliseconds."""
-    single = lambda value: unpack("f", pack("f", value))[0]
-    made = []
-    for batch in range(count):
-        begin = first + batch * POINTS
-        points = [
-            {
-                "key": "loss",
-                "value": single(2 / (1 + step / 5000) + random.gauss(0, 0.05)),
-                "timestamp": 1_700_000_000_000 + step * 17 + random.randrange(5),
-                "step": step,
-            }
-            for step in range(begin, begin + POINTS)
-        ]
-        made.append(json.dumps({"run_id": run, "metrics": points}).encode())
-    return made
-
-
-def send(server, made):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port)
-    for body in made:
-        server.post("runs/log-batch", body, connection)
+CHARTS = 20
 
 
 def rate(server, clients, batches):
@@ -125,8 +29,6 @@ def rate(server, clients, batches):
 
 
 def one_by_one(server, count):
-    import logging
-
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -137,6 +39,53 @@ def one_by_one(server, count):
     for step in range(1, count):
         client.log_metric(run, "loss", 1 / step, timestamp=step, step=step)
     return (count - 1) / (time.perf_counter() - begun)
+
+
+def watch(server, run, keys, stopped):
+    """Reads the charts of a run anew whenever something changed, as often as the interface does."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+
+    def read(path):
+        connection.request("GET", path)
+        return connection.getresponse().read()
+
+    after = json.loads(read("/api/v1/about"))["last_event"]
+    while not stopped.is_set():
+        begun = time.perf_counter()
+        after = json.loads(read(f"/api/v1/events?after={after}&wait_secs=1"))["last"]
+        for key in keys:
+            read(f"/api/v1/series?runs={run}&key={key}&buckets=1000")
+        time.sleep(max(0, 0.1 - (time.perf_counter() - begun)))
+
+
+def rates_of_charts(server, batches):
+    """Points a second of twenty series, by turns with none and with all of their charts open."""
+    keys = [f"loss{number}" for number in range(CHARTS)]
+    each = POINTS // CHARTS
+    made = []
+    for batch in range(batches):
+        points = [
+            {"key": key, "value": random.gauss(0, 1), "timestamp": 1_700_000_000_000 + step, "step": step}
+            for step in range(batch * each, (batch + 1) * each)
+            for key in keys
+        ]
+        made.append(json.dumps({"run_id": "?", "metrics": points}))
+    rates = {False: [], True: []}
+    for turn in range(6):
+        run = server.run()
+        number = server.get("/api/v1/runs?limit=1")["runs"][0]["id"]
+        own = [body.replace('"?"', f'"{run}"', 1).encode() for body in made]
+        stopped = multiprocessing.Event()
+        watcher = multiprocessing.Process(target=watch, args=(server, number, keys, stopped))
+        if turn % 2:
+            watcher.start()
+        begun = time.perf_counter()
+        send(server, own)
+        rates[bool(turn % 2)].append(batches * POINTS / (time.perf_counter() - begun))
+        stopped.set()
+        if turn % 2:
+            watcher.join()
+    return [sorted(of)[1] for of in (rates[False], rates[True])]
 
 
 def median_ms(call, repeats=15):
@@ -160,7 +109,7 @@ def search(server, runs):
 
 
 found = {}
-with Server() as server:
+with Server(program) as server:
     found["first page s"] = server.first_page_s
     time.sleep(2)
     found["idle MB"] = memory(server.process.pid)
@@ -168,7 +117,7 @@ with Server() as server:
     found["1 client points/s"] = rate(server, 1, 300 if ours else 15)
     found["8 clients points/s"] = rate(server, 8, 100 if ours else 4)
     found["ingesting MB"] = memory(server.process.pid)
-with Server() as server:
+with Server(program) as server:
     before = server.bytes()
     count = 1000 if ours else 30
     send(server, bodies(server.run(), count))
@@ -177,12 +126,16 @@ with Server() as server:
         server.process.terminate()
         server.process.wait()
     found["bytes a point"] = (server.bytes() - before) / (count * POINTS)
-with Server() as server:
+with Server(program) as server:
     runs = 10_000 if ours else 1_000
     found["runs searched"] = runs
     found["search ms"] = search(server, runs)
 if ours:
-    with Server() as server:
+    with Server(program) as server:
+        alone, watched = rates_of_charts(server, 1000)
+        found["no chart points/s"], found["twenty charts points/s"] = alone, watched
+        found["rate kept with twenty charts"] = watched / alone
+    with Server(program) as server:
         run = server.run()
         for first in range(0, 10_000_000, 500 * POINTS):
             send(server, bodies(run, 500, first))
