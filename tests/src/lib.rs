@@ -13,6 +13,7 @@ mod harness;
 mod interface;
 mod kills;
 mod learning;
+mod merge;
 mod mlflow;
 mod multi_label;
 mod product;

@@ -240,6 +240,11 @@ pub(crate) enum Command {
     },
     /// Copy the workspace, as it is now, into a folder; it stays in use.
     Backup { folder: PathBuf },
+    /// Take over the runs, datasets, labels and models of another workspace; what is here already is known.
+    Merge {
+        /// The folder of the other workspace, or the one that it is in.
+        folder: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]

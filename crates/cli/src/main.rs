@@ -17,7 +17,7 @@ use assay_protocol::domain::Labelling;
 use assay_protocol::domain::entity::{Dataset, Job, Snapshot};
 use assay_protocol::{
     About, BackupReply, BackupRequest, Check, CheckRequest, EvaluateRequest, GcReply, GcRequest, ImportRequest,
-    LogSource, PrecisionFigures, PredictFiles, StartRun, path,
+    LogSource, MergeReply, MergeRequest, PrecisionFigures, PredictFiles, StartRun, path,
 };
 use assay_server::Work;
 use client::Client;
@@ -205,6 +205,10 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
         Command::Backup { folder } => {
             let request = BackupRequest { folder: std::path::absolute(folder)?.display().to_string() };
             tables::backup(&client.post::<BackupReply>(path::BACKUP, &request).await?, json)?;
+        }
+        Command::Merge { folder } => {
+            let request = MergeRequest { folder: std::path::absolute(folder)?.display().to_string() };
+            return tables::merged(&client.post::<MergeReply>(path::MERGE, &request).await?, json);
         }
         Command::Doctor { deep } => {
             let deep = if *deep { "?deep=true" } else { "" };

@@ -7,8 +7,8 @@ use assay_protocol::domain::entity::{Dataset, Run, Snapshot};
 use assay_protocol::domain::profile::{Cost, Phase, Profile};
 use assay_protocol::domain::scores::{Estimate, Scores};
 use assay_protocol::{
-    AlertsReply, BackupReply, Check, Comparison, ExplainedField, GcReply, LogSource, PrecisionFigures, RunDetail,
-    RunsReply,
+    AlertsReply, BackupReply, Check, Comparison, ExplainedField, GcReply, LogSource, MergeReply, PrecisionFigures,
+    RunDetail, RunsReply,
 };
 use std::process::ExitCode;
 
@@ -214,6 +214,34 @@ pub(crate) fn backup(made: &BackupReply, as_json: bool) -> Result<()> {
     }
     println!("copied the database and {} files ({:.1} MB) to {}", made.files, made.bytes as f64 / 1e6, made.root);
     Ok(())
+}
+
+pub(crate) fn merged(reply: &MergeReply, as_json: bool) -> Result<ExitCode> {
+    if as_json {
+        json(reply)?;
+    } else {
+        println!("{} runs came; {} were here already", reply.runs, reply.known);
+        let listed = |what: &str, names: &[String]| {
+            if !names.is_empty() {
+                println!("{what}: {}", names.join(", "));
+            }
+        };
+        listed("new datasets", &reply.datasets);
+        if reply.edits > 0 {
+            println!("{} edits of labels came", reply.edits);
+        }
+        if reply.differing > 0 {
+            println!(
+                "{} images were labelled differently on both sides since; the labels here stayed",
+                reply.differing
+            );
+        }
+        listed("registered models", &reply.models);
+        listed("registered models that were here already, and stayed as they are", &reply.known_models);
+        listed("still running there, merge again when they have ended", &reply.working);
+        listed("not taken over", &reply.damaged);
+    }
+    Ok(if reply.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(crate) fn sources(sources: &[LogSource], as_json: bool) -> Result<()> {

@@ -20,6 +20,7 @@ mod follow;
 mod images;
 mod import;
 mod jobs;
+mod merge;
 mod models;
 mod paths;
 mod profile;

@@ -13,13 +13,13 @@ pub use assay_domain as domain;
 pub use query::encode_component;
 pub use reply::{
     About, AlertsReply, BackupReply, Check, Choice, Comparison, Difference, ErrorBody, ErrorCode, EventPage,
-    ExplainedField, FilePrediction, GcReply, LogSource, ModelCard, PathSuggestion, PrecisionFigures, PredictedClass,
-    PredictionPage, PredictionReply, RunDetail, RunsReply, SampleDetail, SamplePage, SeriesReply, SimilarSample,
-    Verdict,
+    ExplainedField, FilePrediction, GcReply, LogSource, MergeReply, ModelCard, PathSuggestion, PrecisionFigures,
+    PredictedClass, PredictionPage, PredictionReply, RunDetail, RunsReply, SampleDetail, SamplePage, SeriesReply,
+    SimilarSample, Verdict,
 };
 pub use request::{
     AddClasses, BackupRequest, CheckRequest, ClientCommand, ConfigQuery, DatasetChange, DoctorQuery, EvaluateRequest,
-    EventsQuery, GcRequest, ImportRequest, LabelRequest, PathsQuery, PersonRequest, PredictFiles, PredictQuery,
-    PredictionsQuery, RulePatch, RunPatch, RunsQuery, SamplesQuery, SeenRequest, SeriesQuery, StartRun,
+    EventsQuery, GcRequest, ImportRequest, LabelRequest, MergeRequest, PathsQuery, PersonRequest, PredictFiles,
+    PredictQuery, PredictionsQuery, RulePatch, RunPatch, RunsQuery, SamplesQuery, SeenRequest, SeriesQuery, StartRun,
 };
 pub use settings::{Settings, SettingsPatch, Theme};

@@ -32,6 +32,8 @@ pub const SOURCES: &str = "/api/v1/sources";
 pub const GC: &str = "/api/v1/gc";
 /// POST copies the workspace.
 pub const BACKUP: &str = "/api/v1/backup";
+/// Takes over what another workspace has.
+pub const MERGE: &str = "/api/v1/merge";
 /// The latest alerts.
 pub const ALERTS: &str = "/api/v1/alerts";
 /// POST says that alerts were seen.

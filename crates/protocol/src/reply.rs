@@ -58,6 +58,29 @@ pub struct BackupReply {
     pub bytes: u64,
 }
 
+/// What was taken over from another workspace.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MergeReply {
+    /// How many runs came.
+    pub runs: u64,
+    /// How many of its runs were here already.
+    pub known: u64,
+    /// The names of its runs that still run or wait there: they come with the next merge after they have ended.
+    pub working: Vec<String>,
+    /// What did not come because its files are missing or damaged, and why.
+    pub damaged: Vec<String>,
+    /// The names that new datasets have here.
+    pub datasets: Vec<String>,
+    /// How many edits of labels came to datasets that were here already.
+    pub edits: u64,
+    /// How many samples both sides labelled differently since they parted; ours stayed.
+    pub differing: u64,
+    /// The names of registered models that came.
+    pub models: Vec<String>,
+    /// The names of registered models that are here already, and stayed as they are.
+    pub known_models: Vec<String>,
+}
+
 /// A folder or file in which another program logs runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogSource {

@@ -171,6 +171,13 @@ pub struct BackupRequest {
     pub folder: String,
 }
 
+/// Takes over what another workspace has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MergeRequest {
+    /// Its folder, or the one that it is in, on the machine that serves.
+    pub folder: String,
+}
+
 /// Says that alerts were seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeenRequest {

@@ -6,9 +6,9 @@ use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RuleId, RunId, Samp
 use assay_engine::{Engine, EngineError};
 use assay_protocol::{
     AddClasses, BackupRequest, CheckRequest, ConfigQuery, DatasetChange, DoctorQuery, ErrorBody, ErrorCode,
-    EvaluateRequest, EventPage, EventsQuery, GcRequest, ImportRequest, LabelRequest, PathsQuery, PersonRequest,
-    PredictFiles, PredictQuery, PredictionsQuery, RulePatch, RunPatch, RunsQuery, SamplesQuery, SeenRequest,
-    SeriesQuery, SettingsPatch, StartRun, path,
+    EvaluateRequest, EventPage, EventsQuery, GcRequest, ImportRequest, LabelRequest, MergeRequest, PathsQuery,
+    PersonRequest, PredictFiles, PredictQuery, PredictionsQuery, RulePatch, RunPatch, RunsQuery, SamplesQuery,
+    SeenRequest, SeriesQuery, SettingsPatch, StartRun, path,
 };
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -73,6 +73,7 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(path::DOCTOR, get(doctor))
         .route(path::GC, post(collect_garbage))
         .route(path::BACKUP, post(back_up))
+        .route(path::MERGE, post(merge))
         .route(path::EVENTS, get(events))
         .route(
             "/api/v1/config/recipes/{name}",
@@ -370,6 +371,14 @@ async fn collect_garbage(State(engine): Shared, body: Bytes) -> Answer {
 async fn back_up(State(engine): Shared, body: Bytes) -> Answer {
     let request: BackupRequest = read(&body)?;
     on(engine, move |engine| engine.back_up(&std::path::Path::new(&request.folder).join(FOLDER))).await
+}
+
+async fn merge(State(engine): Shared, body: Bytes) -> Answer {
+    let request: MergeRequest = read(&body)?;
+    let folder = std::path::PathBuf::from(request.folder);
+    let inner = folder.join(FOLDER);
+    let root = if inner.join("assay.db").is_file() { inner } else { folder };
+    on(engine, move |engine| engine.merge(&root)).await
 }
 
 async fn import(State(engine): Shared, body: Bytes) -> Answer {

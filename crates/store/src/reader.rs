@@ -70,7 +70,8 @@ fn open(path: &Path, read_only: bool) -> Result<Connection> {
     Ok(connection)
 }
 
-fn immutable(path: &Path) -> String {
+/// The address of a database that nobody can write.
+pub(crate) fn immutable(path: &Path) -> String {
     let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
     format!("file:{escaped}?immutable=1")
 }

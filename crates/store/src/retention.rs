@@ -177,7 +177,8 @@ impl Store {
     }
 }
 
-fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+/// Copies what is in a folder into another, which is made.
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
     if !from.is_dir() {
         return Ok(());
     }

@@ -101,7 +101,15 @@ impl Store {
 
     /// Gives the room of what was deleted back to the disk; writes wait meanwhile, reads do not.
     pub fn compact(&self) -> Result<()> {
-        self.writer.as_ref().ok_or_else(|| StoreError::ReadOnly(self.root.clone()))?.compact()
+        self.alone(|db| Ok(db.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?))
+    }
+
+    /// Does what cannot be done within a transaction, on the writer's connection.
+    pub(crate) fn alone<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.as_ref().ok_or_else(|| StoreError::ReadOnly(self.root.clone()))?.alone(work)
     }
 
     /// The blobs.

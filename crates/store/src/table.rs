@@ -25,7 +25,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Stores a value as JSON.
-fn to_json(what: &'static str, value: &impl Serialize) -> Result<String> {
+pub(crate) fn to_json(what: &'static str, value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|why| StoreError::unreadable(what, why))
 }
 

@@ -43,8 +43,8 @@ type Write = Box<dyn FnOnce(&mut WriteTx<'_>) -> Option<Answer> + Send>;
 /// What the thread is asked for.
 enum Asked {
     Write(Write),
-    /// To give the room of what was deleted back to the disk.
-    Compact(mpsc::SyncSender<Result<()>>),
+    /// What cannot be done within a transaction.
+    Alone(Box<dyn FnOnce(&Connection) + Send>),
 }
 
 /// The handle of the writer thread; dropping it ends the thread after the last write.
@@ -87,10 +87,15 @@ impl Writer {
         answer.recv().map_err(|_| StoreError::Closed)?
     }
 
-    /// Gives the room of what was deleted back to the disk; writes wait meanwhile, reads do not.
-    pub(crate) fn compact(&self) -> Result<()> {
+    /// Does what cannot be done within a transaction; writes wait meanwhile, reads do not.
+    pub(crate) fn alone<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (reply, answer) = mpsc::sync_channel(1);
-        let asked = Asked::Compact(reply);
+        let asked = Asked::Alone(Box::new(move |db| {
+            let _ = reply.send(work(db)); // nobody waits: the caller is gone
+        }));
         self.queue.as_ref().ok_or(StoreError::Closed)?.send(asked).map_err(|_| StoreError::Closed)?;
         answer.recv().map_err(|_| StoreError::Closed)?
     }
@@ -110,9 +115,8 @@ fn serve(mut connection: Connection, clock: &Clock, asked: &Receiver<Asked>, com
     while let Some(first) = next.take().or_else(|| asked.recv().ok()) {
         let first = match first {
             Asked::Write(write) => write,
-            Asked::Compact(reply) => {
-                let compacted = connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);");
-                let _ = reply.send(compacted.map_err(StoreError::from)); // nobody waits: the caller is gone
+            Asked::Alone(work) => {
+                work(&connection);
                 continue;
             }
         };

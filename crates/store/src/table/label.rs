@@ -6,6 +6,7 @@ use crate::{Reader, Result, StoreError, WriteTx};
 use assay_domain::entity::{Author, Event, LabelEdit};
 use assay_domain::{AnnotationId, ClassId, DatasetId, Label, LabelChange, Labelling, SampleId, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
+use std::collections::HashMap;
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE annotations (
@@ -56,8 +57,17 @@ pub(crate) fn label_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<
     .transpose()
 }
 
+/// What became of another workspace's edits of samples that both have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EditsTaken {
+    /// The edits that were taken.
+    pub edits: u64,
+    /// The samples that both sides edited and labelled differently: ours stayed.
+    pub differing: u64,
+}
+
 /// How an edit came about.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Action {
     Edit,
     Undo,
@@ -65,6 +75,10 @@ enum Action {
 }
 
 impl Action {
+    fn parse(word: &str) -> Option<Action> {
+        [Action::Edit, Action::Undo, Action::Redo].into_iter().find(|action| action.as_str() == word)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Action::Edit => "edit",
@@ -134,7 +148,7 @@ impl WriteTx<'_> {
         after: Option<Label>,
         author: &Author,
     ) -> Result<LabelEdit> {
-        let edit = self.append(dataset, sample, (before, after), author, (Action::Edit, None))?;
+        let edit = self.append(dataset, sample, (before, after), author, (Action::Edit, None), self.now)?;
         // One event stands for a whole import; a person's edit is followed at once.
         if *author != Author::Import {
             self.emit(&Event::LabelChanged { dataset, sample })?;
@@ -178,8 +192,7 @@ impl WriteTx<'_> {
         }
         let author = Author::Person(person.to_owned());
         let states = (current, edit.before.clone());
-        let reverted = self.append(dataset, edit.sample, states, &author, (action, Some(edit.id)))?;
-        self.db.execute("UPDATE annotations SET undone_by = ?2 WHERE id = ?1", params![edit.id.0, reverted.id.0])?;
+        let reverted = self.append(dataset, edit.sample, states, &author, (action, Some(edit.id)), self.now)?;
         self.emit(&Event::LabelChanged { dataset, sample: edit.sample })?;
         Ok(reverted)
     }
@@ -191,6 +204,7 @@ impl WriteTx<'_> {
         (before, after): (Option<Label>, Option<Label>),
         author: &Author,
         (action, undoes): (Action, Option<AnnotationId>),
+        at: Timestamp,
     ) -> Result<LabelEdit> {
         if let Some(label) = &after {
             self.check_label(dataset, label)?;
@@ -209,13 +223,16 @@ impl WriteTx<'_> {
                 sample.0,
                 before.as_ref().map(written),
                 after.as_ref().map(written),
-                self.now.0,
+                at.0,
                 to_json("author", author)?,
                 person,
                 action.as_str(),
                 undoes.map(|edit| edit.0)
             ])?;
         let id = AnnotationId(self.db.last_insert_rowid());
+        if let Some(undone) = undoes {
+            self.db.prepare_cached("UPDATE annotations SET undone_by = ?2 WHERE id = ?1")?.execute([undone.0, id.0])?;
+        }
         self.db
             .prepare_cached("UPDATE samples SET label = ?2 WHERE id = ?1")?
             .execute(params![sample.0, after.as_ref().map(written)])?;
@@ -235,7 +252,64 @@ impl WriteTx<'_> {
         for class in after.iter().flat_map(Label::classes) {
             insert.execute(params![dataset.0, class.0, split, sample.0])?;
         }
-        Ok(LabelEdit { id, sample, before, after, at: self.now, author: author.clone(), undoes })
+        Ok(LabelEdit { id, sample, before, after, at, author: author.clone(), undoes })
+    }
+
+    /// Takes over the edits that another workspace has of samples that both have (`merged_samples`): where its log goes on
+    /// from where ours ends. `classes` says what its classes are here.
+    pub(crate) fn take_edits(&mut self, theirs: DatasetId, ours: DatasetId, classes: &[ClassId]) -> Result<EditsTaken> {
+        let mut differing = self.db.prepare(
+            "WITH logs (theirs, ours, their_label, our_label, their_edits, our_edits) AS (
+                 SELECT pair.theirs, pair.ours, there.label, here.label,
+                     (SELECT count(*) || ' ' || max(at) FROM other.annotations WHERE sample = pair.theirs),
+                     (SELECT count(*) || ' ' || max(at) FROM main.annotations WHERE sample = pair.ours)
+                 FROM merged_samples AS pair JOIN other.samples AS there ON there.id = pair.theirs
+                 JOIN main.samples AS here ON here.id = pair.ours WHERE there.dataset = ?1)
+             SELECT theirs, ours FROM logs WHERE their_edits IS NOT our_edits OR their_label IS NOT our_label",
+        )?;
+        let differing = differing.query_map([theirs.0], |row| Ok((SampleId(row.get(0)?), SampleId(row.get(1)?))))?;
+        let mut taken = EditsTaken::default();
+        for (their_sample, sample) in differing.collect::<rusqlite::Result<Vec<_>>>()? {
+            let here = |label: &Label| -> Label {
+                label.classes().iter().filter_map(|class| classes.get(class.0 as usize)).copied().collect()
+            };
+            let mut other = self.log_of("other", their_sample)?;
+            for (edit, _) in &mut other {
+                edit.before = edit.before.as_ref().map(here);
+                edit.after = edit.after.as_ref().map(here);
+            }
+            let own = self.log_of("main", sample)?;
+            let told = |(edit, action): &(LabelEdit, Action)| {
+                (edit.before.clone(), edit.after.clone(), edit.at, edit.author.clone(), *action)
+            };
+            let common = own.iter().zip(&other).take_while(|(own, other)| told(own) == told(other)).count();
+            if common < own.len() {
+                let label = |log: &[(LabelEdit, Action)]| log.last().and_then(|(edit, _)| edit.after.clone());
+                taken.differing += u64::from(common < other.len() && label(&own) != label(&other));
+                continue;
+            }
+            let mut known: HashMap<AnnotationId, AnnotationId> =
+                other.iter().zip(&own).map(|((theirs, _), (ours, _))| (theirs.id, ours.id)).collect();
+            for (edit, action) in other.drain(..).skip(common) {
+                let undoes = edit.undoes.and_then(|undone| known.get(&undone).copied());
+                let states = (edit.before, edit.after);
+                let made = self.append(ours, sample, states, &edit.author, (action, undoes), edit.at)?;
+                known.insert(edit.id, made.id);
+                taken.edits += 1;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// The edits of a sample, oldest first, in one of the attached databases.
+    fn log_of(&self, database: &str, sample: SampleId) -> Result<Vec<(LabelEdit, Action)>> {
+        let columns = COLUMNS.replace("FROM annotations", &format!(", action FROM {database}.annotations"));
+        let mut statement = self.db.prepare_cached(&format!("SELECT {columns} WHERE sample = ?1 ORDER BY id"))?;
+        let rows = statement.query_map([sample.0], |row| {
+            let word: String = row.get(7)?;
+            Ok((edit_of(row)?, Action::parse(&word).ok_or_else(|| unknown_word(7, &word))?))
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     fn current_label(&self, sample: SampleId) -> Result<(DatasetId, Option<Label>)> {

@@ -6,6 +6,7 @@ use crate::{Hash, Reader, Result, Store, StoreError, WriteTx};
 use assay_domain::entity::{Event, Snapshot, SnapshotEntry};
 use assay_domain::{ClassId, DatasetId, Label, Labelling, SampleId, SnapshotId, Split, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
+use std::collections::HashMap;
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE snapshots (
@@ -63,34 +64,63 @@ impl Store {
             let entries = entries.collect();
             Ok(Contents { classes: of.classes, multi_label: is_multi_label(of.labelling), entries })
         })?;
+        self.put_snapshot(dataset, contents, None)
+    }
+
+    fn put_snapshot(&self, dataset: DatasetId, contents: Contents, created: Option<Timestamp>) -> Result<Snapshot> {
         let _held = self.blobs().hold();
         let hash = self.blobs().put(to_json("snapshot", &contents)?.as_bytes())?;
-        self.write(move |tx| tx.name_snapshot(dataset, &hash, &contents))
+        self.write(move |tx| tx.name_snapshot(dataset, &hash, &contents, created))
+    }
+
+    /// Takes over a snapshot of another workspace whose samples have the numbers `samples` here.
+    pub fn take_over_snapshot(
+        &self,
+        other: &Store,
+        snapshot: &Snapshot,
+        dataset: DatasetId,
+        samples: &HashMap<SampleId, SampleId>,
+    ) -> Result<Snapshot> {
+        let mut contents = other.contents(snapshot)?;
+        contents.entries.retain_mut(|(sample, ..)| {
+            let ours = samples.get(sample);
+            *sample = ours.copied().unwrap_or(*sample);
+            ours.is_some()
+        });
+        self.put_snapshot(dataset, contents, Some(snapshot.created))
+    }
+
+    fn contents(&self, snapshot: &Snapshot) -> Result<Contents> {
+        let bytes = self.blobs().get(&Hash::parse(&snapshot.hash)?)?;
+        serde_json::from_slice(&bytes).map_err(|why| StoreError::unreadable("snapshot", why))
     }
 
     /// The lines of a snapshot, in browsing order.
     pub fn snapshot_entries(&self, snapshot: &Snapshot) -> Result<Vec<SnapshotEntry>> {
-        let bytes = self.blobs().get(&Hash::parse(&snapshot.hash)?)?;
-        let contents: Contents =
-            serde_json::from_slice(&bytes).map_err(|why| StoreError::unreadable("snapshot", why))?;
         let entry = |(sample, hash, label, split): (_, _, Option<Written>, _)| SnapshotEntry {
             sample,
             hash,
             label: label.map(Written::into_label),
             split,
         };
-        Ok(contents.entries.into_iter().map(entry).collect())
+        Ok(self.contents(snapshot)?.entries.into_iter().map(entry).collect())
     }
 }
 
 impl WriteTx<'_> {
-    fn name_snapshot(&mut self, dataset: DatasetId, hash: &Hash, contents: &Contents) -> Result<Snapshot> {
+    fn name_snapshot(
+        &mut self,
+        dataset: DatasetId,
+        hash: &Hash,
+        contents: &Contents,
+        created: Option<Timestamp>,
+    ) -> Result<Snapshot> {
         let made = self.db.execute(
             "INSERT INTO snapshots (dataset, created, hash, samples, classes, multi_label)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (dataset, hash) DO NOTHING",
             params![
                 dataset.0,
-                self.now.0,
+                created.unwrap_or(self.now).0,
                 hash.as_str(),
                 contents.entries.len() as i64,
                 to_json("classes", &contents.classes)?,

@@ -1,0 +1,254 @@
+//! What another workspace has is taken over: once, whole, and with the labels that both sides gave since they parted.
+
+use crate::harness::{Client, Workspace, digits};
+use anyhow::Result;
+use assay_protocol::domain::entity::{Dataset, LabelEdit, Run};
+use assay_protocol::domain::{ClassId, Label, LabelChange, RunStatus};
+use assay_protocol::{
+    Check, LabelRequest, MergeReply, MergeRequest, PersonRequest, PredictionPage, RunDetail, RunsReply, SampleDetail,
+    SamplePage, SeriesReply, path,
+};
+use http::{Method, Request};
+use serde_json::{Value, json};
+
+async fn merge(client: &Client, other: &Workspace) -> Result<MergeReply> {
+    client.post(path::MERGE, &MergeRequest { folder: other.folder().display().to_string() }).await
+}
+
+async fn samples(client: &Client) -> Result<SamplePage> {
+    let dataset = client.get::<Vec<Dataset>>(path::DATASETS).await?[0].id;
+    client.get(&path::dataset(dataset, "/samples?limit=20")).await
+}
+
+/// Labels the sample that has a place in browsing order.
+async fn label(client: &Client, place: usize, class: i64, person: &str) -> Result<LabelEdit> {
+    let label = LabelChange::Set(Some(Label::one(ClassId(class))));
+    let request = LabelRequest { change: label, person: person.into(), proposed_by: None };
+    client.post(&path::sample(samples(client).await?.samples[place].id, "/label"), &request).await
+}
+
+async fn run_named(client: &Client, name: &str) -> Result<RunDetail> {
+    let runs: RunsReply = client.get(path::RUNS).await?;
+    let run = runs.runs.into_iter().find(|run| run.name == name).expect(name);
+    client.get(&path::run(run.id, "")).await
+}
+
+/// What a run has, but for the numbers by which it goes here.
+async fn told(client: &Client, name: &str) -> Result<Value> {
+    let detail = run_named(client, name).await?;
+    let id = detail.run.id;
+    let mut series = Vec::new();
+    for key in detail.run.metrics.keys() {
+        let address = format!("{}?runs={id}&key={key}&buckets=5000", path::SERIES);
+        let found: Vec<SeriesReply> = client.get(&address).await?;
+        series.push((key.clone(), found.into_iter().map(|one| json!(one.buckets)).collect::<Vec<_>>()));
+    }
+    let mut predictions = Vec::new();
+    for evaluation in &detail.evaluations {
+        let page: PredictionPage =
+            client.get(&format!("{}/{}/predictions?limit=50", path::EVALUATIONS, evaluation.id)).await?;
+        for (prediction, path) in page.predictions.iter().zip(page.paths) {
+            predictions.push(json!([path, prediction.label, prediction.predicted, prediction.probabilities]));
+        }
+    }
+    assert!(
+        !series.is_empty() && (detail.run.client.is_some() || !predictions.is_empty()),
+        "there is something to compare"
+    );
+    let Run { uid, status, reason, created, started, ended, params, tags, metrics, progress, client: by, .. } =
+        detail.run;
+    let record = detail.record.map(|mut record| {
+        // In a snapshot samples go by their numbers, so that it has another name.
+        record.data.iter_mut().for_each(|data| data.snapshot.clear());
+        record
+    });
+    Ok(json!([
+        uid,
+        status,
+        reason,
+        created,
+        started,
+        ended,
+        params,
+        tags,
+        metrics,
+        progress,
+        by,
+        record,
+        detail.log,
+        detail.artifacts,
+        series,
+        predictions,
+        detail.evaluations.iter().map(|one| (&one.confusion, one.split, one.loss)).collect::<Vec<_>>(),
+        detail.checkpoints.iter().map(|one| (&one.weights, &one.state, one.step)).collect::<Vec<_>>()
+    ]))
+}
+
+fn train(workspace: &Workspace, name: &str) {
+    let output = workspace.assay(&["train", "--name", name, "train.epochs=1", "--data", "digits"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn is_whole(workspace: &Workspace) {
+    let checks: Vec<Check> = workspace.json(&["doctor", "--deep"]);
+    let bad: Vec<_> = checks.iter().filter(|check| check.ok == Some(false)).collect();
+    assert!(bad.is_empty(), "{bad:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_copies_of_a_workspace_that_went_their_own_ways_meet_again() -> Result<()> {
+    let (here, there) = (Workspace::new(), Workspace::new());
+    assert!(here.assay(&["import", "--name", "digits", digits().to_str().expect("a path")]).status.success());
+    train(&here, "before");
+    assert!(here.assay(&["backup", there.folder().to_str().expect("a path")]).status.success());
+    train(&here, "ours");
+    train(&there, "theirs");
+    let other = there.open().await;
+    label(&other, 0, 1, "ann").await?;
+    label(&other, 1, 2, "ann").await?;
+    label(&other, 1, 3, "ann").await?;
+    label(&other, 2, 4, "ann").await?;
+    let dataset = other.get::<Vec<Dataset>>(path::DATASETS).await?[0].id;
+    let _: LabelEdit = other.post(&path::dataset(dataset, "/undo"), &PersonRequest { person: "ann".into() }).await?;
+    let expected = told(&other, "theirs").await?;
+    other.door.close().await;
+    drop(other);
+
+    let client = here.open().await;
+    label(&client, 1, 5, "bob").await?;
+    label(&client, 3, 6, "bob").await?;
+    let reply = merge(&client, &there).await?;
+    assert_eq!((reply.runs, reply.known, reply.datasets.len()), (1, 1, 0), "{reply:?}");
+    // Sample 0 comes, and sample 2 with its undo; sample 1 was labelled by both.
+    assert_eq!((reply.edits, reply.differing), (3, 1), "{reply:?}");
+    assert_eq!(told(&client, "theirs").await?, expected);
+    let page = samples(&client).await?;
+    let label_at = |place: usize| page.samples[place].label.clone();
+    assert_eq!(label_at(0), Some(Label::one(ClassId(1))));
+    assert_eq!(label_at(1), Some(Label::one(ClassId(5))));
+    assert_eq!(label_at(3), Some(Label::one(ClassId(6))));
+    let undone: SampleDetail = client.get(&path::sample(page.samples[2].id, "")).await?;
+    let last = undone.history.last().expect("an undo");
+    assert_eq!(
+        (last.undoes, &last.after),
+        (Some(undone.history[undone.history.len() - 2].id), &undone.history[0].after)
+    );
+
+    let again = merge(&client, &there).await?;
+    assert_eq!((again.runs, again.known, again.edits, again.differing), (0, 2, 0, 1), "{again:?}");
+    client.door.close().await;
+    drop(client);
+    is_whole(&here);
+    // A model that came can be gone on with.
+    let output = here.assay(&["evaluate", "theirs", "--split", "val"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Makes a run of a client in an experiment of its own, with a file and a registered model.
+async fn log_as_client(client: &Client) -> Result<()> {
+    let post = async |address: &str, body: Value| -> Result<Value> {
+        client.post(&format!("/api/2.0/mlflow/{address}"), &body).await
+    };
+    let experiment = post("experiments/create", json!({ "name": "vision" })).await?["experiment_id"].clone();
+    let made =
+        post("runs/create", json!({ "experiment_id": experiment, "start_time": 5, "run_name": "of a client" })).await?;
+    let uid = made["run"]["info"]["run_id"].clone();
+    let points: Vec<Value> = (0..3000)
+        .map(|step| json!({ "key": "loss", "value": 1.0 / f64::from(step + 1), "timestamp": step, "step": step }))
+        .collect();
+    for points in points.chunks(1000) {
+        post("runs/log-batch", json!({ "run_id": uid, "metrics": points })).await?;
+    }
+    let (experiment, uid) = (experiment.as_str().expect("an id"), uid.as_str().expect("an id"));
+    let address = format!("/api/2.0/mlflow-artifacts/artifacts/{experiment}/{uid}/artifacts/model/weights.bin");
+    let request = Request::builder().method(Method::PUT).uri(address).body(b"weights".to_vec())?;
+    assert!(client.door.call(request).await.status().is_success());
+    post("runs/update", json!({ "run_id": uid, "status": "FINISHED", "end_time": 9 })).await?;
+    post("registered-models/create", json!({ "name": "classifier" })).await?;
+    let source = format!("mlflow-artifacts:/{experiment}/{uid}/artifacts/model");
+    post("model-versions/create", json!({ "name": "classifier", "source": source, "run_id": uid })).await?;
+    post("registered-models/alias", json!({ "name": "classifier", "alias": "champion", "version": "1" })).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_machines_workspace_comes_with_its_images_files_and_models() -> Result<()> {
+    let (here, there) = (Workspace::new(), Workspace::new());
+    assert!(there.assay(&["import", "--name", "digits", digits().to_str().expect("a path")]).status.success());
+    train(&there, "trained");
+    let other = there.open().await;
+    log_as_client(&other).await?;
+    let running = json!({ "experiment_id": "0", "start_time": 5, "run_name": "at work" });
+    other.post::<Value>("/api/2.0/mlflow/runs/create", &running).await?;
+    let expected = (told(&other, "trained").await?, told(&other, "of a client").await?);
+    other.door.close().await;
+    drop(other);
+
+    let client = here.open().await;
+    // Numbers and names that are taken here already.
+    client.import_digits().await?;
+    for name in ["first", "second"] {
+        client.post::<Value>("/api/2.0/mlflow/experiments/create", &json!({ "name": name })).await?;
+    }
+    let reply = merge(&client, &there).await?;
+    assert_eq!((reply.runs, reply.working.as_slice()), (2, &["at work".to_owned()][..]), "{reply:?}");
+    assert_eq!(
+        (reply.datasets.as_slice(), reply.models.as_slice()),
+        (&["digits (2)".into()][..], &["classifier".into()][..])
+    );
+    drop(there);
+
+    assert_eq!((told(&client, "trained").await?, told(&client, "of a client").await?), expected);
+    let datasets: Vec<Dataset> = client.get(path::DATASETS).await?;
+    let merged = datasets.iter().find(|dataset| dataset.name == "digits (2)").expect("it is there");
+    let page: SamplePage = client.get(&path::dataset(merged.id, "/samples?limit=5")).await?;
+    for sample in page.samples {
+        let request = Request::builder().uri(path::sample(sample.id, "/image")).body(Vec::new())?;
+        assert!(client.door.call(request).await.status().is_success(), "{}", sample.path);
+    }
+    let address = "/api/2.0/mlflow/model-versions/get-download-uri?name=classifier&version=1";
+    let place = client.get::<Value>(address).await?["artifact_uri"].clone();
+    let place = place.as_str().and_then(|uri| uri.strip_prefix("mlflow-artifacts:/")).expect("an address").to_owned();
+    let detail = run_named(&client, "of a client").await?;
+    assert!(place.starts_with(&format!("{}/{}/", detail.run.experiment_id, detail.run.uid)), "{place}");
+    let address = format!("/api/2.0/mlflow-artifacts/artifacts/{place}/weights.bin");
+    let request = Request::builder().uri(address).body(Vec::new())?;
+    assert_eq!(client.door.call(request).await.into_body(), b"weights");
+    let alias = "/api/2.0/mlflow/registered-models/alias?name=classifier&alias=champion";
+    assert_eq!(client.get::<Value>(alias).await?["model_version"]["version"], "1");
+    assert_eq!(run_named(&client, "trained").await?.run.status, RunStatus::Finished);
+    client.door.close().await;
+    drop(client);
+    is_whole(&here);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_merged_is_told_and_nothing_comes() -> Result<()> {
+    let (here, there) = (Workspace::new(), Workspace::new());
+    let client = here.open().await;
+    let why = |reply: Result<MergeReply>| reply.expect_err("it is refused").to_string();
+    assert!(why(merge(&client, &there).await).contains("there is no workspace"));
+    assert!(why(merge(&client, &here).await).contains("with itself"));
+    let other = there.open().await;
+    log_as_client(&other).await?;
+    let in_use = why(merge(&client, &there).await);
+    assert!(in_use.contains("in use by"), "{in_use}");
+    other.door.close().await;
+    drop(other);
+
+    // A file that is missing there keeps back the run that has it, and no other.
+    let mut files = walkdir::WalkDir::new(there.folder().join(".assay/blobs")).into_iter().flatten();
+    std::fs::remove_file(files.find(|file| file.file_type().is_file()).expect("a file").path())?;
+    let reply = merge(&client, &there).await?;
+    assert_eq!(reply.runs, 0);
+    assert!(reply.damaged[0].starts_with("of a client: its file"), "{reply:?}");
+    let output = there.assay(&["runs"]);
+    assert!(output.status.success(), "the other one is free again: {}", String::from_utf8_lossy(&output.stderr));
+
+    std::fs::write(there.folder().join(".assay/assay.db"), "no database")?;
+    assert!(why(merge(&client, &there).await).contains("not an Assay database"));
+    client.door.close().await;
+    Ok(())
+}
