@@ -1,6 +1,6 @@
 //! What another workspace has is taken over: once, whole, and with the labels that both sides gave since they parted.
 
-use crate::harness::{Client, Workspace, digits};
+use crate::harness::{Client, Workspace, digits, kill, until};
 use anyhow::Result;
 use assay_protocol::domain::entity::{Dataset, LabelEdit, Run};
 use assay_protocol::domain::{ClassId, Label, LabelChange, RunStatus};
@@ -136,6 +136,9 @@ async fn two_copies_of_a_workspace_that_went_their_own_ways_meet_again() -> Resu
 
     let again = merge(&client, &there).await?;
     assert_eq!((again.runs, again.known, again.edits, again.differing), (0, 2, 0, 1), "{again:?}");
+    assert_eq!(again.went_on, [""; 0]);
+    assert!(there.assay(&["evaluate", "theirs", "--split", "val"]).status.success());
+    assert_eq!(merge(&client, &there).await?.went_on, ["theirs"], "what it gained is not lost without a word");
     client.door.close().await;
     drop(client);
     is_whole(&here);
@@ -192,7 +195,8 @@ async fn another_machines_workspace_comes_with_its_images_files_and_models() -> 
         client.post::<Value>("/api/2.0/mlflow/experiments/create", &json!({ "name": name })).await?;
     }
     let reply = merge(&client, &there).await?;
-    assert_eq!((reply.runs, reply.working.as_slice()), (2, &["at work".to_owned()][..]), "{reply:?}");
+    assert_eq!(reply.runs, 3, "{reply:?}");
+    assert_eq!(run_named(&client, "at work").await?.run.status, RunStatus::Running, "its client may log on");
     assert_eq!(
         (reply.datasets.as_slice(), reply.models.as_slice()),
         (&["digits (2)".into()][..], &["classifier".into()][..])
@@ -225,6 +229,69 @@ async fn another_machines_workspace_comes_with_its_images_files_and_models() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_process_was_killed_there_comes_as_crashed() -> Result<()> {
+    let (here, there) = (Workspace::new(), Workspace::new());
+    assert!(there.assay(&["import", "--name", "digits", digits().to_str().expect("a path")]).status.success());
+    let mut child = there.command(&["train", "--name", "killed", "train.epochs=1000", "--data", "digits"]).spawn()?;
+    let guest = there.open().await;
+    until("it has logged", async || {
+        let runs: RunsReply = guest.get(path::RUNS).await.ok()?;
+        runs.runs.iter().any(|run| run.metrics.contains_key("train/loss")).then_some(())
+    })
+    .await?;
+    drop(guest);
+    kill(&mut child);
+    let client = here.open().await;
+    assert_eq!(merge(&client, &there).await?.runs, 1);
+    let run = run_named(&client, "killed").await?.run;
+    assert_eq!((run.status, run.ended.is_some()), (RunStatus::Crashed, true));
+    assert!(run.reason.is_some_and(|why| why.contains("without a word")));
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_come_to_a_deleted_experiment_bring_it_back_and_outlive_gc() -> Result<()> {
+    let (here, there) = (Workspace::new(), Workspace::new());
+    let other = there.open().await;
+    log_as_client(&other).await?;
+    other.door.close().await;
+    drop(other);
+    let client = here.open().await;
+    let made: Value = client.post("/api/2.0/mlflow/experiments/create", &json!({ "name": "vision" })).await?;
+    client.post::<Value>("/api/2.0/mlflow/experiments/delete", &made).await?;
+    assert_eq!(merge(&client, &there).await?.runs, 1);
+    client.post::<Value>(path::GC, &json!({ "dry": false })).await?;
+    assert_eq!(run_named(&client, "of a client").await?.run.experiment, "vision");
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_files_read_in_both_workspaces_are_one_run() -> Result<()> {
+    let (here, there, apart) = (Workspace::new(), Workspace::new(), Workspace::new());
+    let logs = tempfile::tempdir()?;
+    std::fs::write(logs.path().join("metrics.jsonl"), "{\"step\": 1, \"loss\": 0.5}\n{\"step\": 2, \"loss\": 0.25}\n")?;
+    let place = logs.path().to_str().expect("a path");
+    for workspace in [&here, &there] {
+        assert!(workspace.assay(&["import", place]).status.success());
+    }
+    let client = here.open().await;
+    let reply = merge(&client, &there).await?;
+    assert_eq!((reply.runs, reply.known), (0, 1), "{reply:?}");
+    client.door.close().await;
+    // Read elsewhere and taken over, the files are known here.
+    let client = apart.open().await;
+    assert_eq!(merge(&client, &there).await?.runs, 1);
+    client.door.close().await;
+    drop(client);
+    assert!(apart.assay(&["import", place]).status.success());
+    let runs: Vec<Run> = apart.json(&["runs"]);
+    assert_eq!((runs.len(), runs[0].metrics["loss"].count), (1, 2));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_merged_is_told_and_nothing_comes() -> Result<()> {
     let (here, there) = (Workspace::new(), Workspace::new());
     let client = here.open().await;
@@ -247,6 +314,17 @@ async fn what_cannot_be_merged_is_told_and_nothing_comes() -> Result<()> {
     let output = there.assay(&["runs"]);
     assert!(output.status.success(), "the other one is free again: {}", String::from_utf8_lossy(&output.stderr));
 
+    // A lock that leads elsewhere is not written to.
+    #[cfg(unix)]
+    {
+        let (lock, elsewhere) = (there.folder().join(".assay/lock"), there.folder().join("elsewhere"));
+        std::fs::write(&elsewhere, "as it was")?;
+        std::fs::remove_file(&lock)?;
+        std::os::unix::fs::symlink(&elsewhere, &lock)?;
+        assert!(merge(&client, &there).await.is_err());
+        assert_eq!(std::fs::read_to_string(&elsewhere)?, "as it was");
+        std::fs::remove_file(&lock)?;
+    }
     std::fs::write(there.folder().join(".assay/assay.db"), "no database")?;
     assert!(why(merge(&client, &there).await).contains("not an Assay database"));
     client.door.close().await;

@@ -4,7 +4,7 @@ use crate::harness::{Client, Workspace, kill};
 use anyhow::Result;
 use assay_protocol::domain::RunStatus;
 use assay_protocol::domain::entity::Run;
-use assay_protocol::{ImportRequest, RunDetail, RunPatch, RunsReply, StartRun, path};
+use assay_protocol::{ImportRequest, RegisteredCard, RunDetail, RunPatch, RunsReply, StartRun, path};
 use http::{Method, Request};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -241,6 +241,8 @@ async fn what_makes_no_sense_is_never_an_internal_error() -> Result<()> {
         let (status, why) = ask(&client, Method::GET, address, &Value::Null).await;
         assert_eq!((status, &why["error_code"]), (404, &json!("RESOURCE_DOES_NOT_EXIST")), "{address}");
     }
+    let info = get(&client, "/api/3.0/mlflow/server-info").await;
+    assert_eq!(info["workspaces_enabled"], json!(false));
     let (status, why) = ask(&client, Method::POST, "traces/search", &json!({})).await;
     assert_eq!((status, &why["error_code"]), (404, &json!("ENDPOINT_NOT_FOUND")));
     client.door.close().await;
@@ -272,6 +274,10 @@ async fn versions_of_a_registered_model_keep_their_numbers_aliases_and_stages() 
     post(&client, "registered-models/rename", json!({ "name": "digits", "new_name": "numbers" })).await;
     let found = get(&client, "model-versions/search?filter=name%3D%27numbers%27").await;
     assert_eq!(found["model_versions"].as_array().map(Vec::len), Some(3));
+    // As the interface lists them.
+    let cards: Vec<RegisteredCard> = client.get(path::REGISTRY).await?;
+    let versions: Vec<u32> = cards[0].versions.iter().map(|version| version.version).collect();
+    assert_eq!((cards.len(), cards[0].model.name.as_str(), versions), (1, "numbers", vec![4, 3, 1]));
     client.door.close().await;
     Ok(())
 }

@@ -255,8 +255,7 @@ fn invalidate(entries: &mut HashMap<String, Entry>, event: &Event) {
         Event::ExperimentChanged { .. } => {
             figures_of_runs(path) || path.starts_with("/api/v1/runs/") || own(path::EXPERIMENTS, path)
         }
-        // Nothing of the registry is shown yet.
-        Event::RegistryChanged { .. } => false,
+        Event::RegistryChanged { .. } => path == path::REGISTRY,
         Event::RunChanged { run } => own(&path::run(*run, ""), path) || figures_of_runs(path),
         Event::MetricsLogged { run } => {
             own(&path::run(*run, ""), path) || list_of_runs(path) || own(path::SERIES, path)

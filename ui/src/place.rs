@@ -17,7 +17,9 @@ use crate::command::Command;
 use crate::images::Images;
 use crate::route::Route;
 use crate::tokens::Tokens;
-use assay_protocol::ErrorBody;
+use crate::widgets::{empty_ui, remote_ui};
+use assay_domain::RunId;
+use assay_protocol::{ErrorBody, ErrorCode, path};
 use egui::Ui;
 
 /// What a place may read and ask for.
@@ -67,6 +69,8 @@ impl Places {
         match cx.route.clone() {
             Route::Runs => self.runs.runs_ui(ui, cx, &mut self.new_run, &mut self.data),
             Route::Run(run) => self.run.run_ui(ui, cx, run, &mut self.new_run),
+            Route::Uid(uid) => uid_ui(ui, cx, &uid),
+            Route::Experiment(experiment) => self.runs.experiment_ui(ui, cx, experiment),
             Route::Compare(runs) => self.compare.compare_ui(ui, cx, &runs),
             Route::Data(dataset) => self.data.data_ui(ui, cx, dataset),
             Route::Label(dataset) => self.label.label_ui(ui, cx, dataset),
@@ -96,6 +100,27 @@ impl Places {
         match route {
             Route::Models => self.models.dropped(file, ctx),
             _ => self.data.offer(&file.path().display().to_string()),
+        }
+    }
+}
+
+/// Leads on to the run of a uid.
+fn uid_ui(ui: &mut Ui, cx: &mut Cx<'_>, uid: &str) {
+    if cx.asked_for(Command::Back) {
+        *cx.route = Route::Runs;
+    }
+    let address = path::find_run(uid);
+    let remote = cx.api.get::<RunId>(&address);
+    match remote.error.as_ref().map(|error| error.code) {
+        Some(ErrorCode::NotFound) => {
+            let text = "It may have been deleted, or belong to another workspace.";
+            if empty_ui(ui, &format!("There is no run {uid}"), text, Some("Go to runs")) {
+                *cx.route = Route::Runs;
+            }
+        }
+        _ => {
+            let api = cx.api.clone();
+            remote_ui(ui, &api, &address, remote, |_, run| *cx.route = Route::Run(*run));
         }
     }
 }

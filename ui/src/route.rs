@@ -1,6 +1,6 @@
 //! Where one is; every place has an address, so that it can be linked to.
 
-use assay_domain::{DatasetId, EvaluationId, RunId};
+use assay_domain::{DatasetId, EvaluationId, ExperimentId, RunId};
 
 /// A place with what is open in it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -10,6 +10,10 @@ pub enum Route {
     Runs,
     /// One run.
     Run(RunId),
+    /// The run of this uid; MLflow's clients print such addresses.
+    Uid(String),
+    /// The runs of an experiment; MLflow's clients print such addresses.
+    Experiment(ExperimentId),
     /// Runs side by side.
     Compare(Vec<RunId>),
     /// The datasets, or one of them.
@@ -28,7 +32,7 @@ impl Route {
     /// The place's name.
     pub(crate) fn place(&self) -> &'static str {
         match self {
-            Route::Runs | Route::Run(_) | Route::Compare(_) => "Runs",
+            Route::Runs | Route::Run(_) | Route::Uid(_) | Route::Experiment(_) | Route::Compare(_) => "Runs",
             Route::Data(_) => "Data",
             Route::Label(_) => "Label",
             Route::Review(_) => "Review",
@@ -43,6 +47,8 @@ impl Route {
         match self {
             Route::Runs => "/runs".into(),
             Route::Run(run) => format!("/runs/{run}"),
+            Route::Uid(uid) => format!("/runs/uid/{uid}"),
+            Route::Experiment(experiment) => format!("/experiments/{experiment}"),
             Route::Compare(runs) => {
                 let runs: Vec<String> = runs.iter().map(RunId::to_string).collect();
                 format!("/compare/{}", runs.join(","))
@@ -57,10 +63,18 @@ impl Route {
 
     /// The place of an address; the runs for one that is none.
     pub fn parse(address: &str) -> Route {
-        let mut parts = address.trim_start_matches(['#', '/']).split('/');
+        let address = address.trim_start_matches(['#', '/']);
+        let mut parts = address.split('?').next().unwrap_or_default().split('/');
         let (place, id) = (parts.next().unwrap_or_default(), parts.next());
         match place {
-            "runs" => id.and_then(|id| id.parse().ok()).map_or(Route::Runs, Route::Run),
+            "runs" => match (id, parts.next()) {
+                (Some("uid"), Some(uid)) => Route::Uid(uid.to_owned()),
+                _ => id.and_then(|id| id.parse().ok()).map_or(Route::Runs, Route::Run),
+            },
+            "experiments" => match (parts.next(), parts.next()) {
+                (Some("runs"), Some(uid)) => Route::Uid(uid.to_owned()),
+                _ => id.and_then(|id| id.parse().ok()).map_or(Route::Runs, Route::Experiment),
+            },
             "compare" => Route::Compare(id.unwrap_or_default().split(',').filter_map(|id| id.parse().ok()).collect()),
             "data" => Route::Data(id.and_then(|id| id.parse().ok())),
             "label" => Route::Label(id.and_then(|id| id.parse().ok())),
@@ -81,6 +95,8 @@ mod tests {
         for route in [
             Route::Runs,
             Route::Run(RunId(3)),
+            Route::Uid("0f".into()),
+            Route::Experiment(ExperimentId(0)),
             Route::Compare(vec![RunId(1), RunId(2)]),
             Route::Data(None),
             Route::Data(Some(DatasetId(4))),
@@ -92,5 +108,9 @@ mod tests {
             assert_eq!(Route::parse(&format!("#{}", route.address())), route);
         }
         assert_eq!(Route::parse("#/nonsense/x"), Route::Runs);
+        // As MLflow's clients print and open them.
+        assert_eq!(Route::parse("#/experiments/7/runs/0f/artifacts"), Route::Uid("0f".into()));
+        assert_eq!(Route::parse("#/experiments/7?searchFilter="), Route::Experiment(ExperimentId(7)));
+        assert_eq!(Route::parse("#/models/detector/versions/2"), Route::Models);
     }
 }

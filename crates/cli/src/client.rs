@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use assay_protocol::domain::RunId;
-use assay_protocol::{ClientCommand, ErrorBody, encode_component, path};
+use assay_protocol::{ClientCommand, ErrorBody, path};
 use assay_server::{Door, DoorOptions, Work};
 use http::{Method, Request};
 use serde::Serialize;
@@ -62,7 +62,7 @@ impl Client {
 
     /// The run that a person means.
     pub(crate) async fn find_run(&self, text: &str) -> Result<RunId> {
-        self.get(&format!("{}/find/{}", path::RUNS, encode_component(text))).await
+        self.get(&path::find_run(text)).await
     }
 
     async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Vec<u8>> {

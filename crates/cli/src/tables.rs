@@ -238,10 +238,12 @@ pub(crate) fn merged(reply: &MergeReply, as_json: bool) -> Result<ExitCode> {
         }
         listed("registered models", &reply.models);
         listed("registered models that were here already, and stayed as they are", &reply.known_models);
-        listed("still running there, merge again when they have ended", &reply.working);
         listed("not taken over", &reply.damaged);
+        let why =
+            "here already, but went on there; to have what they gained, delete them here, assay gc, and merge again";
+        listed(why, &reply.went_on);
     }
-    Ok(if reply.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if reply.damaged.is_empty() && reply.went_on.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(crate) fn sources(sources: &[LogSource], as_json: bool) -> Result<()> {

@@ -21,8 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The same while the engine closes.
 const LAST_PATIENCE: Duration = Duration::from_secs(3);
 
-/// The seconds after which a webhook that was not taken is tried again. After that it has failed.
-const AGAIN: [i64; 9] = [1, 5, 30, 120, 600, 3_600, 6 * 3_600, 12 * 3_600, 24 * 3_600];
+/// The seconds after which a webhook that was not taken is tried again, the last of them over and over.
+const AGAIN: [i64; 7] = [1, 5, 30, 120, 600, 3_600, 6 * 3_600];
+
+/// An alert that was not taken for so many seconds has failed.
+const GIVEN_UP: f64 = 48.0 * 3_600.0;
 
 /// As many webhooks are posted in one look.
 const ROUND: usize = 50;
@@ -43,8 +46,17 @@ pub(crate) struct Alarm {
 /// Why a webhook was not taken.
 pub(crate) struct Refusal {
     why: String,
-    /// Whether another try may do better.
-    may_pass: bool,
+    kind: RefusalKind,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum RefusalKind {
+    /// Nobody answers there.
+    Unreachable,
+    /// The receiver may take it later.
+    Later,
+    /// It will not take it.
+    Never,
 }
 
 impl std::fmt::Display for Refusal {
@@ -58,7 +70,7 @@ impl std::fmt::Display for Refusal {
 struct Heard {
     points: u64,
     at: Timestamp,
-    /// Whether its silence is the rule's business: it logged after the rule was made.
+    /// Whether its silence is the rule's business: it logged after the rule was made, and nothing was said of it yet.
     counts: bool,
 }
 
@@ -98,9 +110,10 @@ impl Engine {
                     Some(_) => Heard { points, at: now, counts: true },
                     None => Heard { points, at: now, counts: last >= rule.created },
                 };
-                silence.insert((rule.id, run), heard);
                 let silent = heard.counts.then(|| rule.rule.condition.silent_for(points, now.seconds_since(heard.at)));
-                if let Some(sighting) = silent.flatten() {
+                let silent = silent.flatten();
+                silence.insert((rule.id, run), Heard { counts: heard.counts && silent.is_none(), ..heard });
+                if let Some(sighting) = silent {
                     let rule = rule.clone();
                     self.store.write(move |tx| tx.raise(&rule, run, &sighting, now))?;
                 }
@@ -112,10 +125,9 @@ impl Engine {
     fn post_webhooks(&self, patience: Duration) -> Result<()> {
         let now = (self.clock)();
         let agent = agent(patience);
-        let mut refused: Vec<String> = Vec::new();
+        let mut unreachable: Vec<String> = Vec::new();
         for due in self.store.read(|reader| reader.due_alerts(ROUND))? {
-            // What one receiver does not take, it would not take twice.
-            if due.due > now || refused.contains(&due.webhook) {
+            if due.due > now || unreachable.contains(&due.webhook) {
                 continue;
             }
             let run = self.run(due.alert.run)?;
@@ -125,7 +137,9 @@ impl Engine {
             match post(&agent, &due.webhook, &due.key, &body) {
                 Ok(()) => self.store.write(move |tx| tx.webhook_was_taken(due.alert.id))?,
                 Err(refusal) => {
-                    refused.push(due.webhook.clone());
+                    if refusal.kind == RefusalKind::Unreachable {
+                        unreachable.push(due.webhook.clone());
+                    }
                     self.put_off(due, refusal)?;
                 }
             }
@@ -134,11 +148,13 @@ impl Engine {
     }
 
     fn put_off(&self, due: DueAlert, refusal: Refusal) -> Result<()> {
-        let tried = due.alert.delivery.as_ref().map_or(0, |delivery| delivery.attempts);
-        let wait = AGAIN.get(tried as usize).filter(|_| refusal.may_pass);
-        let again = wait.map(|secs| Timestamp((self.clock)().0 + secs * 1_000));
+        let now = (self.clock)();
+        let tried = due.alert.delivery.as_ref().map_or(0, |delivery| delivery.attempts) as usize;
+        let may_pass = refusal.kind != RefusalKind::Never && now.seconds_since(due.alert.at) < GIVEN_UP;
+        let again = may_pass.then(|| Timestamp(now.0 + AGAIN[tried.min(AGAIN.len() - 1)] * 1_000));
+        let all = refusal.kind == RefusalKind::Unreachable;
         tracing::warn!(alert = %due.alert.id, %refusal, will_try_again = again.is_some(), "a webhook is not taken");
-        Ok(self.store.write(move |tx| tx.webhook_was_not_taken(&due, &refusal.why, again))?)
+        Ok(self.store.write(move |tx| tx.webhook_was_not_taken(&due, &refusal.why, again, all))?)
     }
 }
 
@@ -206,15 +222,20 @@ fn agent(patience: Duration) -> ureq::Agent {
 /// Posts JSON. `key` tells the receiver whether it has taken the same before.
 fn post(agent: &ureq::Agent, address: &str, key: &str, body: &Value) -> Result<(), Refusal> {
     let request = agent.post(address).header("content-type", "application/json").header("idempotency-key", key);
-    let response =
-        request.send(body.to_string()).map_err(|error| Refusal { why: error.to_string(), may_pass: true })?;
+    let response = request
+        .send(body.to_string())
+        .map_err(|error| Refusal { why: error.to_string(), kind: RefusalKind::Unreachable })?;
     let status = response.status();
     match status.as_u16() {
         200..300 => Ok(()),
         code => Err(Refusal {
             why: format!("the receiver answered {status}"),
             // What it calls our fault stays so, but for what it calls early.
-            may_pass: !(300..500).contains(&code) || matches!(code, 408 | 425 | 429),
+            kind: match code {
+                408 | 425 | 429 => RefusalKind::Later,
+                300..500 => RefusalKind::Never,
+                _ => RefusalKind::Later,
+            },
         }),
     }
 }

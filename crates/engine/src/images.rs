@@ -99,7 +99,8 @@ impl Engine {
         // A few sizes only, so that the cache holds few copies.
         let side = side.clamp(16, 512).next_power_of_two();
         let sample = self.store.read(|reader| reader.sample(sample))?;
-        let cached = self.images.folder.join(&sample.hash[..2]).join(format!("{}-{side}", sample.hash));
+        let hash = Hash::parse(&sample.hash)?;
+        let cached = self.images.folder.join(&hash.as_str()[..2]).join(format!("{hash}-{side}"));
         if let Ok(thumbnail) = std::fs::read(&cached) {
             return Ok(thumbnail);
         }

@@ -3,6 +3,7 @@
 use crate::{Engine, EngineError, Result};
 use assay_domain::registry::{DatasetInput, LoggedModel, ModelRole, ModelVersion, RegisteredModel};
 use assay_domain::{ExperimentId, RunId};
+use assay_protocol::RegisteredCard;
 use assay_store::{Archive, NewVersion, RunModel, StoreError};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -64,6 +65,21 @@ impl Engine {
     /// All registered models by name.
     pub fn registered_models(&self) -> Result<Vec<RegisteredModel>> {
         Ok(self.store.read(|reader| reader.registered_models())?)
+    }
+
+    /// All registered models by name, with their versions.
+    pub fn registry(&self) -> Result<Vec<RegisteredCard>> {
+        Ok(self.store.read(|reader| {
+            let mut versions: BTreeMap<String, Vec<ModelVersion>> = BTreeMap::new();
+            for version in reader.model_versions(None)?.into_iter().rev() {
+                versions.entry(version.model.clone()).or_default().push(version);
+            }
+            let card = |model: RegisteredModel| RegisteredCard {
+                versions: versions.remove(&model.name).unwrap_or_default(),
+                model,
+            };
+            Ok(reader.registered_models()?.into_iter().map(card).collect())
+        })?)
     }
 
     /// One registered model.

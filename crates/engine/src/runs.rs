@@ -120,7 +120,7 @@ impl Engine {
             }
             RunStatus::Stopped | RunStatus::Failed | RunStatus::Crashed => {
                 let job = self.store.write(move |tx| {
-                    tx.requeue_run(run)?;
+                    tx.requeue_ended_run(run)?;
                     tx.queue_job(&JobKind::Train { run })
                 })?;
                 self.do_queued(job);

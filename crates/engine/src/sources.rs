@@ -6,7 +6,7 @@ use crate::{Engine, EngineError, NOTE, RUN_NAME, Result};
 use assay_domain::entity::{Job, JobKind, Progress};
 use assay_domain::foreign::{Contents, Logged};
 use assay_domain::{JobId, SourceId};
-use assay_formats::logs::{self, LogFile, Named};
+use assay_formats::logs::{self, LONGEST_KEY, LogFile, Named};
 use assay_protocol::{ImportRequest, LogSource};
 use assay_store::{MlflowDb, NewBlob, Source, StoreError, Taken};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -23,9 +23,6 @@ const FILES: usize = 64;
 
 /// A file that was not written to for so long has whole lines: programs write when their buffers are full.
 const SETTLED: Duration = Duration::from_secs(600);
-
-/// Longer keys are no keys.
-const KEY_BYTES: usize = 1_000;
 
 /// Longer params and tags are cut.
 const VALUE_BYTES: usize = 8_000;
@@ -325,7 +322,7 @@ impl Engine {
                     blob.sync()?;
                     round.files.push((name, blob));
                 }
-                Logged::Point(key, _) | Logged::Param(key, _) | Logged::Tag(key, _) if key.len() > KEY_BYTES => {
+                Logged::Point(key, _) | Logged::Param(key, _) | Logged::Tag(key, _) if key.len() > LONGEST_KEY => {
                     round.left_out += 1;
                 }
                 Logged::Tag(key, value) if key == RUN_NAME => round.logged.push(Logged::Name(value)),

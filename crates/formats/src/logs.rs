@@ -3,6 +3,8 @@
 //! [`find`] tells which files of a folder are of which run; [`read`] reads one on from where it was read before.
 
 mod histogram;
+#[cfg(test)]
+mod hostile;
 mod json;
 mod lines;
 mod mlflow;
@@ -16,6 +18,9 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use walkdir::{DirEntry, WalkDir};
+
+/// The bytes of the longest key of a point, a param or a tag; values under longer ones are left out.
+pub const LONGEST_KEY: usize = 1_000;
 
 /// A file that says something of a run.
 #[derive(Clone, Debug, PartialEq)]

@@ -44,6 +44,8 @@ pub const ALERT_RULES: &str = "/api/v1/alert-rules";
 pub const JOBS: &str = "/api/v1/jobs";
 /// The checkpoints of all runs.
 pub const MODELS: &str = "/api/v1/models";
+/// The registered models with their versions.
+pub const REGISTRY: &str = "/api/v1/registered-models";
 /// What a typed path may become.
 pub const PATHS: &str = "/api/v1/paths";
 /// What people chose for the interface; PATCH changes it.
@@ -59,6 +61,11 @@ pub fn recipe(name: &str) -> String {
 /// A run, or with `rest` something of it.
 pub fn run(run: RunId, rest: &str) -> String {
     format!("{RUNS}/{run}{rest}")
+}
+
+/// The id of the run that a text names: its uid, its name or its number.
+pub fn find_run(text: &str) -> String {
+    format!("{RUNS}/find/{}", encode_component(text))
 }
 
 /// A dataset, or with `rest` something of it.

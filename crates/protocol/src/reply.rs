@@ -5,6 +5,7 @@ use assay_domain::entity::{
     Artifact, Checkpoint, Dataset, Evaluation, LabelEdit, LogLine, Prediction, Run, Sample, SequencedEvent,
 };
 use assay_domain::record::Record;
+use assay_domain::registry::{ModelVersion, RegisteredModel};
 use assay_domain::{Bucket, EventSeq, Label, Labelling, RunId, SampleId, SourceId, Split, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -65,8 +66,8 @@ pub struct MergeReply {
     pub runs: u64,
     /// How many of its runs were here already.
     pub known: u64,
-    /// The names of its runs that still run or wait there: they come with the next merge after they have ended.
-    pub working: Vec<String>,
+    /// The names of those that went on there since: what they gained does not come.
+    pub went_on: Vec<String>,
     /// What did not come because its files are missing or damaged, and why.
     pub damaged: Vec<String>,
     /// The names that new datasets have here.
@@ -373,6 +374,15 @@ pub struct ModelCard {
     pub test_accuracy: Option<f64>,
     /// The dataset it was trained on.
     pub dataset: Option<Dataset>,
+}
+
+/// A registered model with its versions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegisteredCard {
+    /// The model.
+    pub model: RegisteredModel,
+    /// Its versions, the newest first.
+    pub versions: Vec<ModelVersion>,
 }
 
 /// One line of the doctor's report.

@@ -149,6 +149,7 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
             post(async |State(e): Shared, id: Named<JobId>| act(e, id, Engine::cancel_job).await),
         )
         .route(path::MODELS, get(async |State(e): Shared| on(e, |e| e.models()).await))
+        .route(path::REGISTRY, get(async |State(e): Shared| on(e, |e| e.registry()).await))
         .route(path::EVALUATIONS, get(async |State(e): Shared| on(e, |e| e.evaluations()).await))
         .route(
             &format!("{}/{{id}}", path::EVALUATIONS),

@@ -8,6 +8,8 @@ mod artifacts;
 mod experiments;
 mod failure;
 mod fields;
+#[cfg(test)]
+mod hostile;
 mod logged;
 mod metrics;
 mod registry;
@@ -25,7 +27,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use failure::{Code, Failure};
 use fields::Fields;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -111,6 +113,11 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
             let quick = (*path == "/runs/log-batch").then_some(metrics::log_plain_batch as Quick);
             router = router.route(&format!("{root}{path}"), endpoint(*method, *handler, quick));
         }
+    }
+    for root in ["/api/3.0/mlflow", "/ajax-api/3.0/mlflow"] {
+        // Of another kind of store than clients know by name.
+        let info = async || json(&json!({ "store_type": null, "workspaces_enabled": false }));
+        router = router.route(&format!("{root}/server-info"), axum::routing::get(info));
     }
     router
         .route("/version", axum::routing::get(async || VERSION))

@@ -25,9 +25,21 @@ pub(crate) struct Lock {
     _file: File,
 }
 
+/// Whether nobody holds the lock of a workspace in which nothing can be written.
+pub(crate) fn is_free(root: &Path) -> bool {
+    match File::open(root.join("lock")) {
+        Ok(file) => !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
+        Err(why) => why.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
 /// Takes the lock, or says who has it.
 pub(crate) fn acquire(root: &Path, holder: &Holder) -> Result<Lock> {
     let path = root.join("lock");
+    // What a link leads to is not ours to write.
+    if std::fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+        return Err(StoreError::Foreign(path));
+    }
     let mut file = File::options()
         .read(true)
         .write(true)

@@ -7,6 +7,7 @@
 use crate::lock::{self, Lock};
 use crate::retention::copy_folder;
 use crate::table::label::EditsTaken;
+use crate::table::run::ABANDONED;
 use crate::{Blobs, Hash, Holder, Result, Store, StoreError, WriteTx};
 use assay_domain::entity::{Event, Snapshot};
 use assay_domain::record::Record;
@@ -42,10 +43,10 @@ pub struct MergedDataset {
 pub struct OtherRuns {
     /// Those that are not here.
     pub new: Vec<RunId>,
-    /// Those that are not here and run or wait there.
-    pub working: Vec<RunId>,
     /// How many are here.
     pub known: u64,
+    /// The names of those that are here and went on there.
+    pub went_on: Vec<String>,
 }
 
 /// Rows that belong to a run alone and name nothing else: table, its columns without the run, and their order.
@@ -83,12 +84,23 @@ impl Store {
         if whole(root)? == whole(self.root())? {
             return Err(StoreError::Conflict("a workspace cannot be merged with itself".into()));
         }
+        let read = Store::open_read_only(root)?;
         let lock = match lock::acquire(root, holder) {
             Ok(lock) => Some(lock),
-            Err(StoreError::Io { .. } | StoreError::ReadOnly(_)) => None, // a disk that nobody can write
+            Err(StoreError::Io { .. } | StoreError::ReadOnly(_)) => {
+                // What lies beside the database is not read where nothing can be written.
+                let waits = std::fs::metadata(root.join("assay.db-wal")).is_ok_and(|log| log.len() > 0);
+                if waits || !lock::is_free(root) {
+                    return Err(StoreError::Conflict(format!(
+                        "its last changes cannot be read where nothing can be written, and a process may have it: copy the \
+                         folder to where it can be written, and merge the copy: {}",
+                        root.display()
+                    )));
+                }
+                None
+            }
             Err(in_use) => return Err(in_use),
         };
-        let read = Store::open_read_only(root)?;
         let address = match lock {
             Some(_) => path.display().to_string(),
             None => crate::reader::immutable(&path),
@@ -104,15 +116,10 @@ impl Store {
         Ok(Other { store: self, read, _lock: lock })
     }
 
-    /// Copies the images that another workspace unpacked; returns where they are.
+    /// Copies the images that another workspace unpacked to where those of this name are; returns where that is.
     pub fn take_import(&self, from: &Path, name: &str) -> Result<PathBuf> {
         let folder = self.root().join("imports").join(name);
-        if !folder.is_dir() {
-            // Under its own name once it is whole.
-            let part = folder.with_extension("part");
-            copy_folder(from, &part).map_err(StoreError::io("copying images", from))?;
-            std::fs::rename(&part, &folder).map_err(StoreError::io("copying images", &folder))?;
-        }
+        copy_folder(from, &folder).map_err(StoreError::io("copying images", from))?;
         Ok(folder)
     }
 
@@ -137,8 +144,16 @@ impl Drop for Other<'_> {
 }
 
 impl WriteTx<'_> {
-    /// Takes over the experiments by their names; returns which is which.
+    /// Takes over the experiments by their names; returns which is which. One that is deleted here is restored where runs
+    /// come to it.
     pub fn merge_experiments(&mut self) -> Result<HashMap<ExperimentId, ExperimentId>> {
+        let mut restored = self.db.prepare(
+            "UPDATE main.experiments SET deleted = NULL WHERE deleted IS NOT NULL AND name IN (
+                 SELECT theirs.name FROM other.experiments AS theirs JOIN other.runs ON runs.experiment = theirs.id
+                 WHERE theirs.deleted IS NULL AND runs.deleted IS NULL AND uid NOT IN (SELECT uid FROM main.runs))
+             RETURNING id",
+        )?;
+        let restored = restored.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
         let mut made = self.db.prepare(
             "INSERT INTO main.experiments (name, created, location, updated, deleted)
              SELECT name, created, location, updated, deleted FROM other.experiments
@@ -152,7 +167,7 @@ impl WriteTx<'_> {
              JOIN main.experiments AS ours ON ours.name = theirs.name",
             [],
         )?;
-        for experiment in made {
+        for experiment in made.into_iter().chain(restored) {
             self.emit(&Event::ExperimentChanged { experiment: ExperimentId(experiment) })?;
         }
         let mut same = self.db.prepare(
@@ -165,6 +180,11 @@ impl WriteTx<'_> {
     /// Takes over a dataset whose images lie at `source` now: as a new one, or what is new of one that both have. Of labels
     /// that only one side changed, that change stays; where both did, ours.
     pub fn merge_dataset(&mut self, theirs: DatasetId, source: &str) -> Result<MergedDataset> {
+        let no_hash =
+            "SELECT 1 FROM other.samples WHERE dataset = ?1 AND (length(hash) <> 64 OR hash GLOB '*[^0-9a-f]*')";
+        if self.db.prepare(no_hash)?.exists([theirs.0])? {
+            return Err(StoreError::unreadable("sample", "its hash is none"));
+        }
         let same = self
             .db
             .query_row(
@@ -288,17 +308,31 @@ impl WriteTx<'_> {
 
     /// What there is to do about the other's runs, oldest first.
     pub fn runs_to_merge(&mut self) -> Result<OtherRuns> {
-        let mut runs = self.db.prepare(
-            "SELECT id, uid IN (SELECT uid FROM main.runs), status IN ('running', 'queued') FROM other.runs ORDER BY id",
-        )?;
+        // What a run gains while it goes on.
+        let gains = |of: &str| {
+            format!(
+                "(SELECT coalesce(sum(count), 0) FROM {of}.series WHERE run = {of}.runs.id),
+                 (SELECT coalesce(max(step), 0) FROM {of}.checkpoints WHERE run = {of}.runs.id),
+                 (SELECT count(*) FROM {of}.evaluations WHERE run = {of}.runs.id)"
+            )
+        };
+        let mut ours = self.db.prepare_cached(&format!("SELECT {} FROM main.runs WHERE uid = ?1", gains("main")))?;
+        let mut runs =
+            self.db.prepare(&format!("SELECT id, uid, name, {} FROM other.runs ORDER BY id", gains("other")))?;
+        let gained = |row: &rusqlite::Row<'_>, at: usize| -> rusqlite::Result<[i64; 3]> {
+            Ok([row.get(at)?, row.get(at + 1)?, row.get(at + 2)?])
+        };
         let mut rows = runs.query([])?;
         let mut found = OtherRuns::default();
         while let Some(row) = rows.next()? {
-            let run = RunId(row.get(0)?);
-            match (row.get(1)?, row.get(2)?) {
-                (true, _) => found.known += 1,
-                (false, true) => found.working.push(run),
-                (false, false) => found.new.push(run),
+            let uid: String = row.get(1)?;
+            let Some(here) = ours.query_row([uid], |row| gained(row, 0)).optional()? else {
+                found.new.push(RunId(row.get(0)?));
+                continue;
+            };
+            found.known += 1;
+            if gained(row, 3)?.iter().zip(here).any(|(there, here)| *there > here) {
+                found.went_on.push(row.get(2)?);
             }
         }
         Ok(found)
@@ -338,6 +372,18 @@ impl WriteTx<'_> {
             params![theirs.0, dataset.map(|id| id.0), snapshot.map(|found| found.id.0), record],
         )?;
         let ours = RunId(self.db.last_insert_rowid());
+        // Its experiment may be deleted there alone.
+        self.db.execute(
+            "UPDATE main.runs SET deleted = coalesce(deleted, (
+                 SELECT deleted FROM other.experiments WHERE id = (SELECT experiment FROM other.runs WHERE id = ?2)))
+             WHERE id = ?1 AND (SELECT deleted FROM main.experiments WHERE id = main.runs.experiment) IS NULL",
+            [ours.0, theirs.0],
+        )?;
+        // The lock of its workspace is ours: whatever trained there is gone.
+        let sql = "UPDATE main.runs SET status = 'crashed', reason = ?2, ended = coalesce(ended, heartbeat, created)
+                   WHERE id = ?1 AND client IS NULL AND status IN ('running', 'queued')";
+        self.db.execute(sql, params![ours.0, ABANDONED])?;
+        self.merge_source(theirs, ours)?;
         for (table, columns, order) in OF_RUN {
             let sql = format!(
                 "INSERT INTO main.{table} (run, {columns}) SELECT ?2, {columns} FROM other.{table} WHERE run = ?1 ORDER BY {order}"
@@ -359,6 +405,34 @@ impl WriteTx<'_> {
         }
         self.emit(&Event::RunChanged { run: ours })?;
         Ok(ours)
+    }
+
+    /// What is known of the files that a run was read from, so that they are not read again; nobody follows them here.
+    fn merge_source(&mut self, theirs: RunId, ours: RunId) -> Result<()> {
+        let sql = "SELECT source FROM other.source_runs WHERE run = ?1";
+        let Some(source) = self.db.query_row(sql, [theirs.0], |row| row.get::<_, i64>(0)).optional()? else {
+            return Ok(());
+        };
+        let made = self.db.execute(
+            "INSERT OR IGNORE INTO main.sources (path, experiment, followed)
+             SELECT path, experiment, 0 FROM other.sources WHERE id = ?1",
+            [source],
+        )?;
+        let here =
+            "(SELECT ours.id FROM main.sources AS ours JOIN other.sources AS named USING (path) WHERE named.id = ?1)";
+        if made > 0 {
+            let sql = format!(
+                "INSERT INTO main.source_files (source, path, read) SELECT {here}, path, read FROM other.source_files
+                 WHERE source = ?1"
+            );
+            self.db.execute(&sql, [source])?;
+        }
+        let sql = format!(
+            "INSERT OR IGNORE INTO main.source_runs (source, key, run, heard, said) SELECT {here}, key, ?3, heard, said
+             FROM other.source_runs WHERE source = ?1 AND run = ?2"
+        );
+        self.db.execute(&sql, [source, theirs.0, ours.0])?;
+        Ok(())
     }
 
     fn of_other(&self, table: &str, run: RunId) -> Result<Vec<i64>> {
@@ -514,6 +588,9 @@ mod tests {
             ("experiments", "id", "name, created, location, updated, deleted"),
             ("datasets", "id", "name, source, created, seed, val, test, multi_label"),
             ("model_versions", "model, location", VERSIONS),
+            ("sources", "id", "path, experiment, followed"),
+            ("source_runs", "source, run", "key, heard, said"),
+            ("source_files", "source", "path, read"),
         ];
         for (table, own, taken) in others {
             assert_eq!(columns(table), given(own, taken), "{table}");

@@ -177,7 +177,8 @@ impl Store {
     }
 }
 
-/// Copies what is in a folder into another, which is made.
+/// Copies the files in a folder that another one lacks, which is made; links are left out. A file has its name once it is
+/// whole.
 pub(crate) fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
     if !from.is_dir() {
         return Ok(());
@@ -186,9 +187,14 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let copy = to.join(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            true => copy_folder(&entry.path(), &copy)?,
-            false => drop(std::fs::copy(entry.path(), &copy)?),
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &copy)?;
+        } else if kind.is_file() && !copy.exists() {
+            let mut part = copy.clone().into_os_string();
+            part.push(".part");
+            std::fs::copy(entry.path(), &part)?;
+            std::fs::rename(&part, &copy)?;
         }
     }
     Ok(())

@@ -38,6 +38,7 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
             sign_digits::sign_digits(project, photos, arguments.get(2).map_or("40", String::as_str))
         }
         Some("track") => track::track(project, as_json),
+        Some("scale") => track::scale(project),
         Some("soak") => track::soak(project, arguments.get(1).map_or("10", String::as_str)),
         Some("pixel") => track::pixel(project),
         Some("operations") => {
@@ -45,7 +46,7 @@ pub(crate) fn bench(project: &Project, arguments: &[String]) -> Result<()> {
             operations::operations(project, filter)
         }
         _ => bail!(
-            "name the bench: cargo xtask bench train [--json] | infer [--json] | loader PHOTOS [--json] | operations [FILTER] | agreement | models | track [--json] | soak [MINUTES] | pixel | sign-digits PHOTOS [EPOCHS]"
+            "name the bench: cargo xtask bench train [--json] | infer [--json] | loader PHOTOS [--json] | operations [FILTER] | agreement | models | track [--json] | scale | soak [MINUTES] | pixel | sign-digits PHOTOS [EPOCHS]"
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! Models: the checkpoints of runs; drop an image on one to get a prediction.
+//! Models: those that were registered, and the checkpoints of runs; drop an image on one of these to get a prediction.
 
 use super::Cx;
 use super::review::bar_ui;
@@ -8,14 +8,21 @@ use crate::tokens::{GRID, strong};
 use crate::transport::Method;
 use crate::widgets::{badge_ui, bytes, card_ui, empty_ui, remote_ui};
 use assay_domain::entity::CheckpointKind;
-use assay_protocol::{ModelCard, PredictionReply, path};
+use assay_domain::registry::ModelVersion;
+use assay_protocol::{ModelCard, PredictionReply, RegisteredCard, path};
 use egui::{ColorImage, Rect, RichText, ScrollArea, Sense, TextureHandle, TextureOptions, Ui, pos2, vec2};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 type Dropped = Arc<Mutex<Option<Result<Vec<u8>, String>>>>;
 
+/// So many versions of a registered model are shown, until all are asked for.
+const VERSIONS: usize = 4;
+
 #[derive(Default)]
 pub(crate) struct Models {
+    /// The registered models of which all versions are shown.
+    unfolded: BTreeSet<String>,
     chosen: Option<(assay_domain::RunId, CheckpointKind)>,
     dropped: Dropped,
     image: Option<TextureHandle>,
@@ -40,17 +47,26 @@ impl Models {
 
     pub(crate) fn models_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>) {
         let remote = cx.api.get::<Vec<ModelCard>>(path::MODELS);
+        let registry = cx.api.get::<Vec<RegisteredCard>>(path::REGISTRY);
         let api = cx.api.clone();
+        let Some(registered) = registry.value.clone() else {
+            return remote_ui(ui, &api, path::REGISTRY, registry, |_, _| ());
+        };
         remote_ui(ui, &api, path::MODELS, remote, |ui, cards| {
-            if cards.is_empty() {
-                if empty_ui(
-                    ui,
-                    "No models yet",
-                    "Each run keeps its best and its last checkpoint; they are listed here.",
-                    Some("Go to runs"),
-                ) {
+            if cards.is_empty() && registered.is_empty() {
+                let text = "Each run keeps its best and its last checkpoint; they are listed here, and with them the \
+                            models that MLflow's clients register.";
+                if empty_ui(ui, "No models yet", text, Some("Go to runs")) {
                     *cx.route = Route::Runs;
                 }
+                return;
+            }
+            if cards.is_empty() {
+                ui.heading("Models");
+                ui.add_space(2.0 * GRID);
+                ScrollArea::vertical().id_salt("models").auto_shrink(false).show(ui, |ui| {
+                    self.registered_ui(ui, cx, &registered);
+                });
                 return;
             }
             if self
@@ -66,13 +82,19 @@ impl Models {
             let split = whole.left() + whole.width() * 0.58;
             let left = Rect::from_min_max(whole.min, pos2(split - 10.0, whole.bottom()));
             let right = Rect::from_min_max(pos2(split + 10.0, whole.top()), whole.max);
-            ui.scope_builder(egui::UiBuilder::new().max_rect(left), |ui| self.list_ui(ui, cx, cards));
+            ui.scope_builder(egui::UiBuilder::new().max_rect(left), |ui| self.list_ui(ui, cx, cards, &registered));
             ui.scope_builder(egui::UiBuilder::new().max_rect(right), |ui| self.try_ui(ui, cx));
         });
     }
 
-    fn list_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, cards: &[ModelCard]) {
+    fn list_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, cards: &[ModelCard], registered: &[RegisteredCard]) {
         ScrollArea::vertical().id_salt("models").auto_shrink(false).show(ui, |ui| {
+            if !registered.is_empty() {
+                ui.label(RichText::new("Registered").font(strong(13.0)));
+                self.registered_ui(ui, cx, registered);
+                ui.add_space(2.0 * GRID);
+                ui.label(RichText::new("Checkpoints").font(strong(13.0)));
+            }
             for card in cards {
                 let id = (card.run.id, card.checkpoint.kind);
                 card_ui(ui, |ui| {
@@ -111,6 +133,35 @@ impl Models {
                 });
             }
         });
+    }
+
+    fn registered_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, registered: &[RegisteredCard]) {
+        for RegisteredCard { model, versions } in registered {
+            card_ui(ui, |ui| {
+                ui.set_width(ui.available_width());
+                ui.horizontal(|ui| {
+                    ui.label(RichText::new(&model.name).font(strong(13.0)));
+                    for (key, value) in model.tags.iter().filter(|(key, _)| !key.starts_with("mlflow.")).take(6) {
+                        let text = if value.is_empty() { key.clone() } else { format!("{key} {value}") };
+                        badge_ui(ui, &short(&text), cx.tokens.weak);
+                    }
+                });
+                if !model.description.is_empty() {
+                    ui.label(RichText::new(&model.description).color(cx.tokens.weak));
+                }
+                if versions.is_empty() {
+                    ui.label(RichText::new("No version is registered yet").color(cx.tokens.weak));
+                }
+                let all = self.unfolded.contains(&model.name);
+                for version in versions.iter().take(if all { usize::MAX } else { VERSIONS }) {
+                    let aliases = model.aliases.iter().filter(|(_, of)| **of == version.version);
+                    version_ui(ui, cx, version, aliases.map(|(alias, _)| alias.as_str()));
+                }
+                if !all && versions.len() > VERSIONS && ui.link(format!("All {} versions", versions.len())).clicked() {
+                    self.unfolded.insert(model.name.clone());
+                }
+            });
+        }
     }
 
     /// The place to drop an image, and what the chosen model says of it.
@@ -175,6 +226,36 @@ impl Models {
             }
             Err(why) => self.error = Some(format!("The file cannot be read: {why}")),
         }
+    }
+}
+
+/// A version in one line: its number, its names, how far it has come, where it is from.
+fn version_ui<'a>(ui: &mut Ui, cx: &mut Cx<'_>, version: &ModelVersion, aliases: impl Iterator<Item = &'a str>) {
+    ui.horizontal(|ui| {
+        ui.label(RichText::new(format!("v{}", version.version)).font(strong(13.0)));
+        for alias in aliases {
+            badge_ui(ui, &short(&format!("@{alias}")), cx.tokens.accent);
+        }
+        match version.stage.as_str() {
+            "None" => {}
+            "Production" => badge_ui(ui, "Production", cx.tokens.good),
+            stage => badge_ui(ui, stage, cx.tokens.weak),
+        }
+        if let Some(uid) = &version.run
+            && ui.link(format!("run {}", uid.get(..8).unwrap_or(uid))).on_hover_text("The run that made it").clicked()
+        {
+            *cx.route = Route::Uid(uid.clone());
+        }
+        let said = if version.description.is_empty() { &version.source } else { &version.description };
+        ui.add(egui::Label::new(RichText::new(said).color(cx.tokens.weak)).truncate()).on_hover_text(&version.source);
+    });
+}
+
+/// A text as it fits a badge.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(32) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -8,8 +8,8 @@ use crate::route::Route;
 use crate::tokens::{GRID, ROW, strong};
 use crate::widgets::{duration, empty_ui, number, primary_button, remote_ui, status_ui};
 use crate::zoom::Zoom;
-use assay_domain::entity::Run;
-use assay_domain::{RunId, RunStatus, Timestamp};
+use assay_domain::entity::{Experiment, Run};
+use assay_domain::{ExperimentId, RunId, RunStatus, Timestamp};
 use assay_protocol::{About, RunsQuery, RunsReply, SeriesQuery, SeriesReply, path};
 use egui::{Align, Layout, RichText, ScrollArea, Sense, TextEdit, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
@@ -80,6 +80,17 @@ fn params_text(run: &Run) -> String {
 }
 
 impl Runs {
+    /// Leads on to the runs of an experiment.
+    pub(crate) fn experiment_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, experiment: ExperimentId) {
+        let remote = cx.api.get::<Vec<Experiment>>(path::EXPERIMENTS);
+        let api = cx.api.clone();
+        remote_ui(ui, &api, path::EXPERIMENTS, remote, |_, experiments| {
+            let name = experiments.iter().find(|one| one.id == experiment).map(|one| one.name.as_str());
+            self.filter = name.map_or_else(String::new, |name| format!("experiment:\"{name}\""));
+            *cx.route = Route::Runs;
+        });
+    }
+
     pub(crate) fn runs_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, new_run: &mut NewRun, data: &mut Data) {
         let query = RunsQuery {
             filter: self.filter.clone(),

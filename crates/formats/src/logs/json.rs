@@ -1,5 +1,6 @@
 //! JSON as programs write it that know more numbers than JSON does.
 
+use super::LONGEST_KEY;
 use serde_json::Value;
 
 /// The value in a text of JSON. Python also writes numbers that JSON lacks: they become texts.
@@ -49,6 +50,26 @@ pub(super) fn number(value: &Value) -> Option<f64> {
         Value::Bool(bool) => Some(f64::from(u8::from(*bool))),
         Value::String(text) => NAMED.iter().find(|(name, _)| name == text).map(|(_, number)| *number),
         _ => None,
+    }
+}
+
+/// The values in a tree, under the keys on the way to them, joined.
+#[derive(Default)]
+pub(super) struct Leaves {
+    pub(super) found: Vec<(String, Value)>,
+    /// How many have too long a key: one may stand before many small values.
+    pub(super) left_out: u64,
+}
+
+impl Leaves {
+    pub(super) fn add(&mut self, key: String, value: Value) {
+        match value {
+            _ if key.len() > LONGEST_KEY => self.left_out += 1,
+            Value::Object(inner) if !inner.is_empty() && !inner.get("_type").is_some_and(Value::is_string) => {
+                inner.into_iter().for_each(|(name, value)| self.add(format!("{key}.{name}"), value));
+            }
+            value => self.found.push((key, value)),
+        }
     }
 }
 

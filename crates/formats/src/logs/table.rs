@@ -3,16 +3,22 @@
 //! A line's step is in the first of the columns [`STEPS`] that it has, else its number; its time in the first of [`TIMES`], else
 //! that of the file.
 
+use super::json::Leaves;
 use super::lines::{lines_before, read_lines};
-use super::{fingerprint_of, json};
+use super::{LONGEST_KEY, fingerprint_of, json};
 use assay_domain::foreign::{Logged, Part};
 use assay_domain::{Point, Timestamp};
 use serde_json::Value;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 const STEPS: [&str; 7] = ["step", "_step", "global_step", "iteration", "iter", "batch", "epoch"];
 const TIMES: [&str; 5] = ["timestamp", "_timestamp", "wall_time", "time", "created_at"];
+
+/// A part of a CSV holds about as many points at most.
+const PART_POINTS: usize = 1 << 19;
 
 /// No longer line is read.
 const LINE_BYTES: u64 = 1 << 24;
@@ -30,29 +36,31 @@ pub(super) fn is_of_metrics(path: &Path) -> bool {
 pub(super) fn read_csv(path: &Path, from: u64, is_settled: bool) -> std::io::Result<Part> {
     let wall_ms = modified(path)?;
     let mut part = Part { read: from, ..Part::default() };
-    let bytes = std::fs::read(path)?;
+    let file = File::open(path)?;
     // Whether the last line is whole is known by its end, or when nothing was added for a while.
-    let whole = match bytes.iter().rposition(|&byte| byte == b'\n') {
-        _ if is_settled => bytes.len(),
-        Some(end) => end + 1,
-        None => 0,
-    };
-    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(&bytes[..whole]);
+    let whole = if is_settled { file.metadata()?.len() } else { end_of_lines(&file)? };
+    let lines = BufReader::new(file.take(whole));
+    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(lines);
     let headers = match reader.headers() {
         Ok(headers) => headers.clone(),
         Err(why) => return Ok(Part { damage: Some(why.to_string()), ..part }),
     };
+    let keys: Vec<&str> = headers.iter().map(|key| key.trim_start_matches('\u{feff}')).collect();
     for (number, record) in (0..).zip(reader.records()).skip(usize::try_from(from).unwrap_or(usize::MAX)) {
+        if part.logged.len() >= PART_POINTS {
+            part.has_more = true;
+            break;
+        }
         part.read = number + 1;
         let Ok(record) = record else {
             part.left_out += 1;
             continue;
         };
         let mut line = Vec::new();
-        for (key, text) in headers.iter().zip(record.iter()).filter(|(_, text)| !text.is_empty()) {
+        for (key, text) in keys.iter().zip(record.iter()).filter(|(_, text)| !text.is_empty()) {
             match text.parse::<f64>() {
-                Ok(value) => line.push((key.trim_start_matches('\u{feff}').to_owned(), value)),
-                Err(_) => part.left_out += 1,
+                Ok(value) if key.len() <= LONGEST_KEY => line.push(((*key).to_owned(), value)),
+                _ => part.left_out += 1,
             }
         }
         add(&mut part, line, number, wall_ms);
@@ -61,6 +69,25 @@ pub(super) fn read_csv(path: &Path, from: u64, is_settled: bool) -> std::io::Res
         part.logged.push(Logged::Heard(Timestamp(wall_ms)));
     }
     Ok(part)
+}
+
+/// Where the last line that has an end ends.
+fn end_of_lines(mut file: &File) -> std::io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut piece = [0; 4096];
+    loop {
+        let length = end.min(piece.len() as u64);
+        file.seek(SeekFrom::Start(end - length))?;
+        let piece = &mut piece[..length as usize];
+        file.read_exact(piece)?;
+        match piece.iter().rposition(|&byte| byte == b'\n') {
+            None if end > length => end -= length,
+            found => {
+                file.rewind()?;
+                return Ok(found.map_or(0, |place| end - length + place as u64 + 1));
+            }
+        }
+    }
 }
 
 /// Reads JSON lines on from this byte.
@@ -74,7 +101,15 @@ pub(super) fn read_json(path: &Path, from: u64, is_settled: bool) -> std::io::Re
         match parsed(line) {
             Some(Value::Object(object)) => {
                 let mut values = Vec::new();
-                object.into_iter().for_each(|(key, value)| flatten(key, value, &mut values, &mut part.left_out));
+                let mut leaves = Leaves::default();
+                object.into_iter().for_each(|(key, value)| leaves.add(key, value));
+                part.left_out += leaves.left_out;
+                for (key, value) in leaves.found.into_iter().filter(|(_, value)| !value.is_null()) {
+                    match json::number(&value) {
+                        Some(number) => values.push((key, number)),
+                        None => part.left_out += 1,
+                    }
+                }
                 if number.is_none() && step_of(&values).is_none() {
                     number = Some(lines_before(path, part.read)?);
                 }
@@ -90,19 +125,6 @@ pub(super) fn read_json(path: &Path, from: u64, is_settled: bool) -> std::io::Re
         part.logged.push(Logged::Heard(Timestamp(wall_ms)));
     }
     Ok(part)
-}
-
-fn flatten(key: String, value: Value, into: &mut Vec<(String, f64)>, left_out: &mut u64) {
-    match value {
-        Value::Object(object) => {
-            object.into_iter().for_each(|(name, value)| flatten(format!("{key}.{name}"), value, into, left_out));
-        }
-        Value::Null => {}
-        value => match json::number(&value) {
-            Some(number) => into.push((key, number)),
-            None => *left_out += 1,
-        },
-    }
 }
 
 /// The first of these columns that a line has.

@@ -3,7 +3,7 @@
 //! The format is TensorFlow's: `tensorflow/core/lib/io/record_writer.h` for the records, `tensorflow/core/util/event.proto` and
 //! `tensorboard/plugins/hparams/plugin_data.proto` for what is in them.
 
-use super::histogram;
+use super::{LONGEST_KEY, histogram};
 use assay_domain::foreign::{Contents, Logged, Part};
 use assay_domain::{Point, RunStatus, Timestamp};
 use half::{bf16, f16};
@@ -90,6 +90,10 @@ fn add_value(part: &mut Part, value: SummaryValue, step: i64, at: Timestamp) {
     let SummaryValue { tag, simple_value, image, histogram, tensor, metadata } = value;
     let plugin = metadata.and_then(|metadata| metadata.plugin_data).unwrap_or_default();
     let point = |value| Point { step, wall_ms: at.0, value };
+    if tag.len() > LONGEST_KEY {
+        part.left_out += 1;
+        return;
+    }
     if plugin.plugin_name == "hparams" {
         return add_session(part, &plugin.content);
     }
@@ -360,7 +364,9 @@ struct SessionEnd {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Named, hostile};
     use super::*;
+    use proptest::prelude::*;
 
     fn record(message: &[u8]) -> Vec<u8> {
         let length = (message.len() as u64).to_le_bytes();
@@ -428,6 +434,88 @@ mod tests {
         assert_eq!(number(Tensor { dtype: BFLOAT16, half_val: vec![0x3f80], ..base() }), Some(1.0));
         assert_eq!(number(Tensor { dtype: FLOAT, float_val: vec![1.0, 2.0], ..base() }), None);
         assert_eq!(number(base()), None);
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), 0..20)
+    }
+
+    fn tensor() -> impl Strategy<Value = Tensor> {
+        let numbers = (prop::collection::vec(any::<f32>(), 0..3), prop::collection::vec(prop::num::f64::ANY, 0..7));
+        let words = (prop::collection::vec(bytes(), 0..5), prop::collection::vec(any::<i32>(), 0..2));
+        (0..24, bytes(), numbers, words).prop_map(
+            |(dtype, content, (float_val, double_val), (string_val, half_val))| Tensor {
+                dtype,
+                content,
+                float_val,
+                double_val,
+                string_val,
+                half_val,
+                ..Tensor::default()
+            },
+        )
+    }
+
+    fn value() -> impl Strategy<Value = SummaryValue> {
+        use prop::option::of;
+        let limits = || prop::collection::vec(prop::num::f64::ANY, 0..5);
+        let histogram = (prop::num::f64::ANY, prop::num::f64::ANY, limits(), limits())
+            .prop_map(|(min, max, bucket_limit, bucket)| Histogram { min, max, bucket_limit, bucket });
+        let plugin = prop::sample::select(vec!["", "scalars", "images", "text", "histograms", "hparams"]);
+        let metadata = (plugin, bytes()).prop_map(|(plugin, content)| {
+            Some(Metadata { plugin_data: Some(PluginData { plugin_name: plugin.into(), content }) })
+        });
+        let encoded = of(bytes().prop_map(|encoded| Image { encoded }));
+        let scalar = of(any::<f32>());
+        (any::<String>(), scalar, encoded, of(histogram), of(tensor()), metadata).prop_map(
+            |(tag, simple_value, image, histogram, tensor, metadata)| SummaryValue {
+                tag,
+                simple_value,
+                image,
+                histogram,
+                tensor,
+                metadata,
+            },
+        )
+    }
+
+    fn message() -> impl Strategy<Value = Vec<u8>> {
+        let values = prop::collection::vec(value(), 0..4);
+        let event = (prop::num::f64::ANY, any::<i64>(), values).prop_map(|(wall_time, step, value)| {
+            Event { wall_time, step, summary: Some(Summary { value }) }.encode_to_vec()
+        });
+        hostile::changed(event)
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_messages_and_records(
+            messages in prop::collection::vec(message(), 0..6),
+            tail in hostile::changed(message().prop_map(|message| record(&message))),
+        ) {
+            let mut bytes: Vec<u8> = messages.iter().flat_map(|message| record(message)).collect();
+            let whole = hostile::read_through(&Named::Events, &bytes)?;
+            bytes.extend(tail);
+            let more = hostile::read_through(&Named::Events, &bytes)?;
+            let said = |logged: &[Logged]| logged.iter().filter(|one| !matches!(one, Logged::Heard(_))).count();
+            prop_assert!(said(&more) >= said(&whole), "what comes after takes nothing away");
+        }
+    }
+
+    #[test]
+    fn many_images_under_a_long_tag_take_no_room() {
+        let tensor = Tensor { string_val: vec![Vec::new(); 1000], ..Tensor::default() };
+        let plugin_data = Some(PluginData { plugin_name: "images".into(), content: Vec::new() });
+        let tag = "x".repeat(100_000);
+        let value = SummaryValue {
+            tag,
+            tensor: Some(tensor),
+            metadata: Some(Metadata { plugin_data }),
+            ..SummaryValue::default()
+        };
+        let event = Event { summary: Some(Summary { value: vec![value] }), ..Event::default() };
+        let part = of(&record(&event.encode_to_vec()), 0);
+        assert_eq!((part.left_out, points(&part).len(), part.logged.len()), (1, 0, 2));
     }
 
     #[test]

@@ -75,6 +75,9 @@ pub struct RunHead {
     pub is_deleted: bool,
 }
 
+/// What became of a run whose process is gone.
+pub(crate) const ABANDONED: &str = "its process ended without a word; resume continues from the last checkpoint";
+
 impl WriteTx<'_> {
     /// Makes a queued run.
     pub fn create_run(&mut self, new: &NewRun) -> Result<RunId> {
@@ -141,6 +144,19 @@ impl WriteTx<'_> {
         )
     }
 
+    /// An ended run waits for its turn again.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where it has not ended: one that gives no sign of life may only have been held up.
+    pub fn requeue_ended_run(&mut self, run: RunId) -> Result<()> {
+        match self.status(run)? {
+            Some(status) if !status.has_ended() => {
+                Err(StoreError::Conflict(format!("run {run} is {} already", status.as_str())))
+            }
+            _ => self.requeue_run(run),
+        }
+    }
+
     /// The run waits for its turn again.
     pub fn requeue_run(&mut self, run: RunId) -> Result<()> {
         self.update_run(run, "status = 'queued', ended = NULL, reason = NULL", params![run.0])
@@ -178,10 +194,9 @@ impl WriteTx<'_> {
         let rows = statement.query_map([], |row| Ok((RunId(row.get(0)?), row.get::<_, Option<i64>>(1)?)))?;
         let abandoned: Vec<(RunId, Option<i64>)> = rows.collect::<rusqlite::Result<_>>()?;
         for &(run, heartbeat) in &abandoned {
-            let reason = "its process ended without a word; resume continues from the last checkpoint";
             let ended = heartbeat.unwrap_or(self.now.0);
-            self.update_run(run, "status = 'crashed', reason = ?2, ended = ?3", params![run.0, reason, ended])?;
-            self.watch_end(run, RunStatus::Crashed, Some(reason), Timestamp(ended))?;
+            self.update_run(run, "status = 'crashed', reason = ?2, ended = ?3", params![run.0, ABANDONED, ended])?;
+            self.watch_end(run, RunStatus::Crashed, Some(ABANDONED), Timestamp(ended))?;
         }
         Ok(abandoned.into_iter().map(|(run, _)| run).collect())
     }

@@ -49,7 +49,7 @@ impl Reader<'_> {
         );
         let mut statement = self.db.prepare_cached(&sql)?;
         let rows = statement.query_map([], |row| run_of(row, now))?.collect::<rusqlite::Result<Vec<Run>>>()?;
-        let values = Values::load(self, query)?;
+        let values = Values::load(self, query, None)?;
         let mut runs: Vec<Run> =
             rows.into_iter().filter(|run| query.filter.matches(&Seen { run, values: &values })).collect();
         if let Some(order) = &query.order {
@@ -67,12 +67,12 @@ impl Reader<'_> {
             return Ok(true);
         }
         let query = RunQuery { filter, ..RunQuery::default() };
-        let values = Values::load(self, &query)?;
+        let values = Values::load(self, &query, Some(run.id))?;
         Ok(query.filter.matches(&Seen { run, values: &values }))
     }
 }
 
-/// The params, metrics and tags that a query asks of any run: only the keys it names are read.
+/// The params, metrics and tags that a query asks of any run, or of one: only the keys it names are read.
 #[derive(Default)]
 struct Values {
     by_key: HashMap<String, HashMap<RunId, Value>>,
@@ -80,7 +80,9 @@ struct Values {
 }
 
 impl Values {
-    fn load(reader: &Reader<'_>, query: &RunQuery) -> Result<Values> {
+    fn load(reader: &Reader<'_>, query: &RunQuery, of: Option<RunId>) -> Result<Values> {
+        // A number, so that each has a plan of its own.
+        let of = of.map_or_else(String::new, |run| format!("AND run = {}", run.0));
         use assay_domain::query::Condition;
         let mut values = Values::default();
         let mut keys: BTreeSet<&str> = query.order.iter().map(|order| order.key.as_str()).collect();
@@ -94,8 +96,8 @@ impl Values {
             }
         }
         for key in keys {
-            let mut of_key = reader.metric_values(key)?;
-            let mut statement = reader.db.prepare_cached("SELECT run, value FROM params WHERE key = ?1")?;
+            let mut of_key = reader.metric_values(key, &of)?;
+            let mut statement = reader.db.prepare(&format!("SELECT run, value FROM params WHERE key = ?1 {of}"))?;
             let rows = statement.query_map([key], |row| Ok((RunId(row.get(0)?), row.get::<_, String>(1)?)))?;
             for row in rows {
                 let (run, value) = row?;
@@ -104,9 +106,9 @@ impl Values {
             values.by_key.insert(key.to_owned(), of_key);
         }
         if words {
-            let mut statement = reader
-                .db
-                .prepare_cached("SELECT run, group_concat(key || ' ' || value, ' ') FROM tags GROUP BY run")?;
+            let sql =
+                format!("SELECT run, group_concat(key || ' ' || value, ' ') FROM tags WHERE TRUE {of} GROUP BY run");
+            let mut statement = reader.db.prepare(&sql)?;
             let rows = statement.query_map([], |row| Ok((RunId(row.get(0)?), row.get::<_, String>(1)?)))?;
             values.tags =
                 rows.map(|row| row.map(|(run, text)| (run, text.to_lowercase()))).collect::<Result<_, _>>()?;

@@ -314,8 +314,9 @@ impl Reader<'_> {
         Ok(by_run.map(|(run, segments)| (run, joined(segments))).collect())
     }
 
-    /// For each run that has the metric, its last value (`min:KEY` and `max:KEY` give the extremes).
-    pub(crate) fn metric_values(&self, key: &str) -> Result<HashMap<RunId, Value>> {
+    /// For each run that has the metric, its last value (`min:KEY` and `max:KEY` give the extremes); `of` may say which runs,
+    /// as SQL.
+    pub(crate) fn metric_values(&self, key: &str, of: &str) -> Result<HashMap<RunId, Value>> {
         let (column, key) = match key.split_once(':') {
             Some(("min", key)) => ("min(min)", key),
             Some(("max", key)) => ("max(max)", key),
@@ -323,7 +324,7 @@ impl Reader<'_> {
             _ => ("last, max(segment)", key),
         };
         let mut statement =
-            self.db.prepare_cached(&format!("SELECT run, {column} FROM series WHERE key = ?1 GROUP BY run"))?;
+            self.db.prepare(&format!("SELECT run, {column} FROM series WHERE key = ?1 {of} GROUP BY run"))?;
         let rows = statement.query_map([key], |row| {
             Ok((RunId(row.get(0)?), Value::Number(row.get::<_, Option<f64>>(1)?.unwrap_or(f64::NAN))))
         })?;

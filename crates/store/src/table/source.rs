@@ -41,7 +41,7 @@ pub struct Taken {
     pub program: &'static str,
     /// Its name where it says none.
     pub name: String,
-    /// Its identity where it says none.
+    /// Its identity where it says none, and its place was used before.
     pub uid: String,
     /// What it logged, but for files.
     pub logged: Vec<Logged>,
@@ -99,7 +99,11 @@ impl WriteTx<'_> {
         let uid = said(|logged| if let Logged::Uid(uid) = logged { Some(uid) } else { None });
         let uid = uid.filter(|uid| uid.len() == 32 && uid.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let is_free = |uid: &String| self.reader().run_by_uid(uid).is_err();
-        let uid = uid.filter(|uid| is_free(uid)).unwrap_or(&taken.uid).to_owned();
+        // So that a merge knows what two workspaces read from the same place.
+        let of_place =
+            Hash::of(format!("{}\n{}\n{key}", taken.program, source.path).as_bytes()).as_str()[..32].to_owned();
+        let uid = uid.filter(|uid| is_free(uid)).cloned().or_else(|| Some(of_place).filter(is_free));
+        let uid = uid.unwrap_or_else(|| taken.uid.clone());
         self.db.execute(
             "INSERT INTO runs (uid, experiment, name, status, created, config, client)
              VALUES (?1, ?2, ?3, 'running', ?4, '', ?5)",

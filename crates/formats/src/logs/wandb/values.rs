@@ -4,37 +4,8 @@ use super::super::histogram;
 use super::super::json::number;
 use serde_json::{Map, Value};
 
-/// The keys of a record take about as many bytes at most: a long one may stand before many small values.
-const KEY_BYTES: usize = 64 << 20;
-
 /// A key of more parts than these is taken as one.
 const DEEPEST: usize = 64;
-
-/// The values in a tree, under the keys on the way to them, joined.
-#[derive(Default)]
-pub(super) struct Leaves {
-    pub(super) found: Vec<(String, Value)>,
-    bytes: usize,
-    pub(super) left_out: u64,
-}
-
-impl Leaves {
-    pub(super) fn add(&mut self, key: String, value: Value) {
-        self.bytes += key.len();
-        match value {
-            Value::Object(inner) if !inner.is_empty() && !inner.get("_type").is_some_and(Value::is_string) => {
-                for (name, value) in inner {
-                    if self.bytes > KEY_BYTES {
-                        self.left_out += 1;
-                    } else {
-                        self.add(format!("{key}.{name}"), value);
-                    }
-                }
-            }
-            value => self.found.push((key, value)),
-        }
-    }
-}
 
 /// Puts a value at its place in a tree. Where a value stands in the way, it comes beside that, under the joined key.
 pub(super) fn insert(tree: &mut Map<String, Value>, path: &[String], value: Value) {
