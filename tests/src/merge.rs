@@ -10,6 +10,7 @@ use assay_protocol::{
 };
 use http::{Method, Request};
 use serde_json::{Value, json};
+use std::process::Stdio;
 
 async fn merge(client: &Client, other: &Workspace) -> Result<MergeReply> {
     client.post(path::MERGE, &MergeRequest { folder: other.folder().display().to_string() }).await
@@ -232,15 +233,18 @@ async fn another_machines_workspace_comes_with_its_images_files_and_models() -> 
 async fn a_run_whose_process_was_killed_there_comes_as_crashed() -> Result<()> {
     let (here, there) = (Workspace::new(), Workspace::new());
     assert!(there.assay(&["import", "--name", "digits", digits().to_str().expect("a path")]).status.success());
-    let mut child = there.command(&["train", "--name", "killed", "train.epochs=1000", "--data", "digits"]).spawn()?;
-    let guest = there.open().await;
+    let mut training = there
+        .command(&["train", "--name", "killed", "train.epochs=1000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
     until("it has logged", async || {
-        let runs: RunsReply = guest.get(path::RUNS).await.ok()?;
-        runs.runs.iter().any(|run| run.metrics.contains_key("train/loss")).then_some(())
+        let output = there.assay(&["--json", "show", "killed"]);
+        let detail: RunDetail = serde_json::from_slice(&output.stdout).ok()?;
+        detail.run.metrics.contains_key("train/loss").then_some(())
     })
     .await?;
-    drop(guest);
-    kill(&mut child);
+    kill(&mut training);
     let client = here.open().await;
     assert_eq!(merge(&client, &there).await?.runs, 1);
     let run = run_named(&client, "killed").await?.run;

@@ -106,6 +106,10 @@ async fn what_a_client_logs_is_in_the_table_of_runs_and_comes_back_as_it_was() -
     let told = get(&client, &format!("runs/get?run_id={run}")).await;
     let inputs = &told["run"]["inputs"]["dataset_inputs"];
     assert_eq!([0, 1].map(|place| &inputs[place]["dataset"]["name"]), [&json!("b"), &json!("a")]);
+    for (filter, count) in [("dataset.name = 'a' AND datasets.digest IN ('d')", 1), ("dataset.context = 'train'", 0)] {
+        let found = post(&client, "runs/search", json!({ "experiment_ids": [experiment], "filter": filter })).await;
+        assert_eq!(found["runs"].as_array().map(Vec::len), Some(count), "{filter}");
+    }
     let metrics = told["run"]["data"]["metrics"].as_array().expect("metrics");
     // Of several at one step and time, the greatest.
     assert_eq!((metrics.len(), &metrics[1]["value"]), (2, &json!("-Infinity")), "{told}");
@@ -225,6 +229,9 @@ async fn what_makes_no_sense_is_never_an_internal_error() -> Result<()> {
         ("runs/search", json!({ "experiment_ids": ["0"], "page_token": "after-18446744073709551615" })),
         ("runs/search", json!({ "experiment_ids": ["0"], "filter": vec!["tags.a = 'b'"; 1100].join(" AND ") })),
         ("runs/search", json!({ "experiment_ids": ["0"], "filter": format!("tags.a LIKE '{}'", "%".repeat(60_000)) })),
+        ("runs/search", json!({ "experiment_ids": ["0"], "filter": "metrics.a IS NULL" })),
+        ("experiments/search", json!({ "filter": "name IS NOT NULL" })),
+        ("logged-models/search", json!({ "experiment_ids": ["0"], "filter": "metrics.a LIKE 'x'" })),
         ("registered-models/create", json!({ "name": "a/b" })),
         ("registered-models/rename", json!({ "name": "a", "new_name": "a:b" })),
         ("model-versions/create", json!({ "name": "a", "source": "/etc/passwd" })),

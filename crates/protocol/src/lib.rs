@@ -14,8 +14,8 @@ pub use query::encode_component;
 pub use reply::{
     About, AlertsReply, BackupReply, Check, Choice, Comparison, Difference, ErrorBody, ErrorCode, EventPage,
     ExplainedField, FilePrediction, GcReply, LogSource, MergeReply, ModelCard, PathSuggestion, PrecisionFigures,
-    PredictedClass, PredictionPage, PredictionReply, RunDetail, RunsReply, SampleDetail, SamplePage, SeriesReply,
-    SimilarSample, Verdict,
+    PredictedClass, PredictionPage, PredictionReply, RegisteredCard, RunDetail, RunsReply, SampleDetail, SamplePage,
+    SeriesReply, SimilarSample, Verdict,
 };
 pub use request::{
     AddClasses, BackupRequest, CheckRequest, ClientCommand, ConfigQuery, DatasetChange, DoctorQuery, EvaluateRequest,

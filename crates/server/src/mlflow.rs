@@ -27,7 +27,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use failure::{Code, Failure};
 use fields::Fields;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -116,7 +116,7 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
     }
     for root in ["/api/3.0/mlflow", "/ajax-api/3.0/mlflow"] {
         // Of another kind of store than clients know by name.
-        let info = async || json(&json!({ "store_type": null, "workspaces_enabled": false }));
+        let info = async || json(&serde_json::json!({ "store_type": null, "workspaces_enabled": false }));
         router = router.route(&format!("{root}/server-info"), axum::routing::get(info));
     }
     router

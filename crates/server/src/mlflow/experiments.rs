@@ -6,7 +6,7 @@ use super::runs::check_length;
 use super::{Answer, wire};
 use assay_domain::ExperimentId;
 use assay_domain::entity::Experiment;
-use assay_domain::search::{self, Comparison, SortBy};
+use assay_domain::search::{self, Comparison, Operand, SortBy};
 use assay_engine::Engine;
 use serde_json::json;
 use std::cmp::Ordering;
@@ -122,6 +122,9 @@ fn active(engine: &Engine, fields: &Fields) -> Answer<ExperimentId> {
 pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
     let (page, filter, order) = (fields.page(1000, 50_000)?, fields.filter()?, fields.order()?);
     filter.iter().try_for_each(|comparison| check_column(&comparison.column))?;
+    if filter.iter().any(|comparison| comparison.operand == Operand::Nothing && !is_tag(&comparison.column)) {
+        return Err(Failure::invalid("IS NULL / IS NOT NULL is only supported for tags"));
+    }
     order.iter().try_for_each(|by| check_column(&by.column))?;
     let deleted = is_deleted(fields.text("view_type")?.as_deref())?;
     let mut found = engine.experiments()?;
@@ -158,15 +161,19 @@ pub(super) fn is_deleted(view: Option<&str>) -> Answer<Option<bool>> {
 fn check_column(column: &search::Column) -> Answer<()> {
     let is_attribute = matches!(column.kind.as_str(), "" | "attribute" | "attributes" | "attr");
     let is_known = matches!(column.key.as_str(), "name" | "creation_time" | "last_update_time" | "experiment_id");
-    match is_attribute && is_known || matches!(column.kind.as_str(), "tag" | "tags") {
+    match is_attribute && is_known || is_tag(column) {
         true => Ok(()),
         false => Err(Failure::invalid(format!("Invalid attribute key '{}' specified.", column.key))),
     }
 }
 
+fn is_tag(column: &search::Column) -> bool {
+    matches!(column.kind.as_str(), "tag" | "tags")
+}
+
 fn is_fulfilled(comparison: &Comparison, experiment: &Experiment) -> bool {
     let key = comparison.column.key.as_str();
-    if matches!(comparison.column.kind.as_str(), "tag" | "tags") {
+    if is_tag(&comparison.column) {
         return comparison.is_fulfilled_by_text(experiment.tags.get(key).map(String::as_str));
     }
     match key {

@@ -223,7 +223,10 @@ pub(super) fn delete_tag(engine: &Engine, fields: &Fields) -> Answer {
 }
 
 pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
-    let (page, filter) = (fields.page(50, 10_000)?, fields.filter()?);
+    let page = fields.page(50, 10_000)?;
+    let filter = search::parse(&fields.text("filter")?.unwrap_or_default())
+        .map_err(|why| Failure::invalid(format!("Invalid filter string: {why}")))?;
+    filter.iter().try_for_each(check_comparison)?;
     let datasets = fields.list("datasets")?;
     let datasets = datasets
         .iter()
@@ -243,13 +246,18 @@ pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
     let mut order = Vec::new();
     for by in fields.list("order_by")? {
         let name = by.required("field_name")?;
-        order.push((search::parse_sort(&name).map_err(invalid)?.column, by.flag_or("ascending", true)?));
+        let digest = by.word("dataset_digest")?;
+        let dataset = by.word("dataset_name")?.map(|name| (name, digest));
+        order.push((search::parse_sort(&name).map_err(invalid)?.column, by.flag_or("ascending", true)?, dataset));
     }
     found.sort_by(|a, b| {
-        let by = |(column, ascending): &(search::Column, bool)| {
+        let by = |(column, ascending, dataset): &(search::Column, bool, Option<(String, Option<String>)>)| {
             let order = match (column.kind.as_str(), column.key.as_str()) {
                 ("metrics" | "metric", key) => {
-                    let value = |model: &LoggedModel| model.metrics.iter().find(|m| m.key == key).map(|m| m.value);
+                    let value = |model: &LoggedModel| match dataset {
+                        Some(dataset) => of_dataset(model, dataset).find(|m| m.key == key).map(|m| m.value),
+                        None => model.metrics.iter().find(|m| m.key == key).map(|m| m.value),
+                    };
                     match (value(a), value(b)) {
                         (Some(a), Some(b)) => a.total_cmp(&b),
                         // What has none comes last either way.
@@ -268,6 +276,28 @@ pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
         asked.then(b.created.cmp(&a.created)).then_with(|| b.id.cmp(&a.id))
     });
     page.of("models", &found, |model| told(engine, model))
+}
+
+/// Whether a comparison makes sense for logged models.
+fn check_comparison(comparison: &Comparison) -> Answer<()> {
+    use search::Operator::*;
+    let is_of_order = matches!(comparison.operator, Less | AtMost | Greater | AtLeast);
+    let is_of_number = is_of_order || matches!(comparison.operator, Equal | Different);
+    let (kind, key) = (comparison.column.kind.as_str(), comparison.column.key.as_str());
+    let is_allowed = match kind {
+        "metric" | "metrics" => is_of_number,
+        "param" | "params" | "tag" | "tags" => !is_of_order,
+        "" | "attribute" | "attributes" if key.contains("timestamp") => is_of_number,
+        "" | "attribute" | "attributes" => !is_of_order,
+        other => {
+            let why = "Valid values are ['metrics', 'params', 'tags', 'attributes']";
+            return Err(Failure::invalid(format!("Invalid entity type {other:?}. {why}")));
+        }
+    };
+    match is_allowed {
+        true => Ok(()),
+        false => Err(Failure::invalid(format!("Invalid comparison operator for {kind} {key:?}"))),
+    }
 }
 
 /// The figures of a model on a dataset.

@@ -173,6 +173,11 @@ pub(super) fn delete_tag(engine: &Engine, fields: &Fields) -> Answer {
 pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
     let (page, mut filter, mut order) = (fields.page(1000, PAGE)?, fields.filter()?, fields.order()?);
     for comparison in &mut filter {
+        let is_of_key =
+            matches!(comparison.column.kind.as_str(), "param" | "params" | "parameter" | "parameters" | "tag" | "tags");
+        if comparison.operand == Operand::Nothing && !is_of_key {
+            return Err(Failure::invalid("IS NULL / IS NOT NULL is only supported for params and tags"));
+        }
         comparison.column = known(&comparison.column)?;
         let (kind, key) = (comparison.column.kind.as_str(), comparison.column.key.as_str());
         let is_number = kind == "metrics" || kind == "attributes" && matches!(key, "start_time" | "end_time");
@@ -210,6 +215,7 @@ fn known(column: &Column) -> Answer<Column> {
         "metric" | "metrics" => "metrics",
         "param" | "params" | "parameter" | "parameters" => "params",
         "tag" | "tags" => "tags",
+        "dataset" | "datasets" => "datasets",
         "" | "attribute" | "attributes" | "attr" | "run" => "attributes",
         other => {
             return Err(Failure::invalid(format!(

@@ -10,7 +10,8 @@ use assay_domain::{ExperimentId, Timestamp};
 use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 
-/// Which runs, in which order. The words of columns are those of MLflow: `metrics`, `params`, `tags`, `attributes`.
+/// Which runs, in which order. The words of columns are those of MLflow: `metrics`, `params`, `tags`, `datasets`,
+/// `attributes`.
 #[derive(Clone, Debug, Default)]
 pub struct RunSearch {
     /// In these experiments.
@@ -152,6 +153,7 @@ impl Reader<'_> {
                 }
                 "params" => sorted(&mut sql, "params", "value"),
                 "tags" => sorted(&mut sql, "tags", "value"),
+                "datasets" => return Err(StoreError::Conflict("Runs are not sorted by datasets".into())),
                 _ => {
                     let place = attribute(&column.key).ok_or_else(|| {
                         StoreError::Conflict(format!("Invalid attribute key '{}' specified.", column.key))
@@ -180,6 +182,16 @@ fn condition(sql: &mut Sql, comparison: &Comparison) -> Result<()> {
         "metrics" => ("latest", "last"),
         "params" => ("params", "value"),
         "tags" => ("tags", "value"),
+        "datasets" => {
+            let column = match key.as_str() {
+                "name" | "digest" => key.as_str(),
+                "context" => "tags ->> '$.\"mlflow.data.context\"'",
+                _ => return Err(StoreError::Conflict(format!("Invalid dataset attribute '{key}' specified."))),
+            };
+            sql.push("EXISTS (SELECT 1 FROM run_inputs WHERE run = runs.id AND ");
+            sql.compare(column, comparison)?;
+            return Ok(sql.push(")"));
+        }
         _ => {
             let place = attribute(key)
                 .ok_or_else(|| StoreError::Conflict(format!("Invalid attribute key '{key}' specified.")))?;
