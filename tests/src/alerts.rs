@@ -210,6 +210,26 @@ async fn a_webhook_is_sent_again_until_it_is_taken_and_not_after_a_refusal() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_receiver_does_not_take_holds_up_nothing_else() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}/hook", listener.local_addr()?);
+    let posts = receiver(listener, &[500, 200]).await;
+    // One point makes both true, in one transaction.
+    for condition in ["loss above 10", "loss above 5"] {
+        rule(&client, condition, |rule| rule.webhook = Some(address.clone())).await?;
+    }
+    let run = new_run(&client, "hooked").await;
+    log(&client, &run, "loss", 0, &["11"]).await;
+    until("both are taken", async || (posts.lock().expect("the posts").len() == 3).then_some(())).await?;
+    let posts = posts.lock().expect("the posts");
+    let [(first, _), (second, _), (again, _)] = posts.as_slice() else { panic!("{posts:?}") };
+    assert!(first != second && first == again, "{posts:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_server_could_not_deliver_the_next_process_does() -> Result<()> {
     let workspace = Workspace::new();
     // Nobody listens there yet.

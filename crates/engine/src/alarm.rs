@@ -152,9 +152,14 @@ impl Engine {
         let tried = due.alert.delivery.as_ref().map_or(0, |delivery| delivery.attempts) as usize;
         let may_pass = refusal.kind != RefusalKind::Never && now.seconds_since(due.alert.at) < GIVEN_UP;
         let again = may_pass.then(|| Timestamp(now.0 + AGAIN[tried.min(AGAIN.len() - 1)] * 1_000));
-        let all = refusal.kind == RefusalKind::Unreachable;
         tracing::warn!(alert = %due.alert.id, %refusal, will_try_again = again.is_some(), "a webhook is not taken");
-        Ok(self.store.write(move |tx| tx.webhook_was_not_taken(&due, &refusal.why, again, all))?)
+        Ok(self.store.write(move |tx| {
+            tx.webhook_was_not_taken(due.alert.id, &refusal.why, again)?;
+            match again {
+                Some(again) if refusal.kind == RefusalKind::Unreachable => tx.put_off_webhooks(&due.webhook, again),
+                _ => Ok(()),
+            }
+        })?)
     }
 }
 

@@ -233,6 +233,11 @@ impl Models {
 fn version_ui<'a>(ui: &mut Ui, cx: &mut Cx<'_>, version: &ModelVersion, aliases: impl Iterator<Item = &'a str>) {
     ui.horizontal(|ui| {
         ui.label(RichText::new(format!("v{}", version.version)).font(strong(13.0)));
+        if let Some(uid) = &version.run
+            && ui.link(format!("run {}", uid.get(..8).unwrap_or(uid))).on_hover_text("The run that made it").clicked()
+        {
+            *cx.route = Route::Uid(uid.clone());
+        }
         for alias in aliases {
             badge_ui(ui, &short(&format!("@{alias}")), cx.tokens.accent);
         }
@@ -240,11 +245,6 @@ fn version_ui<'a>(ui: &mut Ui, cx: &mut Cx<'_>, version: &ModelVersion, aliases:
             "None" => {}
             "Production" => badge_ui(ui, "Production", cx.tokens.good),
             stage => badge_ui(ui, stage, cx.tokens.weak),
-        }
-        if let Some(uid) = &version.run
-            && ui.link(format!("run {}", uid.get(..8).unwrap_or(uid))).on_hover_text("The run that made it").clicked()
-        {
-            *cx.route = Route::Uid(uid.clone());
         }
         let said = if version.description.is_empty() { &version.source } else { &version.description };
         ui.add(egui::Label::new(RichText::new(said).color(cx.tokens.weak)).truncate()).on_hover_text(&version.source);

@@ -165,22 +165,18 @@ impl WriteTx<'_> {
         self.emit(&Event::AlertsChanged)
     }
 
-    /// It was not taken; it is tried again at this time (with `all` that go to the same address), or never.
-    pub fn webhook_was_not_taken(
-        &mut self,
-        due: &DueAlert,
-        error: &str,
-        again: Option<Timestamp>,
-        all: bool,
-    ) -> Result<()> {
+    /// It was not taken; it is tried again at this time, or never.
+    pub fn webhook_was_not_taken(&mut self, alert: AlertId, error: &str, again: Option<Timestamp>) -> Result<()> {
         let sql = "UPDATE alerts SET due = ?2, error = ?3, attempts = attempts + 1 WHERE id = ?1";
-        let again = again.map(|at| at.0);
-        self.db.execute(sql, params![due.alert.id.0, again, error])?;
-        if again.is_some() && all {
-            let sql = "UPDATE alerts SET due = max(due, ?2) WHERE due IS NOT NULL AND webhook = ?1";
-            self.db.execute(sql, params![due.webhook, again])?;
-        }
+        self.db.execute(sql, params![alert.0, again.map(|at| at.0), error])?;
         self.emit(&Event::AlertsChanged)
+    }
+
+    /// Nobody answers at this address: what waits for it waits until this time.
+    pub fn put_off_webhooks(&mut self, address: &str, until: Timestamp) -> Result<()> {
+        let sql = "UPDATE alerts SET due = max(due, ?2) WHERE due IS NOT NULL AND webhook = ?1";
+        self.db.execute(sql, params![address, until.0])?;
+        Ok(())
     }
 
     /// All webhooks that wait are tried at once: the network may be another one.

@@ -190,7 +190,8 @@ fn condition(sql: &mut Sql, comparison: &Comparison) -> Result<()> {
             };
             sql.push("EXISTS (SELECT 1 FROM run_inputs WHERE run = runs.id AND ");
             sql.compare(column, comparison)?;
-            return Ok(sql.push(")"));
+            sql.push(")");
+            return Ok(());
         }
         _ => {
             let place = attribute(key)
