@@ -182,12 +182,8 @@ impl Models {
                 );
             }
             None => {
-                ui.put(
-                    rect,
-                    egui::Label::new(
-                        RichText::new("Drop an image here to see what the chosen model says").color(cx.tokens.weak),
-                    ),
-                );
+                let text = RichText::new("Drop an image here to see what the chosen model says").color(cx.tokens.weak);
+                ui.put(rect.shrink(16.0), egui::Label::new(text).halign(egui::Align::Center));
             }
         }
         ui.add_space(2.0 * GRID);
