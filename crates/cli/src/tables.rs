@@ -240,7 +240,7 @@ pub(crate) fn merged(reply: &MergeReply, as_json: bool) -> Result<ExitCode> {
         listed("registered models that were here already, and stayed as they are", &reply.known_models);
         listed("not taken over", &reply.damaged);
         let why =
-            "here already, but went on there; to have what they gained, delete them here, assay gc, and merge again";
+            "here already, but went on there; to have what they gained, delete them here, assay gc --yes, merge again";
         listed(why, &reply.went_on);
     }
     Ok(if reply.damaged.is_empty() && reply.went_on.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

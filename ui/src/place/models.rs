@@ -182,7 +182,7 @@ impl Models {
                 );
             }
             None => {
-                let text = RichText::new("Drop an image here to see what the chosen model says").color(cx.tokens.weak);
+                let text = RichText::new("Drop an image here\nto see what the chosen model says").color(cx.tokens.weak);
                 ui.put(rect.shrink(16.0), egui::Label::new(text).halign(egui::Align::Center));
             }
         }
