@@ -42,7 +42,7 @@ async fn told(client: &Client, name: &str) -> Result<Value> {
     for key in detail.run.metrics.keys() {
         let address = format!("{}?runs={id}&key={key}&buckets=5000", path::SERIES);
         let found: Vec<SeriesReply> = client.get(&address).await?;
-        series.push((key.clone(), found.into_iter().map(|one| json!(one.buckets)).collect::<Vec<_>>()));
+        series.push((key.clone(), found.iter().map(|one| format!("{:?}", one.buckets)).collect::<Vec<_>>()));
     }
     let mut predictions = Vec::new();
     for evaluation in &detail.evaluations {

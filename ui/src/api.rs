@@ -1,14 +1,16 @@
 //! Remote values: asked for while they are shown, kept until an event says that they changed.
 
 use crate::transport::{Method, Reply, Request, Transport};
-use assay_domain::EventSeq;
 use assay_domain::entity::Event;
+use assay_domain::{EventSeq, RunId};
 use assay_protocol::{About, ErrorBody, ErrorCode, EventPage, EventsQuery, path};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use web_time::Instant;
 
 /// A remote value in one of its four states: waiting (nothing yet), ready, stale (old, a new one is on its way), failed.
 pub(crate) struct Remote<T> {
@@ -24,7 +26,19 @@ struct Entry {
     in_flight: bool,
     stale: bool,
     last_used: u64,
+    parse: Parse,
 }
+
+type Parse = fn(&[u8]) -> Result<Arc<dyn Any + Send + Sync>, serde_json::Error>;
+
+fn parse<T: DeserializeOwned + Send + Sync + 'static>(
+    bytes: &[u8],
+) -> Result<Arc<dyn Any + Send + Sync>, serde_json::Error> {
+    Ok(Arc::new(serde_json::from_slice::<T>(bytes)?))
+}
+
+/// What was read is drawn once all of it is there, at the latest after this.
+const TOGETHER: Duration = Duration::from_millis(50);
 
 /// What happens after an action.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,18 +59,54 @@ pub(crate) enum Then {
     ShowPrediction,
 }
 
+impl Entry {
+    /// It is read from now on.
+    fn begin(&mut self) {
+        self.in_flight = true;
+        self.stale = false;
+    }
+}
+
 struct State {
     entries: HashMap<String, Entry>,
     answers: Vec<(Then, Result<Vec<u8>, ErrorBody>)>,
     frame: u64,
     following: Following,
-    /// When the events were last asked for, in the window's time.
-    asked: f64,
+    pace: Pace,
 }
 
-/// The seconds between two looks at the events while they come without a pause: many are taken at once, so that what is
-/// shown is not read anew for each.
-const FOLLOW: f64 = 0.1;
+impl State {
+    fn is_reading(&self) -> bool {
+        self.entries.values().any(|entry| entry.in_flight)
+    }
+}
+
+/// How often the events are looked at while they come without a pause. Many are taken at once, so that what is shown is not
+/// read anew for each; and reading takes no more than a quarter of the time, so that who writes is not held up.
+#[derive(Default)]
+struct Pace {
+    /// When they were last asked for, in the window's time in seconds.
+    asked: f64,
+    /// How long the slowest of the latest reads took, in seconds.
+    took: f64,
+}
+
+impl Pace {
+    const LEAST: f64 = 0.1;
+    const MOST: f64 = 2.0;
+
+    /// The seconds until the next look.
+    fn wait(&self, now: f64, is_reading: bool) -> f64 {
+        let pause = if is_reading { Pace::MOST } else { (4.0 * self.took).clamp(Pace::LEAST, Pace::MOST) };
+        (self.asked + pause - now).clamp(0.0, pause)
+    }
+
+    fn ask(&mut self, now: f64) {
+        self.asked = now;
+        // What was slow once is so no longer, unless it is again.
+        self.took /= 2.0;
+    }
+}
 
 enum Following {
     No,
@@ -75,8 +125,13 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(transport: Arc<dyn Transport>, ctx: &egui::Context) -> Api {
-        let state =
-            State { entries: HashMap::new(), answers: Vec::new(), frame: 0, following: Following::No, asked: 0.0 };
+        let state = State {
+            entries: HashMap::new(),
+            answers: Vec::new(),
+            frame: 0,
+            following: Following::No,
+            pace: Pace::default(),
+        };
         Api { transport, ctx: ctx.clone(), state: Arc::new(Mutex::new(state)) }
     }
 
@@ -94,35 +149,42 @@ impl Api {
             in_flight: false,
             stale: true,
             last_used: frame,
+            parse: parse::<T>,
         });
         entry.last_used = frame;
         let remote =
             Remote { value: entry.value.clone().and_then(|value| value.downcast().ok()), error: entry.error.clone() };
         if entry.stale && !entry.in_flight {
-            entry.in_flight = true;
-            entry.stale = false;
+            entry.begin();
             drop(state);
-            let api = self.clone();
-            let key = path.to_owned();
-            self.send(Method::Get, path, Vec::new(), move |reply| {
-                let parsed = reply.and_then(|bytes| {
-                    serde_json::from_slice::<T>(&bytes)
-                        .map_err(|why| ErrorBody::new(ErrorCode::Internal, format!("the answer cannot be read: {why}")))
-                });
-                let mut state = api.state();
-                if let Some(entry) = state.entries.get_mut(&key) {
-                    entry.in_flight = false;
-                    match parsed {
-                        Ok(value) => {
-                            entry.value = Some(Arc::new(value));
-                            entry.error = None;
-                        }
-                        Err(error) => entry.error = Some(error),
-                    }
-                }
-            });
+            self.read(path, parse::<T>);
         }
         remote
+    }
+
+    fn read(&self, path: &str, parse: Parse) {
+        let (api, key, asked) = (self.clone(), path.to_owned(), Instant::now());
+        self.send(Method::Get, path, Vec::new(), move |reply| {
+            let parsed = reply.and_then(|bytes| {
+                parse(&bytes)
+                    .map_err(|why| ErrorBody::new(ErrorCode::Internal, format!("the answer cannot be read: {why}")))
+            });
+            let mut state = api.state();
+            state.pace.took = state.pace.took.max(asked.elapsed().as_secs_f64());
+            if let Some(entry) = state.entries.get_mut(&key) {
+                entry.in_flight = false;
+                match parsed {
+                    Ok(value) => {
+                        entry.value = Some(value);
+                        entry.error = None;
+                    }
+                    Err(error) => entry.error = Some(error),
+                }
+            }
+            let is_reading = state.is_reading();
+            drop(state);
+            api.ctx.request_repaint_after(if is_reading { TOGETHER } else { Duration::ZERO });
+        });
     }
 
     /// Asks again for what failed.
@@ -142,12 +204,19 @@ impl Api {
     /// As [`Api::act`], with a body that is no JSON.
     pub(crate) fn act_with_bytes(&self, method: Method, path: &str, body: Vec<u8>, then: Then) {
         let api = self.clone();
-        self.send(method, path, body, move |reply| api.state().answers.push((then, reply)));
+        self.send(method, path, body, move |reply| {
+            api.state().answers.push((then, reply));
+            api.ctx.request_repaint();
+        });
     }
 
     /// Reads bytes once.
     pub(crate) fn bytes(&self, path: &str, done: impl FnOnce(Result<Vec<u8>, ErrorBody>) + Send + 'static) {
-        self.send(Method::Get, path, Vec::new(), done);
+        let ctx = self.ctx.clone();
+        self.send(Method::Get, path, Vec::new(), move |reply| {
+            done(reply);
+            ctx.request_repaint();
+        });
     }
 
     fn send(
@@ -157,15 +226,8 @@ impl Api {
         body: Vec<u8>,
         done: impl FnOnce(Result<Vec<u8>, ErrorBody>) + Send + 'static,
     ) {
-        let ctx = self.ctx.clone();
         let request = Request { method, path: path.to_owned(), body };
-        self.transport.send(
-            request,
-            Box::new(move |reply| {
-                done(read(reply));
-                ctx.request_repaint();
-            }),
-        );
+        self.transport.send(request, Box::new(move |reply| done(read(reply))));
     }
 
     /// Begins a frame: follows the events, forgets what was not shown for long, and returns what was answered.
@@ -189,30 +251,29 @@ impl Api {
                     state.following = about.map_or(Following::Lost, |about| Following::From(about.last_event));
                     // What was read before the server was lost may be old.
                     state.entries.values_mut().for_each(|entry| entry.stale = true);
+                    api.ctx.request_repaint();
                 });
             }
-            Following::From(_) if (0.0..FOLLOW).contains(&(now - state.asked)) => {
-                let wait = FOLLOW - (now - state.asked);
-                drop(state);
-                self.ctx.request_repaint_after(std::time::Duration::from_secs_f64(wait));
-            }
             Following::From(after) => {
+                let wait = state.pace.wait(now, state.is_reading());
+                if wait > 0.0 {
+                    drop(state);
+                    self.ctx.request_repaint_after(Duration::from_secs_f64(wait));
+                    return answers;
+                }
                 state.following = Following::Waiting;
-                state.asked = now;
+                state.pace.ask(now);
                 drop(state);
                 let api = self.clone();
                 let query = EventsQuery { after: after.0, wait_secs: 25.0 };
                 self.send(Method::Get, &format!("{}{}", path::EVENTS, query.to_query()), Vec::new(), move |reply| {
                     let page = reply.ok().and_then(|bytes| serde_json::from_slice::<EventPage>(&bytes).ok());
-                    let mut state = api.state();
                     match page {
-                        Some(page) => {
-                            state.following = Following::From(page.last);
-                            for event in &page.events {
-                                invalidate(&mut state.entries, &event.event);
-                            }
+                        Some(page) => api.follow(&page),
+                        None => {
+                            api.state().following = Following::Lost;
+                            api.ctx.request_repaint();
                         }
-                        None => state.following = Following::Lost,
                     }
                 });
             }
@@ -222,10 +283,32 @@ impl Api {
                 if frame.is_multiple_of(30) {
                     state.following = Following::No;
                 }
-                self.ctx.request_repaint_after(std::time::Duration::from_millis(100));
+                self.ctx.request_repaint_after(Duration::from_millis(100));
             }
         }
         answers
+    }
+
+    /// Reads what is shown and has changed: at once, for to draw it before would show nothing new.
+    fn follow(&self, page: &EventPage) {
+        let mut state = self.state();
+        state.following = Following::From(page.last);
+        for event in &page.events {
+            invalidate(&mut state.entries, &event.event);
+        }
+        let shown = state.frame.saturating_sub(1);
+        let mut changed = Vec::new();
+        for (path, entry) in &mut state.entries {
+            if entry.stale && !entry.in_flight && entry.last_used >= shown {
+                entry.begin();
+                changed.push((path.clone(), entry.parse));
+            }
+        }
+        drop(state);
+        if changed.is_empty() {
+            self.ctx.request_repaint();
+        }
+        changed.iter().for_each(|(path, parse)| self.read(path, *parse));
     }
 
     /// Whether the server does not answer.
@@ -248,6 +331,11 @@ fn invalidate(entries: &mut HashMap<String, Entry>, event: &Event) {
     let own = |place: &str, path: &str| {
         path == place || path.strip_prefix(place).is_some_and(|rest| rest.starts_with(['/', '?']))
     };
+    let series_of = |path: &str, run: RunId| {
+        let query = path.strip_prefix(path::SERIES).and_then(|rest| rest.strip_prefix('?'));
+        let runs = query.and_then(|query| query.split('&').find_map(|part| part.strip_prefix("runs=")));
+        runs.is_some_and(|runs| runs.split("%2C").any(|one| one == run.0.to_string()))
+    };
     let list_of_runs = |path: &str| path == path::RUNS || path.starts_with("/api/v1/runs?");
     let figures_of_runs = |path: &str| list_of_runs(path) || own(path::MODELS, path) || own(path::COMPARE, path);
     let changed = |path: &str| match event {
@@ -257,9 +345,7 @@ fn invalidate(entries: &mut HashMap<String, Entry>, event: &Event) {
         }
         Event::RegistryChanged { .. } => path == path::REGISTRY,
         Event::RunChanged { run } => own(&path::run(*run, ""), path) || figures_of_runs(path),
-        Event::MetricsLogged { run } => {
-            own(&path::run(*run, ""), path) || list_of_runs(path) || own(path::SERIES, path)
-        }
+        Event::MetricsLogged { run } => own(&path::run(*run, ""), path) || list_of_runs(path) || series_of(path, *run),
         Event::LogWritten { run } => own(&path::run(*run, ""), path),
         Event::ArtifactsChanged { run } => own(&path::run(*run, ""), path) || own(path::MODELS, path),
         Event::DatasetChanged { dataset } => own(&path::dataset(*dataset, ""), path) || path == path::DATASETS,

@@ -1,6 +1,7 @@
 //! A metric series and its reduction for a chart: never more numbers than pixels, never a hidden spike.
 
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 
 /// One logged value. The value may be NaN or infinite; steps may come twice and in any order.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,7 +15,7 @@ pub struct Point {
 }
 
 /// What a chart draws for one stretch of steps: the extremes keep every spike, the mean carries the line.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bucket {
     /// The first step in the bucket.
     pub step: i64,
@@ -27,27 +28,11 @@ pub struct Bucket {
     /// How many NaN and infinite values it holds.
     pub odd: u64,
     /// The least finite value (NaN without one).
-    #[serde(with = "float")]
     pub min: f64,
     /// The greatest finite value (NaN without one).
-    #[serde(with = "float")]
     pub max: f64,
     /// The mean of the finite values (NaN without one).
-    #[serde(with = "float")]
     pub mean: f64,
-}
-
-/// JSON has no NaN: it travels as null.
-mod float {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        if value.is_finite() { serializer.serialize_f64(*value) } else { serializer.serialize_none() }
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
-    }
 }
 
 impl Bucket {
@@ -88,30 +73,106 @@ impl Bucket {
     }
 }
 
-/// At most `buckets` buckets of equal width over the steps of the input, in step order; empty stretches leave no
-/// bucket. Input of fewer distinct steps than `buckets` comes back with one bucket a step.
+/// Gathers points and buckets into at most so many buckets of equal width over a span of steps; empty stretches leave no
+/// bucket. A span of no more steps than buckets gets a bucket for each step.
 ///
-/// Duplicated steps fall into one bucket. `input` may be in any order.
-pub fn reduce(input: impl IntoIterator<Item = Bucket>, buckets: usize) -> Vec<Bucket> {
-    let mut sorted: Vec<Bucket> = input.into_iter().collect();
-    sorted.sort_by_key(|bucket| bucket.step); // stable: arrival order within a step
-    let (Some(first), Some(last)) = (sorted.first(), sorted.last()) else { return sorted };
-    let (low, width) = (first.step, (last.step as i128 - first.step as i128) + 1);
-    let buckets = buckets.max(1) as i128;
-    let place = |step: i64| {
-        if width <= buckets { step as i128 } else { (step as i128 - low as i128) * buckets / width }
-    };
-    let mut reduced: Vec<Bucket> = Vec::new();
-    let mut open = None;
-    for bucket in sorted {
-        let here = place(bucket.step);
-        match reduced.last_mut() {
-            Some(last) if open == Some(here) => *last = last.merged(bucket),
-            _ => reduced.push(bucket),
-        }
-        open = Some(here);
+/// They may come in any order of steps. Duplicated steps fall into one bucket.
+pub struct Reducer {
+    low: i64,
+    /// The steps of the span.
+    width: u128,
+    reduced: Vec<Option<Bucket>>,
+    open: Stretch,
+}
+
+/// Points of one bucket that come one after the other, before they are merged into it.
+struct Stretch {
+    place: usize,
+    /// The steps that belong to the place.
+    steps: RangeInclusive<i64>,
+    bucket: Option<Bucket>,
+    /// The sum of its finite values times [`SCALE`].
+    sum: f64,
+}
+
+/// Keeps the sum of huge values finite; a power of two, which costs no digit.
+const SCALE: f64 = 1.0 / (1u64 << 32) as f64;
+
+impl Reducer {
+    /// Of the steps from `first_step` to `last_step`; what lies outside goes to the bucket at that end.
+    pub fn new(first_step: i64, last_step: i64, buckets: usize) -> Reducer {
+        let width = (i128::from(last_step) - i128::from(first_step)).max(0) as u128 + 1;
+        let places = width.min(buckets.max(1) as u128) as usize;
+        let open = Stretch { place: 0, steps: 1..=0, bucket: None, sum: 0.0 };
+        Reducer { low: first_step, width, reduced: vec![None; places], open }
     }
-    reduced
+
+    /// Adds a bucket, in the place of its first step.
+    pub fn add(&mut self, bucket: Bucket) {
+        self.close();
+        self.merge(self.place(bucket.step), bucket);
+    }
+
+    /// Adds points; those of ascending steps take the least time.
+    pub fn add_points(&mut self, points: impl IntoIterator<Item = Point>) {
+        for point in points {
+            if !self.open.steps.contains(&point.step) {
+                self.close();
+                self.open_at(point.step);
+            }
+            let bucket = self.open.bucket.get_or_insert(Bucket {
+                step: point.step,
+                last_step: point.step,
+                wall_ms: point.wall_ms,
+                count: 0,
+                odd: 0,
+                min: f64::NAN,
+                max: f64::NAN,
+                mean: f64::NAN,
+            });
+            bucket.step = bucket.step.min(point.step);
+            bucket.last_step = bucket.last_step.max(point.step);
+            if point.value.is_finite() {
+                bucket.count += 1;
+                bucket.min = bucket.min.min(point.value);
+                bucket.max = bucket.max.max(point.value);
+                self.open.sum += point.value * SCALE;
+            } else {
+                bucket.odd += 1;
+            }
+        }
+    }
+
+    /// The buckets in step order.
+    pub fn finish(mut self) -> Vec<Bucket> {
+        self.close();
+        self.reduced.into_iter().flatten().collect()
+    }
+
+    fn place(&self, step: i64) -> usize {
+        let offset = (i128::from(step) - i128::from(self.low)).max(0) as u128;
+        ((offset * self.reduced.len() as u128 / self.width) as usize).min(self.reduced.len() - 1)
+    }
+
+    fn open_at(&mut self, step: i64) {
+        let place = self.place(step);
+        let begin = |place: usize| (place as u128 * self.width).div_ceil(self.reduced.len() as u128) as i128;
+        let (first, last) = (i128::from(self.low) + begin(place), i128::from(self.low) + begin(place + 1) - 1);
+        self.open = Stretch { place, steps: first as i64..=last as i64, bucket: None, sum: 0.0 };
+    }
+
+    fn close(&mut self) {
+        let Some(mut bucket) = self.open.bucket.take() else { return };
+        let mean = self.open.sum / bucket.count as f64 / SCALE;
+        bucket.mean = mean.max(bucket.min).min(bucket.max);
+        self.merge(self.open.place, bucket);
+        self.open.steps = 1..=0;
+    }
+
+    fn merge(&mut self, place: usize, bucket: Bucket) {
+        let there = &mut self.reduced[place];
+        *there = Some(there.map_or(bucket, |there| there.merged(bucket)));
+    }
 }
 
 /// What the run table shows of a series.
@@ -191,7 +252,16 @@ mod tests {
             values in prop::collection::vec((-5_000i64..5_000, prop_oneof![9 => -1e6..1e6f64, 1 => Just(f64::NAN)]), 1..400),
             buckets in 1usize..60,
         ) {
-            let reduced = reduce(values.iter().map(|&(step, value)| Bucket::of(point(step, value))), buckets);
+            let (low, high) = (values.iter().map(|v| v.0).min().unwrap(), values.iter().map(|v| v.0).max().unwrap());
+            let mut reducer = Reducer::new(low, high, buckets);
+            // Some come as buckets.
+            for part in values.chunks(7) {
+                match part {
+                    [(step, value)] => reducer.add(Bucket::of(point(*step, *value))),
+                    _ => reducer.add_points(part.iter().map(|&(step, value)| point(step, value))),
+                }
+            }
+            let reduced = reducer.finish();
             prop_assert!(reduced.len() <= buckets);
             let finite: Vec<f64> = values.iter().map(|v| v.1).filter(|v| v.is_finite()).collect();
             let total: u64 = reduced.iter().map(|b| b.count + b.odd).sum();
@@ -217,19 +287,16 @@ mod tests {
     }
 
     #[test]
-    fn extreme_steps_do_not_overflow() {
-        let reduced =
-            reduce([Bucket::of(point(0, 1.0)), Bucket { step: i64::MIN, ..Bucket::of(point(i64::MAX, 2.0)) }], 3);
-        assert_eq!(reduced.len(), 2);
-    }
-
-    #[test]
-    fn a_bucket_without_a_finite_value_travels_as_null() {
-        let bucket = Bucket::of(point(3, f64::INFINITY));
-        let json = serde_json::to_string(&bucket).unwrap();
-        assert!(json.contains("\"mean\":null"), "{json}");
-        let back: Bucket = serde_json::from_str(&json).unwrap();
-        assert!(back.mean.is_nan() && back.odd == 1);
+    fn extreme_steps_and_values_do_not_overflow() {
+        let mut reducer = Reducer::new(i64::MIN, i64::MAX, 3);
+        let values = [(i64::MAX, f64::MAX), (i64::MIN, 1.0), (0, 1.0), (i64::MAX, f64::MAX), (i64::MAX, f64::NAN)];
+        reducer.add_points(values.map(|(step, value)| point(step, value)));
+        let reduced = reducer.finish();
+        assert_eq!(
+            reduced.iter().map(|b| (b.step, b.count)).collect::<Vec<_>>(),
+            [(i64::MIN, 1), (0, 1), (i64::MAX, 2)]
+        );
+        assert_eq!((reduced[2].mean, reduced[2].odd), (f64::MAX, 1));
     }
 
     #[test]

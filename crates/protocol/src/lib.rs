@@ -3,6 +3,7 @@
 //! It does no I/O; how the words travel is the business of the doors. Every path stands in [`path`]; bodies and replies
 //! are JSON unless said otherwise.
 
+mod columns;
 pub mod path;
 mod query;
 mod reply;

@@ -196,7 +196,8 @@ pub struct SeriesReply {
     pub run: RunId,
     /// The metric.
     pub key: String,
-    /// Its buckets in step order.
+    /// Its buckets in step order; an array for each of their fields in JSON.
+    #[serde(with = "crate::columns")]
     pub buckets: Vec<Bucket>,
 }
 

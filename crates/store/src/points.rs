@@ -46,8 +46,23 @@ pub(crate) fn compressed(points: &[Point]) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Points as columns of one length.
+#[derive(Default)]
+pub(crate) struct Points {
+    steps: Vec<i64>,
+    walls: Vec<i64>,
+    values: Vec<f64>,
+}
+
+impl Points {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Point> + '_ {
+        let columns = self.steps.iter().zip(&self.walls).zip(&self.values);
+        columns.map(|((&step, &wall_ms), &value)| Point { step, wall_ms, value })
+    }
+}
+
 /// Reads a block of points of either encoding.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Point>> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Points> {
     let (steps, walls, values) = match bytes.split_first() {
         Some((&PLAIN, columns)) if columns.len() % 24 == 0 => {
             let (steps, rest) = columns.split_at(columns.len() / 3);
@@ -66,8 +81,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Point>> {
     if steps.len() != walls.len() || steps.len() != values.len() {
         return Err(damaged("columns of different lengths"));
     }
-    let points = steps.into_iter().zip(walls).zip(values);
-    Ok(points.map(|((step, wall_ms), value)| Point { step, wall_ms, value }).collect())
+    Ok(Points { steps, walls, values })
 }
 
 fn damaged(why: impl std::fmt::Display) -> StoreError {
@@ -205,8 +219,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn bits(points: &[Point]) -> Vec<(i64, i64, u64)> {
-        points.iter().map(|point| (point.step, point.wall_ms, point.value.to_bits())).collect()
+    fn bits(points: impl Iterator<Item = Point>) -> Vec<(i64, i64, u64)> {
+        points.map(|point| (point.step, point.wall_ms, point.value.to_bits())).collect()
     }
 
     proptest! {
@@ -216,8 +230,8 @@ mod tests {
                 .iter()
                 .map(|&(step, wall_ms, value)| Point { step, wall_ms, value: f64::from_bits(value) })
                 .collect();
-            prop_assert_eq!(bits(&decode(&plain(&points)).unwrap()), bits(&points));
-            prop_assert_eq!(bits(&decode(&compressed(&points).unwrap()).unwrap()), bits(&points));
+            prop_assert_eq!(bits(decode(&plain(&points)).unwrap().iter()), bits(points.iter().copied()));
+            prop_assert_eq!(bits(decode(&compressed(&points).unwrap()).unwrap().iter()), bits(points.iter().copied()));
         }
 
         #[test]

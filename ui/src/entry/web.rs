@@ -84,7 +84,8 @@ pub async fn start(canvas: &str) -> Result<Handle, JsValue> {
         app.go(Route::parse(&address));
         Ok(Box::new(Web { app, address }))
     });
-    runner.start(element.dyn_into()?, eframe::WebOptions::default(), creator).await?;
+    let options = eframe::WebOptions { dithering: false, ..eframe::WebOptions::default() };
+    runner.start(element.dyn_into()?, options, creator).await?;
     let ctx = context.borrow().clone().ok_or_else(|| JsValue::from_str("the interface did not start"))?;
     Ok(Handle { runner, ctx })
 }

@@ -2,8 +2,9 @@
 
 use super::Answer;
 use super::failure::Failure;
+use super::wire::object;
 use assay_domain::search::{self, Comparison, SearchError, SortBy};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
@@ -265,7 +266,7 @@ impl Page {
 
     /// The answer with a page, and the token of the next where there is more.
     pub(super) fn told(&self, list: &str, page: Value, has_more: bool) -> Value {
-        let mut answer = json!({ list: page });
+        let mut answer = object([(list, page)]);
         if has_more {
             answer["next_page_token"] = page_token(self.offset + self.limit);
         }

@@ -6,6 +6,11 @@ use assay_engine::{NOTE, RUN_NAME, Relations};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+/// An object of values that are large; `json!` would copy them.
+pub(super) fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
 pub(super) fn pairs(pairs: &BTreeMap<String, String>) -> Value {
     pairs.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
 }
@@ -92,17 +97,15 @@ pub(super) fn run(found: &Run, relations: &Relations, location: &str) -> Value {
     if !found.note.is_empty() {
         tags.insert(NOTE.to_owned(), found.note.clone());
     }
-    json!({
-        "info": run_info(found, location),
-        "data": {
-            "metrics": found.metrics.iter().filter_map(latest).collect::<Value>(),
-            "params": pairs(&found.params),
-            "tags": pairs(&tags),
-        },
-        "inputs": {
-            "dataset_inputs": relations.datasets.iter().map(super::logged::told_dataset).collect::<Value>(),
-            "model_inputs": models(&relations.read),
-        },
-        "outputs": { "model_outputs": models(&relations.made) },
-    })
+    let data = object([
+        ("metrics", found.metrics.iter().filter_map(latest).collect()),
+        ("params", pairs(&found.params)),
+        ("tags", pairs(&tags)),
+    ]);
+    let inputs = object([
+        ("dataset_inputs", relations.datasets.iter().map(super::logged::told_dataset).collect()),
+        ("model_inputs", models(&relations.read)),
+    ]);
+    let outputs = object([("model_outputs", models(&relations.made))]);
+    object([("info", run_info(found, location)), ("data", data), ("inputs", inputs), ("outputs", outputs)])
 }

@@ -120,7 +120,28 @@ impl Reader<'_> {
     /// [`StoreError::Conflict`] when a column or comparison makes no sense.
     pub fn search_runs(&self, search: &RunSearch, now: Timestamp) -> Result<(Vec<Run>, bool)> {
         let mut sql = Sql::default();
-        sql.push(&format!("SELECT {COLUMNS} WHERE runs.experiment IN (SELECT value FROM json_each("));
+        sql.push(&format!("SELECT {COLUMNS}"));
+        // Joined in this order: a run that has the wrong param is not looked up among the metrics, which takes longer.
+        let (mut joined, rest): (Vec<&Comparison>, Vec<&Comparison>) = search
+            .filter
+            .iter()
+            .partition(|one| table_of(&one.column.kind).is_some() && one.operator != Operator::IsNull);
+        joined.sort_by_key(|one| one.column.kind == "metrics");
+        for (at, comparison) in joined.into_iter().enumerate() {
+            let Some((table, value)) = table_of(&comparison.column.kind) else { continue };
+            let alias = format!("filter{at}");
+            join(&mut sql, "CROSS JOIN", table, &alias, &comparison.column.key);
+            if comparison.operator != Operator::IsNotNull {
+                sql.push(" AND ");
+                sql.compare(&format!("{alias}.{value}"), comparison)?;
+            }
+        }
+        for (at, SortBy { column, .. }) in search.order.iter().enumerate() {
+            if let Some((table, _)) = table_of(&column.kind) {
+                join(&mut sql, "LEFT JOIN", table, &format!("sort{at}"), &column.key);
+            }
+        }
+        sql.push(" WHERE runs.experiment IN (SELECT value FROM json_each(");
         sql.value(to_json("experiments", &search.experiments)?);
         sql.push("))");
         match search.deleted {
@@ -128,39 +149,25 @@ impl Reader<'_> {
             Some(false) => sql.push(" AND runs.deleted IS NULL"),
             None => {}
         }
-        for comparison in &search.filter {
+        for comparison in rest {
             sql.push(" AND ");
             condition(&mut sql, comparison)?;
         }
         sql.push(" ORDER BY ");
-        for SortBy { column, descending } in &search.order {
+        for (at, SortBy { column, descending }) in search.order.iter().enumerate() {
             let direction = if *descending { "DESC" } else { "ASC" };
-            let sorted = |sql: &mut Sql, table: &str, value: &str| {
-                let of_run = format!("SELECT {value} FROM {table} WHERE run = runs.id AND key = ");
-                for (part, direction) in [("IS NULL", "ASC"), ("", direction)] {
-                    sql.push(&format!("({of_run}"));
-                    sql.value(column.key.clone());
-                    sql.push(&format!(") {part} {direction}, "));
+            let place = match (column.kind.as_str(), table_of(&column.kind)) {
+                ("datasets", _) => return Err(StoreError::Conflict("Runs are not sorted by datasets".into())),
+                (_, Some((_, value))) => {
+                    // A metric that is no number comes after all numbers, and what is not there last.
+                    sql.push(&format!("sort{at}.run IS NULL, "));
+                    format!("sort{at}.{value}")
                 }
+                _ => attribute(&column.key).map(str::to_owned).ok_or_else(|| {
+                    StoreError::Conflict(format!("Invalid attribute key '{}' specified.", column.key))
+                })?,
             };
-            match column.kind.as_str() {
-                "metrics" => {
-                    // What is no number comes after all numbers, and what is not there last.
-                    sql.push("NOT EXISTS (SELECT 1 FROM series WHERE run = runs.id AND key = ");
-                    sql.value(column.key.clone());
-                    sql.push("), ");
-                    sorted(&mut sql, "latest", "last");
-                }
-                "params" => sorted(&mut sql, "params", "value"),
-                "tags" => sorted(&mut sql, "tags", "value"),
-                "datasets" => return Err(StoreError::Conflict("Runs are not sorted by datasets".into())),
-                _ => {
-                    let place = attribute(&column.key).ok_or_else(|| {
-                        StoreError::Conflict(format!("Invalid attribute key '{}' specified.", column.key))
-                    })?;
-                    sql.push(&format!("{place} IS NULL, {place} {direction}, "));
-                }
-            }
+            sql.push(&format!("{place} IS NULL, {place} {direction}, "));
         }
         sql.push("coalesce(runs.started, runs.created) DESC, runs.uid LIMIT ");
         sql.value(search.limit as i64 + 1);
@@ -176,39 +183,42 @@ impl Reader<'_> {
     }
 }
 
-fn condition(sql: &mut Sql, comparison: &Comparison) -> Result<()> {
-    let key = &comparison.column.key;
-    let (table, value) = match comparison.column.kind.as_str() {
+/// The table of this kind of column, with a row for each run and key, and where its value is.
+fn table_of(kind: &str) -> Option<(&'static str, &'static str)> {
+    Some(match kind {
         "metrics" => ("latest", "last"),
         "params" => ("params", "value"),
         "tags" => ("tags", "value"),
-        "datasets" => {
-            let column = match key.as_str() {
-                "name" | "digest" => key.as_str(),
-                "context" => "tags ->> '$.\"mlflow.data.context\"'",
-                _ => return Err(StoreError::Conflict(format!("Invalid dataset attribute '{key}' specified."))),
-            };
-            sql.push("EXISTS (SELECT 1 FROM run_inputs WHERE run = runs.id AND ");
-            sql.compare(column, comparison)?;
-            sql.push(")");
-            return Ok(());
-        }
-        _ => {
-            let place = attribute(key)
-                .ok_or_else(|| StoreError::Conflict(format!("Invalid attribute key '{key}' specified.")))?;
-            return sql.compare(place, comparison);
-        }
-    };
-    let is_missing = comparison.operator == Operator::IsNull;
-    sql.push(&format!(
-        "{}EXISTS (SELECT 1 FROM {table} WHERE run = runs.id AND key = ",
-        if is_missing { "NOT " } else { "" }
-    ));
-    sql.value(key.clone());
-    if !matches!(comparison.operator, Operator::IsNull | Operator::IsNotNull) {
-        sql.push(" AND ");
-        sql.compare(value, comparison)?;
+        _ => return None,
+    })
+}
+
+fn join(sql: &mut Sql, how: &str, table: &str, alias: &str, key: &str) {
+    sql.push(&format!(" {how} {table} AS {alias} ON {alias}.run = runs.id AND {alias}.key = "));
+    sql.value(key.to_owned());
+}
+
+/// What is not joined: attributes, datasets, and what a run is not to have.
+fn condition(sql: &mut Sql, comparison: &Comparison) -> Result<()> {
+    let key = &comparison.column.key;
+    if let Some((table, _)) = table_of(&comparison.column.kind) {
+        sql.push(&format!("NOT EXISTS (SELECT 1 FROM {table} WHERE run = runs.id AND key = "));
+        sql.value(key.clone());
+        sql.push(")");
+        return Ok(());
     }
+    if comparison.column.kind != "datasets" {
+        let place =
+            attribute(key).ok_or_else(|| StoreError::Conflict(format!("Invalid attribute key '{key}' specified.")))?;
+        return sql.compare(place, comparison);
+    }
+    let column = match key.as_str() {
+        "name" | "digest" => key.as_str(),
+        "context" => "tags ->> '$.\"mlflow.data.context\"'",
+        _ => return Err(StoreError::Conflict(format!("Invalid dataset attribute '{key}' specified."))),
+    };
+    sql.push("EXISTS (SELECT 1 FROM run_inputs WHERE run = runs.id AND ");
+    sql.compare(column, comparison)?;
     sql.push(")");
     Ok(())
 }

@@ -4,11 +4,12 @@
 //! chunk with its level. [`points::GROWN`] sealed chunks grow together into one, which is smaller and quicker to read, and is
 //! never written again.
 
-use crate::{Reader, Result, WriteTx, points};
+use crate::points::{self, Points};
+use crate::{Reader, Result, WriteTx};
 use assay_domain::alert::{News, Watched};
 use assay_domain::entity::Event;
 use assay_domain::query::Value;
-use assay_domain::series::{self, Summary};
+use assay_domain::series::{Reducer, Summary};
 use assay_domain::{Bucket, Point, RunId};
 use rusqlite::{OptionalExtension, Row, params};
 use std::collections::{BTreeMap, HashMap};
@@ -190,7 +191,7 @@ impl WriteTx<'_> {
             blocks.push(points::decode(row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)?);
         }
         drop(rows);
-        let waiting: Vec<Point> = blocks.into_iter().rev().flatten().collect();
+        let waiting: Vec<Point> = blocks.iter().rev().flat_map(Points::iter).collect();
         self.db
             .prepare_cached("DELETE FROM chunks WHERE series = ?1 AND number >= ?2")?
             .execute(params![series, first])?;
@@ -216,7 +217,7 @@ impl WriteTx<'_> {
         let mut rows = statement.query(params![series, count as i64])?;
         while let Some(row) = rows.next()? {
             first.get_or_insert(row.get::<_, i64>(0)?);
-            all.extend(points::decode(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?);
+            all.extend(points::decode(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?.iter());
         }
         drop(rows);
         let Some(first) = first else { return Ok(()) };
@@ -234,21 +235,28 @@ impl WriteTx<'_> {
             Kind::Sealed => (points::encode_buckets(&points::level_of(block)), points::compressed(block)?),
             Kind::Grown => (points::compress_buckets(&points::level_of(block))?, points::compressed(block)?),
         };
+        let number = match number {
+            Some(number) => number,
+            None => self
+                .db
+                .prepare_cached("SELECT coalesce(max(number) + 1, 0) FROM chunks WHERE series = ?1")?
+                .query_row([series], |row| row.get(0))?,
+        };
         self.db
             .prepare_cached(
                 "INSERT INTO chunks (series, number, sealed, count, first_step, last_step, whole, level, points)
-                 SELECT ?1, coalesce(?9, max(number) + 1, 0), ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM chunks WHERE series = ?1",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
             .execute(params![
                 series,
+                number,
                 kind as i64,
                 block.len() as i64,
                 whole.step,
                 whole.last_step,
                 points::encode_buckets(&points::coarse_of(block)),
                 level,
-                encoded,
-                number
+                encoded
             ])?;
         Ok(())
     }
@@ -334,38 +342,55 @@ impl Reader<'_> {
     /// A series as a chart needs it: at most `range.buckets` buckets in step order, read from the coarsest level that
     /// is fine enough. Segments that a resumed run superseded are left out. Empty when there is no such series.
     pub fn series(&self, run: RunId, key: &str, range: SeriesRange) -> Result<Vec<Bucket>> {
-        let mut input = Vec::new();
+        let mut parts = Vec::new();
         for segment in self.segments(run, key)? {
             let last_step = range.last_step.min(segment.current_until);
+            let chunks = self.chunks(segment.series, range.first_step, last_step)?;
+            parts.push((segment, last_step, chunks));
+        }
+        let chunks =
+            || parts.iter().flat_map(|(_, last_step, chunks)| chunks.iter().map(move |chunk| (chunk, *last_step)));
+        let first = chunks().map(|(chunk, _)| chunk.first_step.max(range.first_step)).min();
+        let last = chunks().map(|(chunk, last_step)| chunk.last_step.min(last_step)).max();
+        let Some((first, last)) = first.zip(last) else { return Ok(Vec::new()) };
+        let mut reducer = Reducer::new(first, last, range.buckets);
+        for (segment, last_step, chunks) in parts {
             let finest = segment.count as usize <= range.buckets.saturating_mul(4).max(points::CHUNK);
-            let mut statement = self.db.prepare_cached(
-                "SELECT rowid, sealed, count, first_step, last_step FROM chunks
-                 WHERE series = ?1 AND last_step >= ?2 AND first_step <= ?3 ORDER BY number",
-            )?;
-            let rows = statement.query_map(params![segment.series, range.first_step, last_step], |row| {
-                Ok(Chunk {
-                    id: row.get(0)?,
-                    kind: Kind::of(row.get(1)?),
-                    points: row.get::<_, i64>(2)? as usize,
-                    within: row.get::<_, i64>(3)? >= range.first_step && row.get::<_, i64>(4)? <= last_step,
-                })
-            })?;
-            let chunks = rows.collect::<rusqlite::Result<Vec<Chunk>>>()?;
             let in_range: usize = chunks.iter().map(|chunk| chunk.points).sum();
             let fine_enough = |size: usize| !finest && in_range / size >= range.buckets.max(1) * 2;
-            let inside = |bucket: &Bucket| bucket.step >= range.first_step && bucket.last_step <= last_step;
+            let inside = |step: i64| step >= range.first_step && step <= last_step;
             for chunk in chunks {
-                let is_summed = chunk.within && chunk.kind != Kind::Waiting;
+                let is_within = inside(chunk.first_step) && inside(chunk.last_step);
+                let is_summed = is_within && chunk.kind != Kind::Waiting;
                 if is_summed && fine_enough(points::CHUNK) {
-                    input.extend(self.chunk_buckets(chunk.id, "whole", Kind::Sealed)?);
+                    self.chunk_buckets(chunk.id, "whole", Kind::Sealed)?.into_iter().for_each(|one| reducer.add(one));
                 } else if is_summed && fine_enough(points::BUCKET) {
-                    input.extend(self.chunk_buckets(chunk.id, "level", chunk.kind)?);
+                    self.chunk_buckets(chunk.id, "level", chunk.kind)?.into_iter().for_each(|one| reducer.add(one));
                 } else {
-                    input.extend(self.chunk_points(chunk.id)?.into_iter().map(Bucket::of).filter(inside));
+                    let points = self.chunk_points(chunk.id)?;
+                    reducer.add_points(points.iter().filter(|point| inside(point.step)));
                 }
             }
         }
-        Ok(series::reduce(input, range.buckets))
+        Ok(reducer.finish())
+    }
+
+    /// The chunks of a series that may have points in a range of steps, in the order of their arrival.
+    fn chunks(&self, series: i64, first_step: i64, last_step: i64) -> Result<Vec<Chunk>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT rowid, sealed, count, first_step, last_step FROM chunks
+             WHERE series = ?1 AND last_step >= ?2 AND first_step <= ?3 ORDER BY number",
+        )?;
+        let rows = statement.query_map(params![series, first_step, last_step], |row| {
+            Ok(Chunk {
+                id: row.get(0)?,
+                kind: Kind::of(row.get(1)?),
+                points: row.get::<_, i64>(2)? as usize,
+                first_step: row.get(3)?,
+                last_step: row.get(4)?,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Buckets of a column of a chunk, laid out as in one of this kind.
@@ -380,12 +405,12 @@ impl Reader<'_> {
         }
     }
 
-    fn chunk_points(&self, id: i64) -> Result<Vec<Point>> {
+    fn chunk_points(&self, id: i64) -> Result<Points> {
         let mut statement = self.db.prepare_cached("SELECT points FROM chunks WHERE rowid = ?1")?;
         let mut rows = statement.query([id])?;
         match rows.next()? {
             Some(row) => points::decode(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?),
-            None => Ok(Vec::new()),
+            None => Ok(Points::default()),
         }
     }
 
@@ -410,11 +435,14 @@ impl Reader<'_> {
                     to_skip -= count;
                     continue;
                 }
-                let mut points = self.chunk_points(id)?;
-                points.retain(|point| point.step <= segment.current_until);
-                let skipped = to_skip.min(points.len());
-                to_skip -= skipped;
-                page.extend(points.into_iter().skip(skipped).take(limit - page.len()));
+                let points = self.chunk_points(id)?;
+                for point in points.iter().filter(|point| point.step <= segment.current_until) {
+                    if to_skip > 0 {
+                        to_skip -= 1;
+                    } else if page.len() < limit {
+                        page.push(point);
+                    }
+                }
             }
         }
         Ok(page)
@@ -446,8 +474,8 @@ struct Chunk {
     id: i64,
     kind: Kind,
     points: usize,
-    /// Whether all of its points are in the range.
-    within: bool,
+    first_step: i64,
+    last_step: i64,
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ class Server:
         self.folder.cleanup()
 
     def post(self, path, body, connection=None):
-        connection = connection or http.client.HTTPConnection("127.0.0.1", self.port)
+        connection = connection or self.connect()
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         connection.request("POST", f"/api/2.0/mlflow/{path}", data, {"Content-Type": "application/json"})
         response = connection.getresponse()
@@ -80,10 +80,15 @@ class Server:
             raise RuntimeError(f"{path}: {response.status} {text[:200]}")
         return json.loads(text)
 
-    def get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port)
+
+    def read(self, path, connection):
         connection.request("GET", path)
-        return json.loads(connection.getresponse().read())
+        return connection.getresponse().read()
+
+    def get(self, path):
+        return json.loads(self.read(path, self.connect()))
 
     def bytes(self):
         return sum(file.stat().st_size for file in Path(self.folder.name).rglob("*") if file.is_file())
@@ -112,6 +117,6 @@ def bodies(run, count, first=0):
 
 
 def send(server, made):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection = server.connect()
     for body in made:
         server.post("runs/log-batch", body, connection)
