@@ -10,7 +10,7 @@
 //! Terms are separated by blanks and all must hold. A bare word must stand in the run's name, number, note or tags;
 //! `key:value` and `key=value` compare text (a param, `status`, `dataset`, `experiment` or a metric's last value),
 //! `<`, `<=`, `>`, `>=` and `!=` compare numbers where both sides are numbers. A leading `-` negates a term; quotes
-//! hold blanks together.
+//! hold blanks together, and `\"` is a quote itself ([`quoted`]).
 
 use std::str::FromStr;
 
@@ -141,10 +141,18 @@ impl Operator {
     }
 }
 
+/// The text as a word or value of a filter, whatever is in it.
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""))
+}
+
 fn words(text: &str) -> Result<Vec<String>, FilterError> {
     let (mut words, mut word, mut quoted, mut open) = (Vec::new(), String::new(), false, false);
-    for character in text.chars() {
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
         match character {
+            // Before anything else it stands for itself, as in the paths of Windows.
+            '\\' if matches!(characters.peek(), Some('"' | '\\')) => word.extend(characters.next()),
             '"' => {
                 open = !open;
                 quoted = true;
@@ -235,6 +243,15 @@ mod tests {
         assert!(matches("-nothing=1"));
         assert!(!matches("loss<1") && !matches("loss>=1"), "NaN is on neither side");
         assert!(matches(""));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_quoted_is_meant(text in "[ab\"\\\\ :=<-]{1,12}") {
+            let filter: Filter = format!("name:{}", quoted(&text)).parse().unwrap();
+            let Condition::Compare { value, .. } = &filter.terms[0].condition else { panic!("{filter:?}") };
+            prop_assert_eq!((filter.terms.len(), value), (1, &text));
+        }
     }
 
     #[test]

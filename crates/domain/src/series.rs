@@ -82,7 +82,7 @@ pub struct Reducer {
     /// The steps of the span.
     width: u128,
     reduced: Vec<Option<Bucket>>,
-    open: Stretch,
+    open: Option<Stretch>,
 }
 
 /// Points of one bucket that come one after the other, before they are merged into it.
@@ -90,7 +90,7 @@ struct Stretch {
     place: usize,
     /// The steps that belong to the place.
     steps: RangeInclusive<i64>,
-    bucket: Option<Bucket>,
+    bucket: Bucket,
     /// The sum of its finite values times [`SCALE`].
     sum: f64,
 }
@@ -103,8 +103,7 @@ impl Reducer {
     pub fn new(first_step: i64, last_step: i64, buckets: usize) -> Reducer {
         let width = (i128::from(last_step) - i128::from(first_step)).max(0) as u128 + 1;
         let places = width.min(buckets.max(1) as u128) as usize;
-        let open = Stretch { place: 0, steps: 1..=0, bucket: None, sum: 0.0 };
-        Reducer { low: first_step, width, reduced: vec![None; places], open }
+        Reducer { low: first_step, width, reduced: vec![None; places], open: None }
     }
 
     /// Adds a bucket, in the place of its first step.
@@ -116,27 +115,21 @@ impl Reducer {
     /// Adds points; those of ascending steps take the least time.
     pub fn add_points(&mut self, points: impl IntoIterator<Item = Point>) {
         for point in points {
-            if !self.open.steps.contains(&point.step) {
-                self.close();
-                self.open_at(point.step);
-            }
-            let bucket = self.open.bucket.get_or_insert(Bucket {
-                step: point.step,
-                last_step: point.step,
-                wall_ms: point.wall_ms,
-                count: 0,
-                odd: 0,
-                min: f64::NAN,
-                max: f64::NAN,
-                mean: f64::NAN,
-            });
+            let Stretch { bucket, sum, .. } = match &mut self.open {
+                Some(open) if open.steps.contains(&point.step) => open,
+                _ => {
+                    self.close();
+                    let stretch = self.stretch(point);
+                    self.open.insert(stretch)
+                }
+            };
             bucket.step = bucket.step.min(point.step);
             bucket.last_step = bucket.last_step.max(point.step);
             if point.value.is_finite() {
                 bucket.count += 1;
                 bucket.min = bucket.min.min(point.value);
                 bucket.max = bucket.max.max(point.value);
-                self.open.sum += point.value * SCALE;
+                *sum += point.value * SCALE;
             } else {
                 bucket.odd += 1;
             }
@@ -154,19 +147,22 @@ impl Reducer {
         ((offset * self.reduced.len() as u128 / self.width) as usize).min(self.reduced.len() - 1)
     }
 
-    fn open_at(&mut self, step: i64) {
-        let place = self.place(step);
+    /// One that begins with this point, without it.
+    fn stretch(&self, point: Point) -> Stretch {
+        let place = self.place(point.step);
         let begin = |place: usize| (place as u128 * self.width).div_ceil(self.reduced.len() as u128) as i128;
         let (first, last) = (i128::from(self.low) + begin(place), i128::from(self.low) + begin(place + 1) - 1);
-        self.open = Stretch { place, steps: first as i64..=last as i64, bucket: None, sum: 0.0 };
+        let Point { step, wall_ms, .. } = point;
+        let none = f64::NAN;
+        let bucket = Bucket { step, last_step: step, wall_ms, count: 0, odd: 0, min: none, max: none, mean: none };
+        Stretch { place, steps: first as i64..=last as i64, bucket, sum: 0.0 }
     }
 
     fn close(&mut self) {
-        let Some(mut bucket) = self.open.bucket.take() else { return };
-        let mean = self.open.sum / bucket.count as f64 / SCALE;
+        let Some(Stretch { place, mut bucket, sum, .. }) = self.open.take() else { return };
+        let mean = sum / bucket.count as f64 / SCALE;
         bucket.mean = mean.max(bucket.min).min(bucket.max);
-        self.merge(self.open.place, bucket);
-        self.open.steps = 1..=0;
+        self.merge(place, bucket);
     }
 
     fn merge(&mut self, place: usize, bucket: Bucket) {

@@ -42,6 +42,7 @@ const STEPS: &[&[&str]] = &[
     ],
     &[source::TABLES],
     &[alert::TABLES],
+    &[event::ONCE, run::PARAMS_BY_VALUE],
 ];
 
 /// The format that this version writes.
@@ -86,7 +87,8 @@ pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assay_domain::{ClassId, DatasetId, EvaluationId, Label, Labelling, SampleId};
+    use assay_domain::entity::Event;
+    use assay_domain::{ClassId, DatasetId, EvaluationId, EventSeq, Label, Labelling, RunId, SampleId, Timestamp};
 
     /// A database of an old format.
     fn old(path: &Path, format: usize) -> Connection {
@@ -123,6 +125,26 @@ mod tests {
             let runs = |all: bool| connection.query_row(runs, [all], |row| row.get::<_, i64>(0)).unwrap();
             assert_eq!((default.id.0, runs(false), runs(true)), (0, renamed, 2), "{name} {other}");
         }
+    }
+
+    #[test]
+    fn of_equal_events_the_latest_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("assay.db");
+        let mut connection = old(&path, 7);
+        let [first, second] = [1, 2].map(|run| Event::MetricsLogged { run: RunId(run) });
+        for event in [&first, &second, &first] {
+            event::append(&connection, Timestamp(5), event).unwrap();
+        }
+        migrate(&mut connection, &path).unwrap();
+        let kept = |connection: &Connection, after| {
+            let events = crate::Reader { db: connection }.events(EventSeq(after), 10).unwrap();
+            events.into_iter().map(|event| (event.seq.0, event.event)).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&connection, 0), [(2, second.clone()), (3, first.clone())]);
+        assert_eq!(event::append(&connection, Timestamp(6), &second).unwrap(), EventSeq(4));
+        assert_eq!(kept(&connection, 0), [(3, first), (4, second.clone())]);
+        assert_eq!(kept(&connection, 3), [(4, second)], "who has heard of the others hears of it again");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::tokens::{GRID, ROW, strong};
 use crate::widgets::{duration, empty_ui, number, primary_button, remote_ui, status_ui};
 use crate::zoom::Zoom;
 use assay_domain::entity::{Experiment, Run};
-use assay_domain::{ExperimentId, RunId, RunStatus, Timestamp};
+use assay_domain::{ExperimentId, RunId, RunStatus, Timestamp, query};
 use assay_protocol::{About, RunsQuery, RunsReply, SeriesQuery, SeriesReply, path};
 use egui::{Align, Layout, RichText, ScrollArea, Sense, TextEdit, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
@@ -86,7 +86,7 @@ impl Runs {
         let api = cx.api.clone();
         remote_ui(ui, &api, path::EXPERIMENTS, remote, |_, experiments| {
             let name = experiments.iter().find(|one| one.id == experiment).map(|one| one.name.as_str());
-            self.filter = name.map_or_else(String::new, |name| format!("experiment:\"{name}\""));
+            self.filter = name.map_or_else(String::new, |name| format!("experiment:{}", query::quoted(name)));
             *cx.route = Route::Runs;
         });
     }

@@ -1,13 +1,15 @@
 //! Metrics as lines of a CSV, or as JSON objects one a line.
 //!
 //! A line's step is in the first of the columns [`STEPS`] that it has, else its number; its time in the first of [`TIMES`], else
-//! that of the file.
+//! that of the file. A time is a number of seconds or milliseconds since the Unix epoch, or ISO 8601.
 
 use super::json::Leaves;
 use super::lines::{lines_before, read_lines};
 use super::{LONGEST_KEY, fingerprint_of, json};
 use assay_domain::foreign::{Logged, Part};
 use assay_domain::{Point, Timestamp};
+use jiff::civil;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -58,8 +60,8 @@ pub(super) fn read_csv(path: &Path, from: u64, is_settled: bool) -> std::io::Res
         };
         let mut line = Vec::new();
         for (key, text) in keys.iter().zip(record.iter()).filter(|(_, text)| !text.is_empty()) {
-            match text.parse::<f64>() {
-                Ok(value) if key.len() <= LONGEST_KEY => line.push(((*key).to_owned(), value)),
+            match text.parse().ok().or_else(|| seconds(key, text)) {
+                Some(value) if key.len() <= LONGEST_KEY => line.push(((*key).to_owned(), value)),
                 _ => part.left_out += 1,
             }
         }
@@ -105,7 +107,7 @@ pub(super) fn read_json(path: &Path, from: u64, is_settled: bool) -> std::io::Re
                 object.into_iter().for_each(|(key, value)| leaves.add(key, value));
                 part.left_out += leaves.left_out;
                 for (key, value) in leaves.found.into_iter().filter(|(_, value)| !value.is_null()) {
-                    match json::number(&value) {
+                    match json::number(&value).or_else(|| seconds(&key, value.as_str()?)) {
                         Some(number) => values.push((key, number)),
                         None => part.left_out += 1,
                     }
@@ -125,6 +127,17 @@ pub(super) fn read_json(path: &Path, from: u64, is_settled: bool) -> std::io::Re
         part.logged.push(Logged::Heard(Timestamp(wall_ms)));
     }
     Ok(part)
+}
+
+/// The seconds since the Unix epoch that a text in a column of times is; one without a zone is of this machine's.
+fn seconds(key: &str, text: &str) -> Option<f64> {
+    if !TIMES.contains(&key) {
+        return None;
+    }
+    let of_this_zone =
+        || text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::system()).ok().map(|at| at.timestamp());
+    let at = text.parse::<jiff::Timestamp>().ok().or_else(of_this_zone)?;
+    Some(at.as_millisecond() as f64 / 1e3)
 }
 
 /// The first of these columns that a line has.
@@ -195,5 +208,30 @@ mod tests {
         let [(key, step, value)] = points(&rest)[..] else { panic!("one point") };
         assert!(key == "loss" && step == 2 && value.is_nan());
         assert_eq!(rest.read, text.len() as u64);
+    }
+
+    #[test]
+    fn times_are_numbers_or_iso_8601() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (csv, json) = (folder.path().join("metrics.csv"), folder.path().join("log.jsonl"));
+        let times = ["1700000000.25", "1700000000250", "2023-11-14T22:13:20.25Z", "2023-11-14 23:13:20.250000+01:00"];
+        let lines: Vec<String> = times.iter().map(|time| format!("1,{time},0.5\n")).collect();
+        std::fs::write(&csv, format!("step,time,loss\n{}1,soon,0.5\n", lines.concat())).expect("a file");
+        let lines: Vec<String> =
+            times.iter().map(|time| format!("{{\"created_at\": \"{time}\", \"loss\": 1}}\n")).collect();
+        std::fs::write(&json, lines[2..].concat()).expect("a file");
+        let walls = |part: &Part| -> Vec<i64> {
+            let wall = |logged: &Logged| match logged {
+                Logged::Point(_, point) => Some(point.wall_ms),
+                _ => None,
+            };
+            part.logged.iter().filter_map(wall).collect()
+        };
+        let read = read_csv(&csv, 0, true).expect("it reads");
+        assert_eq!((&walls(&read)[..4], read.left_out), (&[1_700_000_000_250; 4][..], 1));
+        assert_eq!(walls(&read_json(&json, 0, true).expect("it reads")), [1_700_000_000_250; 2]);
+        // Of the zone of this machine, which is at most a day away.
+        let local = seconds("time", "2023-11-14T22:13:20").expect("a time");
+        assert!((local - 1.7e9).abs() <= 86_400.0 && seconds("loss", "2023-11-14T22:13:20").is_none());
     }
 }

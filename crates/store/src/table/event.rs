@@ -10,8 +10,14 @@ pub(crate) const TABLES: &str = "
 CREATE TABLE events (seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, event TEXT NOT NULL) STRICT;
 ";
 
+/// Of equal events only the latest is kept, which tells the same: a run that logs for days is one event, not millions.
+pub(crate) const ONCE: &str = "
+DELETE FROM events WHERE seq NOT IN (SELECT max(seq) FROM events GROUP BY event);
+CREATE UNIQUE INDEX events_once ON events (event);
+";
+
 pub(crate) fn append(db: &Connection, at: Timestamp, event: &Event) -> Result<EventSeq> {
-    db.prepare_cached("INSERT INTO events (at, event) VALUES (?1, ?2)")?
+    db.prepare_cached("REPLACE INTO events (at, event) VALUES (?1, ?2)")?
         .execute(params![at.0, to_json("event", event)?])?;
     Ok(EventSeq(db.last_insert_rowid()))
 }

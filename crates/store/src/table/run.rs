@@ -39,6 +39,12 @@ CREATE TABLE run_log (number INTEGER PRIMARY KEY, run INTEGER NOT NULL, at INTEG
 CREATE INDEX run_log_by_run ON run_log (run, number);
 ";
 
+/// Runs are found by what their params are, in whichever experiments.
+pub(crate) const PARAMS_BY_VALUE: &str = "
+DROP INDEX params_by_key;
+CREATE INDEX params_by_value ON params (key, value, run);
+";
+
 /// What a new run is made of.
 #[derive(Clone, Debug)]
 pub struct NewRun {

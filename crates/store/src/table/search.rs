@@ -121,16 +121,18 @@ impl Reader<'_> {
     pub fn search_runs(&self, search: &RunSearch, now: Timestamp) -> Result<(Vec<Run>, bool)> {
         let mut sql = Sql::default();
         sql.push(&format!("SELECT {COLUMNS}"));
-        // Joined in this order: a run that has the wrong param is not looked up among the metrics, which takes longer.
+        // First what an index finds, from where SQLite may begin; then each run is looked up where that takes the least time.
         let (mut joined, rest): (Vec<&Comparison>, Vec<&Comparison>) = search
             .filter
             .iter()
             .partition(|one| table_of(&one.column.kind).is_some() && one.operator != Operator::IsNull);
-        joined.sort_by_key(|one| one.column.kind == "metrics");
+        let is_indexed = |one: &Comparison| one.column.kind == "params" && one.operator == Operator::Equal;
+        joined.sort_by_key(|one| (!is_indexed(one), one.column.kind == "metrics"));
         for (at, comparison) in joined.into_iter().enumerate() {
             let Some((table, value)) = table_of(&comparison.column.kind) else { continue };
             let alias = format!("filter{at}");
-            join(&mut sql, "CROSS JOIN", table, &alias, &comparison.column.key);
+            let how = if is_indexed(comparison) { "JOIN" } else { "CROSS JOIN" };
+            join(&mut sql, how, table, &alias, &comparison.column.key);
             if comparison.operator != Operator::IsNotNull {
                 sql.push(" AND ");
                 sql.compare(&format!("{alias}.{value}"), comparison)?;
