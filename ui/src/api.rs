@@ -23,7 +23,7 @@ pub(crate) struct Remote<T> {
 struct Entry {
     value: Option<Arc<dyn Any + Send + Sync>>,
     error: Option<ErrorBody>,
-    in_flight: bool,
+    in_flight: Option<Cause>,
     stale: bool,
     last_used: u64,
     parse: Parse,
@@ -59,10 +59,19 @@ pub(crate) enum Then {
     ShowPrediction,
 }
 
+/// Why something is read.
+#[derive(Clone, Copy, PartialEq)]
+enum Cause {
+    /// It is shown.
+    Shown,
+    /// An event says that it changed.
+    Changed,
+}
+
 impl Entry {
     /// It is read from now on.
-    fn begin(&mut self) {
-        self.in_flight = true;
+    fn begin(&mut self, cause: Cause) {
+        self.in_flight = Some(cause);
         self.stale = false;
     }
 }
@@ -76,8 +85,9 @@ struct State {
 }
 
 impl State {
-    fn is_reading(&self) -> bool {
-        self.entries.values().any(|entry| entry.in_flight)
+    /// Whether some of what changed is not there yet.
+    fn is_catching_up(&self) -> bool {
+        self.entries.values().any(|entry| entry.in_flight == Some(Cause::Changed))
     }
 }
 
@@ -87,7 +97,7 @@ impl State {
 struct Pace {
     /// When they were last asked for, in the window's time in seconds.
     asked: f64,
-    /// How long the slowest of the latest reads took, in seconds.
+    /// How long the slowest of the latest reads of what changed took, in seconds.
     took: f64,
 }
 
@@ -96,9 +106,13 @@ impl Pace {
     const MOST: f64 = 2.0;
 
     /// The seconds until the next look.
-    fn wait(&self, now: f64, is_reading: bool) -> f64 {
-        let pause = if is_reading { Pace::MOST } else { (4.0 * self.took).clamp(Pace::LEAST, Pace::MOST) };
+    fn wait(&self, now: f64, is_catching_up: bool) -> f64 {
+        let pause = if is_catching_up { Pace::MOST } else { (4.0 * self.took).clamp(Pace::LEAST, Pace::MOST) };
         (self.asked + pause - now).clamp(0.0, pause)
+    }
+
+    fn took(&mut self, seconds: f64) {
+        self.took = self.took.max(seconds.min(Pace::MOST / 4.0));
     }
 
     fn ask(&mut self, now: f64) {
@@ -146,7 +160,7 @@ impl Api {
         let entry = state.entries.entry(path.to_owned()).or_insert(Entry {
             value: None,
             error: None,
-            in_flight: false,
+            in_flight: None,
             stale: true,
             last_used: frame,
             parse: parse::<T>,
@@ -154,8 +168,8 @@ impl Api {
         entry.last_used = frame;
         let remote =
             Remote { value: entry.value.clone().and_then(|value| value.downcast().ok()), error: entry.error.clone() };
-        if entry.stale && !entry.in_flight {
-            entry.begin();
+        if entry.stale && entry.in_flight.is_none() {
+            entry.begin(Cause::Shown);
             drop(state);
             self.read(path, parse::<T>);
         }
@@ -170,9 +184,9 @@ impl Api {
                     .map_err(|why| ErrorBody::new(ErrorCode::Internal, format!("the answer cannot be read: {why}")))
             });
             let mut state = api.state();
-            state.pace.took = state.pace.took.max(asked.elapsed().as_secs_f64());
+            let mut cause = None;
             if let Some(entry) = state.entries.get_mut(&key) {
-                entry.in_flight = false;
+                cause = entry.in_flight.take();
                 match parsed {
                     Ok(value) => {
                         entry.value = Some(value);
@@ -181,9 +195,12 @@ impl Api {
                     Err(error) => entry.error = Some(error),
                 }
             }
-            let is_reading = state.is_reading();
+            if cause == Some(Cause::Changed) {
+                state.pace.took(asked.elapsed().as_secs_f64());
+            }
+            let is_catching_up = state.is_catching_up();
             drop(state);
-            api.ctx.request_repaint_after(if is_reading { TOGETHER } else { Duration::ZERO });
+            api.ctx.request_repaint_after(if is_catching_up { TOGETHER } else { Duration::ZERO });
         });
     }
 
@@ -237,7 +254,7 @@ impl Api {
         state.frame += 1;
         let frame = state.frame;
         if frame.is_multiple_of(600) {
-            state.entries.retain(|_, entry| entry.in_flight || frame - entry.last_used < 3_000);
+            state.entries.retain(|_, entry| entry.in_flight.is_some() || frame - entry.last_used < 3_000);
         }
         let answers = std::mem::take(&mut state.answers);
         match state.following {
@@ -255,7 +272,7 @@ impl Api {
                 });
             }
             Following::From(after) => {
-                let wait = state.pace.wait(now, state.is_reading());
+                let wait = state.pace.wait(now, state.is_catching_up());
                 if wait > 0.0 {
                     drop(state);
                     self.ctx.request_repaint_after(Duration::from_secs_f64(wait));
@@ -299,15 +316,15 @@ impl Api {
         let shown = state.frame.saturating_sub(1);
         let mut changed = Vec::new();
         for (path, entry) in &mut state.entries {
-            if entry.stale && !entry.in_flight && entry.last_used >= shown {
-                entry.begin();
+            if entry.stale && entry.in_flight.is_none() && entry.last_used >= shown {
+                entry.begin(Cause::Changed);
                 changed.push((path.clone(), entry.parse));
             }
         }
         drop(state);
-        if changed.is_empty() {
-            self.ctx.request_repaint();
-        }
+        // What is read draws when it is there; where it does not come, the events are followed all the same.
+        let wait = if changed.is_empty() { 0.0 } else { Pace::MOST };
+        self.ctx.request_repaint_after(Duration::from_secs_f64(wait));
         changed.iter().for_each(|(path, parse)| self.read(path, *parse));
     }
 

@@ -49,6 +49,6 @@ ids! {
     AlertId;
     /// A piece of work in the queue.
     JobId;
-    /// The place of an event in the log; events are numbered from 1 without gaps in commit order.
+    /// The place of an event in the log; events are numbered from 1 in commit order.
     EventSeq;
 }

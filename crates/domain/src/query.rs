@@ -10,7 +10,8 @@
 //! Terms are separated by blanks and all must hold. A bare word must stand in the run's name, number, note or tags;
 //! `key:value` and `key=value` compare text (a param, `status`, `dataset`, `experiment` or a metric's last value),
 //! `<`, `<=`, `>`, `>=` and `!=` compare numbers where both sides are numbers. A leading `-` negates a term; quotes
-//! hold blanks together, and `\"` is a quote itself ([`quoted`]).
+//! hold blanks together. Before a quote a backslash makes it one of the text, and two are one backslash; elsewhere they stand
+//! for themselves, as in the paths of Windows. [`quoted`] minds that.
 
 use std::str::FromStr;
 
@@ -143,7 +144,18 @@ impl Operator {
 
 /// The text as a word or value of a filter, whatever is in it.
 pub fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""))
+    let (mut out, mut backslashes) = (String::from('"'), 0);
+    for character in text.chars() {
+        match character {
+            '\\' => backslashes += 1,
+            '"' => out.extend(std::iter::repeat_n('\\', std::mem::take(&mut backslashes) + 1)),
+            _ => backslashes = 0,
+        }
+        out.push(character);
+    }
+    out.extend(std::iter::repeat_n('\\', backslashes));
+    out.push('"');
+    out
 }
 
 fn words(text: &str) -> Result<Vec<String>, FilterError> {
@@ -151,8 +163,17 @@ fn words(text: &str) -> Result<Vec<String>, FilterError> {
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         match character {
-            // Before anything else it stands for itself, as in the paths of Windows.
-            '\\' if matches!(characters.peek(), Some('"' | '\\')) => word.extend(characters.next()),
+            '\\' => {
+                let mut count = 1;
+                while characters.next_if_eq(&'\\').is_some() {
+                    count += 1;
+                }
+                let is_before_quote = characters.peek() == Some(&'"');
+                word.extend(std::iter::repeat_n('\\', if is_before_quote { count / 2 } else { count }));
+                if is_before_quote && count % 2 == 1 {
+                    word.extend(characters.next());
+                }
+            }
             '"' => {
                 open = !open;
                 quoted = true;
@@ -243,6 +264,17 @@ mod tests {
         assert!(matches("-nothing=1"));
         assert!(!matches("loss<1") && !matches("loss>=1"), "NaN is on neither side");
         assert!(matches(""));
+    }
+
+    #[test]
+    fn backslashes_count_before_quotes_only() {
+        let value = |text: &str| match text.parse::<Filter>().unwrap().terms.remove(0).condition {
+            Condition::Compare { value, .. } => value,
+            Condition::Word(word) => word,
+        };
+        assert_eq!(value(r"dir:\\nas\runs"), r"\\nas\runs");
+        assert_eq!(value(r#"dir:"C:\my runs\\""#), r"C:\my runs\");
+        assert_eq!(value(r#"name:\"a\""#), r#""a""#);
     }
 
     proptest! {

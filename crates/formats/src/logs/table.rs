@@ -58,10 +58,12 @@ pub(super) fn read_csv(path: &Path, from: u64, is_settled: bool) -> std::io::Res
             part.left_out += 1;
             continue;
         };
-        let mut line = Vec::new();
+        let mut line = Line::default();
         for (key, text) in keys.iter().zip(record.iter()).filter(|(_, text)| !text.is_empty()) {
-            match text.parse().ok().or_else(|| seconds(key, text)) {
-                Some(value) if key.len() <= LONGEST_KEY => line.push(((*key).to_owned(), value)),
+            let key = (*key).to_owned();
+            match (text.parse(), seconds(&key, text)) {
+                (Ok(value), _) if key.len() <= LONGEST_KEY => line.values.push((key, value)),
+                (_, Some(time)) => line.times.push((key, time)),
                 _ => part.left_out += 1,
             }
         }
@@ -102,20 +104,21 @@ pub(super) fn read_json(path: &Path, from: u64, is_settled: bool) -> std::io::Re
     let mut part = read_lines(path, from, LINE_BYTES, is_whole, |part, line| {
         match parsed(line) {
             Some(Value::Object(object)) => {
-                let mut values = Vec::new();
+                let mut of_line = Line::default();
                 let mut leaves = Leaves::default();
                 object.into_iter().for_each(|(key, value)| leaves.add(key, value));
                 part.left_out += leaves.left_out;
                 for (key, value) in leaves.found.into_iter().filter(|(_, value)| !value.is_null()) {
-                    match json::number(&value).or_else(|| seconds(&key, value.as_str()?)) {
-                        Some(number) => values.push((key, number)),
-                        None => part.left_out += 1,
+                    match (json::number(&value), value.as_str().and_then(|text| seconds(&key, text))) {
+                        (Some(number), _) => of_line.values.push((key, number)),
+                        (_, Some(time)) => of_line.times.push((key, time)),
+                        _ => part.left_out += 1,
                     }
                 }
-                if number.is_none() && step_of(&values).is_none() {
+                if number.is_none() && step_of(&of_line.values).is_none() {
                     number = Some(lines_before(path, part.read)?);
                 }
-                add(part, values, number.unwrap_or_default(), wall_ms);
+                add(part, of_line, number.unwrap_or_default(), wall_ms);
             }
             _ if line.trim_ascii().is_empty() => {}
             _ => part.left_out += 1,
@@ -140,18 +143,22 @@ fn seconds(key: &str, text: &str) -> Option<f64> {
     Some(at.as_millisecond() as f64 / 1e3)
 }
 
-/// The first of these columns that a line has.
-fn first_of<'a>(values: &'a [(String, f64)], names: &[&str]) -> Option<&'a (String, f64)> {
-    names.iter().find_map(|name| values.iter().find(|(key, _)| key == name))
+/// What a line says.
+#[derive(Default)]
+struct Line {
+    values: Vec<(String, f64)>,
+    /// Times that are texts, in seconds: no metrics, whether or not they are the line's time.
+    times: Vec<(String, f64)>,
 }
 
 fn step_of(values: &[(String, f64)]) -> Option<&(String, f64)> {
-    first_of(values, &STEPS)
+    STEPS.iter().find_map(|name| values.iter().find(|(key, _)| key == name))
 }
 
 /// Adds the points of a line; `number` is its step where it names none.
-fn add(part: &mut Part, values: Vec<(String, f64)>, number: u64, wall_ms: i64) {
-    let (step, time) = (step_of(&values).cloned(), first_of(&values, &TIMES).cloned());
+fn add(part: &mut Part, Line { values, times }: Line, number: u64, wall_ms: i64) {
+    let step = step_of(&values).cloned();
+    let time = TIMES.iter().find_map(|name| values.iter().chain(&times).find(|(key, _)| key == name).cloned());
     let wall_ms = time.as_ref().map_or(wall_ms, |(_, time)| match *time {
         seconds if seconds.abs() < 1e11 => (seconds * 1e3).round() as i64,
         milliseconds => milliseconds as i64,
@@ -217,8 +224,10 @@ mod tests {
         let times = ["1700000000.25", "1700000000250", "2023-11-14T22:13:20.25Z", "2023-11-14 23:13:20.250000+01:00"];
         let lines: Vec<String> = times.iter().map(|time| format!("1,{time},0.5\n")).collect();
         std::fs::write(&csv, format!("step,time,loss\n{}1,soon,0.5\n", lines.concat())).expect("a file");
-        let lines: Vec<String> =
-            times.iter().map(|time| format!("{{\"created_at\": \"{time}\", \"loss\": 1}}\n")).collect();
+        let lines: Vec<String> = times
+            .iter()
+            .map(|time| format!("{{\"time\": \"{time}\", \"loss\": 1, \"created_at\": \"2020-01-01T00:00Z\"}}\n"))
+            .collect();
         std::fs::write(&json, lines[2..].concat()).expect("a file");
         let walls = |part: &Part| -> Vec<i64> {
             let wall = |logged: &Logged| match logged {

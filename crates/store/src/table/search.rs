@@ -28,6 +28,10 @@ pub struct RunSearch {
     pub limit: usize,
 }
 
+/// SQLite joins 64 tables, and thinks long about many: further conditions are asked of each run.
+const MOST_JOINED: usize = 16;
+const MOST_SORTED: usize = 40;
+
 /// A statement that grows with its values.
 #[derive(Default)]
 struct Sql {
@@ -122,12 +126,13 @@ impl Reader<'_> {
         let mut sql = Sql::default();
         sql.push(&format!("SELECT {COLUMNS}"));
         // First what an index finds, from where SQLite may begin; then each run is looked up where that takes the least time.
-        let (mut joined, rest): (Vec<&Comparison>, Vec<&Comparison>) = search
+        let (mut joined, mut rest): (Vec<&Comparison>, Vec<&Comparison>) = search
             .filter
             .iter()
             .partition(|one| table_of(&one.column.kind).is_some() && one.operator != Operator::IsNull);
         let is_indexed = |one: &Comparison| one.column.kind == "params" && one.operator == Operator::Equal;
         joined.sort_by_key(|one| (!is_indexed(one), one.column.kind == "metrics"));
+        rest.extend(joined.split_off(joined.len().min(MOST_JOINED)));
         for (at, comparison) in joined.into_iter().enumerate() {
             let Some((table, value)) = table_of(&comparison.column.kind) else { continue };
             let alias = format!("filter{at}");
@@ -137,6 +142,9 @@ impl Reader<'_> {
                 sql.push(" AND ");
                 sql.compare(&format!("{alias}.{value}"), comparison)?;
             }
+        }
+        if search.order.len() > MOST_SORTED {
+            return Err(StoreError::Conflict(format!("Runs are sorted by at most {MOST_SORTED} columns")));
         }
         for (at, SortBy { column, .. }) in search.order.iter().enumerate() {
             if let Some((table, _)) = table_of(&column.kind) {
@@ -200,12 +208,17 @@ fn join(sql: &mut Sql, how: &str, table: &str, alias: &str, key: &str) {
     sql.value(key.to_owned());
 }
 
-/// What is not joined: attributes, datasets, and what a run is not to have.
+/// What is not joined: attributes, datasets, what a run is not to have, and what is too much to join.
 fn condition(sql: &mut Sql, comparison: &Comparison) -> Result<()> {
     let key = &comparison.column.key;
-    if let Some((table, _)) = table_of(&comparison.column.kind) {
-        sql.push(&format!("NOT EXISTS (SELECT 1 FROM {table} WHERE run = runs.id AND key = "));
+    if let Some((table, value)) = table_of(&comparison.column.kind) {
+        let not = if comparison.operator == Operator::IsNull { "NOT " } else { "" };
+        sql.push(&format!("{not}EXISTS (SELECT 1 FROM {table} WHERE run = runs.id AND key = "));
         sql.value(key.clone());
+        if !matches!(comparison.operator, Operator::IsNull | Operator::IsNotNull) {
+            sql.push(" AND ");
+            sql.compare(value, comparison)?;
+        }
         sql.push(")");
         return Ok(());
     }
@@ -223,4 +236,57 @@ fn condition(sql: &mut Sql, comparison: &Comparison) -> Result<()> {
     sql.compare(column, comparison)?;
     sql.push(")");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClientRun, Holder, Store};
+    use assay_domain::search::Column;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    #[test]
+    fn more_conditions_than_sqlite_joins_are_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let holder = Holder { process: 1, command: "test".into() };
+        let store = Store::open(&folder.path().join(".assay"), &holder, Arc::new(|| Timestamp(1)), |_| {}).unwrap();
+        let params: BTreeMap<String, String> = (0..100).map(|number| (format!("p{number}"), "1".to_owned())).collect();
+        for uid in ["a", "b"] {
+            let mut params = params.clone();
+            params.insert("p99".into(), uid.into());
+            let new = ClientRun {
+                uid: uid.repeat(32),
+                experiment: ExperimentId(0),
+                name: uid.into(),
+                client: "test".into(),
+                user: None,
+                started: None,
+                tags: BTreeMap::new(),
+            };
+            store
+                .write(move |tx| {
+                    let run = tx.create_client_run(&new)?;
+                    tx.set_params(run, &params)
+                })
+                .unwrap();
+        }
+        let column = |key: usize| Column { kind: "params".into(), key: format!("p{key}") };
+        let is = |key: usize, value: &str| Comparison {
+            column: column(key),
+            operator: Operator::Equal,
+            operand: Operand::Text(value.into()),
+        };
+        let by = |key: usize| SortBy { column: column(key), descending: false };
+        let search = |sorted: usize| {
+            let filter = (0..99).map(|key| is(key, "1")).chain([is(99, "b")]).collect();
+            let order = (0..sorted).map(by).collect();
+            let search =
+                RunSearch { experiments: vec![ExperimentId(0)], filter, order, limit: 10, ..RunSearch::default() };
+            store.read(|reader| reader.search_runs(&search, Timestamp(1)))
+        };
+        let found = search(MOST_SORTED).unwrap().0;
+        assert_eq!(found.iter().map(|run| run.name.as_str()).collect::<Vec<_>>(), ["b"]);
+        assert!(matches!(search(MOST_SORTED + 1), Err(StoreError::Conflict(_))));
+    }
 }

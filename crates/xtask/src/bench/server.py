@@ -85,7 +85,9 @@ class Server:
 
     def read(self, path, connection):
         connection.request("GET", path)
-        return connection.getresponse().read()
+        response = connection.getresponse()
+        assert response.status == 200, f"{path}: {response.status}"
+        return response.read()
 
     def get(self, path):
         return json.loads(self.read(path, self.connect()))
