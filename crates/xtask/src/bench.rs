@@ -9,7 +9,7 @@ mod sign_digits;
 mod track;
 mod train;
 
-use crate::project::{Project, cache_folder};
+use crate::project::{Project, cache_folder, cargo};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -83,7 +83,7 @@ fn median(turns: &[Value], key: &str) -> f64 {
 fn program(project: &Project, package: &str, name: &str) -> Result<PathBuf> {
     let arguments =
         ["bench", "-p", package, "--bench", name, "--no-run", "--message-format", "json-render-diagnostics"];
-    let output = Command::new("cargo")
+    let output = cargo()
         .args(arguments)
         .current_dir(&project.root)
         .stderr(std::process::Stdio::inherit())

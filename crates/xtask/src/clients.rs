@@ -24,7 +24,7 @@ pub(crate) fn clients(project: &Project) -> Result<()> {
     // PyTorch is large: it is read where the benches keep it.
     std::fs::write(std::path::Path::new(&packages(&python)?).join("torch.pth"), packages(&torch)? + "\n")?;
     project.run(Command::new(&python).args(["-m", "pip", "install", "-q"]).args(CLIENTS))?;
-    project.run(Command::new("cargo").args(["build", "-p", "assay-cli"]))?;
+    project.build_programs()?;
     let folder = tempfile::tempdir()?;
     let mut server = Command::new(project.target.join("debug/assay"))
         .arg("--workspace")

@@ -1,7 +1,7 @@
 //! The CUDA build: a toolkit from packages of the Python registry, laid out as one CUDA home, and cargo with it. Only
 //! this build needs any of it.
 
-use crate::project::{Project, cache_folder};
+use crate::project::{self, Project, cache_folder};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ pub(crate) fn cargo(project: &Project, command: &str) -> Result<Command> {
     let home = setup(project)?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths([home.join("bin")].into_iter().chain(std::env::split_paths(&path)))?;
-    let mut cargo = Command::new("cargo");
+    let mut cargo = project::cargo();
     cargo.arg(command).env("PATH", path).env("CUDA_HOME", &home).env("CARGO_TARGET_DIR", project.target.join("cuda"));
     if std::env::var_os("CUDA_COMPUTE_CAP").is_none() {
         // Code for this one and newer ones: Ampere, the first with bf16.

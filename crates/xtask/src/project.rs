@@ -1,6 +1,7 @@
 //! Where the project is and how its commands are run.
 
 use anyhow::{Context, Result, bail};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,10 +18,7 @@ pub(crate) struct Project {
 impl Project {
     pub(crate) fn find() -> Result<Project> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the project's folder")?.to_owned();
-        let output = Command::new("cargo")
-            .args(["metadata", "--format-version", "1", "--no-deps"])
-            .current_dir(&root)
-            .output()?;
+        let output = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).current_dir(&root).output()?;
         let metadata: serde_json::Value =
             serde_json::from_slice(&output.stdout).context("cargo metadata cannot be read")?;
         let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?.into();
@@ -40,12 +38,13 @@ impl Project {
 
     /// Runs cargo and says what failed.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Result<()> {
-        self.run(Command::new("cargo").args(arguments))
+        self.run(cargo().args(arguments))
     }
 
     /// Runs a command in the project's folder and says what failed.
     pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
-        let shown = format!("{command:?}").replace('"', "");
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let shown = words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
         eprintln!("\u{1b}[2m$ {shown}\u{1b}[0m");
         let status = command.current_dir(&self.root).status().with_context(|| format!("{shown} does not start"))?;
         if !status.success() {
@@ -53,6 +52,19 @@ impl Project {
         }
         Ok(())
     }
+}
+
+/// Cargo, without what the cargo that runs this program says of it: build scripts mind that, and would run anew whenever one
+/// builds from here and from the terminal by turns.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    for (name, _) in std::env::vars_os() {
+        let is_of_this_program = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        if is_of_this_program.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Where what is fetched once is kept: the peers of the benches, the CUDA toolkit.

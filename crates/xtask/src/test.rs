@@ -1,9 +1,8 @@
 //! Everything that must hold before a change lands.
 
-use crate::project::Project;
+use crate::project::{Project, cargo};
 use crate::{interface, lint, system};
 use anyhow::Result;
-use std::process::Command;
 use std::time::Instant;
 
 pub(crate) fn test(project: &Project, quick: bool) -> Result<()> {
@@ -32,7 +31,7 @@ pub(crate) fn test(project: &Project, quick: bool) -> Result<()> {
         "warnings",
     ])?;
     project.build_programs()?;
-    let mut tests = Command::new("cargo");
+    let mut tests = cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]);
     if quick {
         tests.args(["--", "--skip", "in_the_browser", "--skip", "in_the_window"]);

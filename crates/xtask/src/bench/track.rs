@@ -177,7 +177,7 @@ fn print(found: &Value) {
 
 /// The command that starts our server, built for release.
 fn server(project: &Project) -> Result<[String; 6]> {
-    project.run(Command::new("cargo").args(["build", "--release", "-p", "assay-cli"]))?;
+    project.cargo(&["build", "--release", "-p", "assay-cli"])?;
     let program = project.target.join("release/assay");
     let program = program.to_str().context("the path of the program is no text")?;
     Ok([program, "--workspace", "{folder}", "serve", "--port", "{port}"].map(str::to_owned))
