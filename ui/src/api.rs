@@ -171,12 +171,13 @@ impl Api {
         if entry.stale && entry.in_flight.is_none() {
             entry.begin(Cause::Shown);
             drop(state);
-            self.read(path, parse::<T>);
+            self.refresh(path, parse::<T>);
         }
         remote
     }
 
-    fn read(&self, path: &str, parse: Parse) {
+    /// Reads the value at a path anew.
+    fn refresh(&self, path: &str, parse: Parse) {
         let (api, key, asked) = (self.clone(), path.to_owned(), Instant::now());
         self.send(Method::Get, path, Vec::new(), move |reply| {
             let parsed = reply.and_then(|bytes| {
@@ -325,7 +326,7 @@ impl Api {
         // What is read draws when it is there; where it does not come, the events are followed all the same.
         let wait = if changed.is_empty() { 0.0 } else { Pace::MOST };
         self.ctx.request_repaint_after(Duration::from_secs_f64(wait));
-        changed.iter().for_each(|(path, parse)| self.read(path, *parse));
+        changed.iter().for_each(|(path, parse)| self.refresh(path, *parse));
     }
 
     /// Whether the server does not answer.

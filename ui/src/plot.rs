@@ -2,6 +2,7 @@
 
 use crate::tokens::{Tokens, strong};
 use crate::widgets::number;
+use crate::zoom;
 use assay_domain::Bucket;
 use assay_domain::series::smoothed;
 use egui::{Color32, Id, Label, RichText, Ui};
@@ -51,7 +52,7 @@ pub(crate) struct Series<'a> {
 }
 
 /// A chart with its title, as wide as the space and `height` high. Charts of one group share the crosshair and the view.
-/// Returns the first and last step in view where the axis counts steps.
+/// Returns the first and last step in view where the axis counts steps and the view is clearly less than all.
 pub(crate) fn chart_ui(
     ui: &mut Ui,
     title: &str,
@@ -133,7 +134,9 @@ pub(crate) fn chart_ui(
     });
     response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, format!("Chart of {title}")));
     let bounds = response.transform.bounds();
-    (look.axis == Axis::Step).then(|| (bounds.min()[0], bounds.max()[0]))
+    let view = (bounds.min()[0], bounds.max()[0]);
+    let is_zoomed = || zoom::is_zoomed(view, series.iter().flat_map(|series| series.buckets));
+    (look.axis == Axis::Step && is_zoomed()).then_some(view)
 }
 
 /// A name with its middle left out where it is long, so that a legend leaves room for the lines.
@@ -149,7 +152,32 @@ fn shortened(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::shortened;
+    use super::*;
+    use assay_domain::Point;
+
+    #[test]
+    fn a_short_chart_beside_a_long_one_is_no_zoom() {
+        let buckets = |last: i64| -> Vec<Bucket> {
+            (0..=last).map(|step| Bucket::of(Point { step, wall_ms: step, value: step as f64 })).collect()
+        };
+        let (long, short) = (buckets(3_000), buckets(25));
+        let mut frames = 0;
+        let mut harness = egui_kittest::Harness::new_ui(|ui| {
+            frames += 1;
+            if frames == 1 {
+                // Fonts are there from the next frame on.
+                return crate::tokens::install(ui.ctx());
+            }
+            for (title, buckets) in [("long", &long), ("short", &short)] {
+                let line = Series { name: title, color: Color32::RED, buckets };
+                assert_eq!(chart_ui(ui, title, "group", 200.0, Look::default(), &[line]), None);
+            }
+        });
+        harness.run();
+        harness.step();
+        drop(harness);
+        assert!(frames > 2);
+    }
 
     #[test]
     fn a_long_name_keeps_its_ends() {

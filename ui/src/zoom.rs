@@ -11,12 +11,12 @@ const BUCKETS: usize = 1200;
 /// What the charts of a group show.
 #[derive(Default)]
 pub(crate) struct Zoom {
-    /// The first and last step in view.
+    /// The first and last step in view of a chart that shows clearly less than all.
     view: Option<(f64, f64)>,
 }
 
 impl Zoom {
-    /// Remembers what a chart shows.
+    /// Remembers what a zoomed chart shows; nothing when none is.
     pub(crate) fn shows(&mut self, view: Option<(f64, f64)>) {
         self.view = view;
     }
@@ -29,9 +29,6 @@ impl Zoom {
         series: &Arc<Vec<SeriesReply>>,
     ) -> Arc<Vec<SeriesReply>> {
         let Some(view) = self.view else { return series.clone() };
-        if !is_zoomed(view, series.iter().flat_map(|series| &series.buckets)) {
-            return series.clone();
-        }
         let coarse = |bucket: &Bucket| {
             bucket.count + bucket.odd > 1 && bucket.step as f64 <= view.1 && bucket.last_step as f64 >= view.0
         };
@@ -53,8 +50,8 @@ impl Zoom {
     }
 }
 
-/// Whether a view shows clearly less than all: only then is anything asked for or copied in a frame.
-fn is_zoomed<'a>(view: (f64, f64), buckets: impl Iterator<Item = &'a Bucket>) -> bool {
+/// Whether a view of a chart shows clearly less than all of it: only then is anything asked for or copied in a frame.
+pub(crate) fn is_zoomed<'a>(view: (f64, f64), buckets: impl Iterator<Item = &'a Bucket>) -> bool {
     let ends = buckets
         .fold((i64::MAX, i64::MIN), |(first, last), bucket| (first.min(bucket.step), last.max(bucket.last_step)));
     view.1 - view.0 < 0.75 * (ends.1 as f64 - ends.0 as f64)

@@ -294,7 +294,7 @@ impl Runs {
                             buckets: &series.buckets,
                         })
                         .collect();
-                    shown = chart_ui(ui, key, "runs", height, self.look, &series);
+                    shown = chart_ui(ui, key, "runs", height, self.look, &series).or(shown);
                 }
             });
         });

@@ -60,11 +60,8 @@ pub(super) fn read_csv(path: &Path, from: u64, is_settled: bool) -> std::io::Res
         };
         let mut line = Line::default();
         for (key, text) in keys.iter().zip(record.iter()).filter(|(_, text)| !text.is_empty()) {
-            let key = (*key).to_owned();
-            match (text.parse(), seconds(&key, text)) {
-                (Ok(value), _) if key.len() <= LONGEST_KEY => line.values.push((key, value)),
-                (_, Some(time)) => line.times.push((key, time)),
-                _ => part.left_out += 1,
+            if key.len() > LONGEST_KEY || !line.take((*key).to_owned(), text.parse().ok(), Some(text)) {
+                part.left_out += 1;
             }
         }
         add(&mut part, line, number, wall_ms);
@@ -109,10 +106,8 @@ pub(super) fn read_json(path: &Path, from: u64, is_settled: bool) -> std::io::Re
                 object.into_iter().for_each(|(key, value)| leaves.add(key, value));
                 part.left_out += leaves.left_out;
                 for (key, value) in leaves.found.into_iter().filter(|(_, value)| !value.is_null()) {
-                    match (json::number(&value), value.as_str().and_then(|text| seconds(&key, text))) {
-                        (Some(number), _) => of_line.values.push((key, number)),
-                        (_, Some(time)) => of_line.times.push((key, time)),
-                        _ => part.left_out += 1,
+                    if !of_line.take(key, json::number(&value), value.as_str()) {
+                        part.left_out += 1;
                     }
                 }
                 if number.is_none() && step_of(&of_line.values).is_none() {
@@ -149,6 +144,21 @@ struct Line {
     values: Vec<(String, f64)>,
     /// Times that are texts, in seconds: no metrics, whether or not they are the line's time.
     times: Vec<(String, f64)>,
+}
+
+impl Line {
+    /// Takes a number, or a text in a column of times; says whether it was either.
+    fn take(&mut self, key: String, number: Option<f64>, text: Option<&str>) -> bool {
+        let time = || text.and_then(|text| seconds(&key, text));
+        if let Some(number) = number {
+            self.values.push((key, number));
+        } else if let Some(time) = time() {
+            self.times.push((key, time));
+        } else {
+            return false;
+        }
+        true
+    }
 }
 
 fn step_of(values: &[(String, f64)]) -> Option<&(String, f64)> {
