@@ -2,14 +2,16 @@
 
 use crate::harness::{Client, Workspace, digits, kill, until};
 use anyhow::Result;
-use assay_protocol::domain::entity::{Dataset, LabelEdit, Run};
-use assay_protocol::domain::{ClassId, Label, LabelChange, RunStatus};
+use assay_protocol::domain::entity::{Dataset, Job, JobKind, LabelEdit, Run};
+use assay_protocol::domain::{ClassId, Label, LabelChange, RunStatus, Split};
 use assay_protocol::{
-    Check, LabelRequest, MergeReply, MergeRequest, PersonRequest, PredictionPage, RunDetail, RunsReply, SampleDetail,
-    SamplePage, SeriesReply, path,
+    Check, ImportRequest, LabelRequest, MergeReply, MergeRequest, PersonRequest, PredictionPage, RunDetail, RunsReply,
+    SampleDetail, SamplePage, SeriesReply, path,
 };
 use http::{Method, Request};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Stdio;
 
 async fn merge(client: &Client, other: &Workspace) -> Result<MergeReply> {
@@ -137,9 +139,7 @@ async fn two_copies_of_a_workspace_that_went_their_own_ways_meet_again() -> Resu
 
     let again = merge(&client, &there).await?;
     assert_eq!((again.runs, again.known, again.edits, again.differing), (0, 2, 0, 1), "{again:?}");
-    assert_eq!(again.went_on, [""; 0]);
-    assert!(there.assay(&["evaluate", "theirs", "--split", "val"]).status.success());
-    assert_eq!(merge(&client, &there).await?.went_on, ["theirs"], "what it gained is not lost without a word");
+    assert_eq!((again.gained, again.parted.len()), (0, 0), "{again:?}");
     client.door.close().await;
     drop(client);
     is_whole(&here);
@@ -173,6 +173,97 @@ async fn log_as_client(client: &Client) -> Result<()> {
     let source = format!("mlflow-artifacts:/{experiment}/{uid}/artifacts/model");
     post("model-versions/create", json!({ "name": "classifier", "source": source, "run_id": uid })).await?;
     post("registered-models/alias", json!({ "name": "classifier", "alias": "champion", "version": "1" })).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_known_runs_gained_in_the_other_workspace_comes() -> Result<()> {
+    let (here, there) = (Workspace::new(), Workspace::new());
+    assert!(here.assay(&["import", "--name", "digits", digits().to_str().expect("a path")]).status.success());
+    let mut training = here
+        .command(&["train", "--name", "trained", "train.epochs=12", "train.batch_size=32"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    until("a checkpoint", async || {
+        let output = here.assay(&["--json", "show", "trained"]);
+        let detail: RunDetail = serde_json::from_slice(&output.stdout).ok()?;
+        (detail.checkpoints.len() == 2).then_some(())
+    })
+    .await?;
+    kill(&mut training);
+    let log = async |client: &Client, uid: &str, steps: std::ops::Range<i64>| -> Result<()> {
+        // Out of order, and not all of them numbers.
+        let point = |step: i64| {
+            let value = if step % 7 == 3 { json!("NaN") } else { json!(step * 37 % 11) };
+            json!({ "key": "loss", "value": value, "timestamp": step, "step": (step - step % 2 * 5).max(0) })
+        };
+        let batch = json!({ "run_id": uid, "metrics": steps.map(point).collect::<Vec<_>>() });
+        client.post::<Value>("/api/2.0/mlflow/runs/log-batch", &batch).await?;
+        Ok(())
+    };
+    let client = here.open().await;
+    let mut uids = Vec::new();
+    for name in ["of a client", "on both sides", "longer here", "otherwise here"] {
+        let made = json!({ "experiment_id": "0", "start_time": 5, "run_name": name });
+        let made: Value = client.post("/api/2.0/mlflow/runs/create", &made).await?;
+        uids.push(made["run"]["info"]["run_id"].as_str().expect("an id").to_owned());
+        log(&client, &uids[uids.len() - 1], 0..900).await?;
+    }
+    client.door.close().await;
+    drop(client);
+    assert!(here.assay(&["backup", there.folder().to_str().expect("a path")]).status.success());
+
+    let output = there.assay(&["train", "--resume", "trained"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(there.assay(&["evaluate", "trained", "--split", "val"]).status.success());
+    let other = there.open().await;
+    for uid in &uids[..2] {
+        log(&other, uid, 900..1800).await?;
+        let ended = json!({ "run_id": uid, "status": "FINISHED", "end_time": 9 });
+        other.post::<Value>("/api/2.0/mlflow/runs/update", &ended).await?;
+    }
+    log(&other, &uids[3], 900..950).await?;
+    let tag = async |client: &Client, key: &str, value: &str| {
+        let tag = json!({ "run_id": uids[0], "key": key, "value": value });
+        client.post::<Value>("/api/2.0/mlflow/runs/set-tag", &tag).await
+    };
+    tag(&other, "there", "1").await?;
+    tag(&other, "both", "there").await?;
+    let expected = (told(&other, "trained").await?, told(&other, "of a client").await?);
+    other.door.close().await;
+    drop(other);
+
+    let client = here.open().await;
+    tag(&client, "both", "here").await?;
+    for (uid, steps) in [(&uids[1], 950..1000), (&uids[2], 900..1000), (&uids[3], 1000..1800)] {
+        log(&client, uid, steps).await?;
+    }
+    let ours = [told(&client, "on both sides").await?, told(&client, "longer here").await?];
+    let reply = merge(&client, &there).await?;
+    assert_eq!((reply.runs, reply.known, reply.gained), (0, 5, 2), "{reply:?}");
+    assert_eq!(reply.parted, ["on both sides", "otherwise here"], "what is not taken is told");
+    assert_eq!([told(&client, "on both sides").await?, told(&client, "longer here").await?], ours);
+    assert_eq!(told(&client, "trained").await?, expected.0);
+    let run = run_named(&client, "of a client").await?.run;
+    assert_eq!((run.tags["there"].as_str(), run.tags["both"].as_str()), ("1", "here"), "tags of here stay");
+    tag(&client, "both", "there").await?;
+    assert_eq!(told(&client, "of a client").await?, expected.1);
+    assert_eq!(merge(&client, &there).await?.gained, 0, "merging twice changes nothing");
+    client.door.close().await;
+    drop(client);
+    is_whole(&here);
+    // The model that went on there is here, and both sides may find something out about it.
+    for (workspace, split) in [(&here, "test"), (&there, "train")] {
+        let output = workspace.assay(&["evaluate", "trained", "--split", split]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let client = here.open().await;
+    assert_eq!(merge(&client, &there).await?.gained, 1);
+    let splits: BTreeSet<Split> =
+        run_named(&client, "trained").await?.evaluations.into_iter().map(|evaluation| evaluation.split).collect();
+    assert_eq!(splits, BTreeSet::from([Split::Train, Split::Val, Split::Test]));
+    client.door.close().await;
     Ok(())
 }
 
@@ -226,6 +317,35 @@ async fn another_machines_workspace_comes_with_its_images_files_and_models() -> 
     client.door.close().await;
     drop(client);
     is_whole(&here);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_is_taken_over_where_its_folder_is_imported() -> Result<()> {
+    let (here, there, images) = (Workspace::new(), Workspace::new(), tempfile::tempdir()?);
+    let other = there.open().await;
+    log_as_client(&other).await?;
+    other.door.close().await;
+    drop(other);
+    let client = here.open().await;
+    let import = async |folder: &Path| -> Result<Job> {
+        let request = ImportRequest { source: folder.display().to_string(), ..ImportRequest::default() };
+        client.finish(client.post(path::DATASETS, &request).await?).await
+    };
+    for (folder, words) in
+        [(there.folder(), "1 runs came; 0 were"), (&there.folder().join(".assay"), "0 runs came; 1 were")]
+    {
+        let job = import(folder).await?;
+        assert!(matches!(job.work, JobKind::Merge { .. }) && job.message.starts_with(words), "{job:?}");
+    }
+    assert_eq!(run_named(&client, "of a client").await?.run.experiment, "vision");
+    // Where images lie beside a workspace, they are meant.
+    std::fs::create_dir(images.path().join("class"))?;
+    image::RgbImage::new(8, 8).save(images.path().join("class/one.png"))?;
+    assert!(there.assay(&["backup", images.path().to_str().expect("a path")]).status.success());
+    let job = import(images.path()).await?;
+    assert!(matches!(job.work, JobKind::Import { .. }), "{job:?}");
+    client.door.close().await;
     Ok(())
 }
 

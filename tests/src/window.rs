@@ -1,13 +1,20 @@
 //! The real desktop window on a display of its own.
 
+#[cfg(target_os = "linux")]
+mod drag;
+
 use crate::harness::{Workspace, colors, digits, keep_picture, kill, program, until};
 use anyhow::{Context, Result};
 use assay_protocol::domain::RunStatus;
+use assay_protocol::domain::alert::{AlertRule, Condition, Rule};
 use assay_protocol::domain::entity::{Dataset, Evaluation};
 use assay_protocol::{RunsReply, SampleDetail, SamplePage, path};
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// A virtual display that ends with the test.
 struct Display {
@@ -92,12 +99,82 @@ impl Drop for Display {
     }
 }
 
+/// A session bus with nobody on it, and what is said on it.
+struct Bus {
+    daemon: Child,
+    monitor: Child,
+    address: String,
+    said: Arc<Mutex<String>>,
+}
+
+impl Bus {
+    fn start() -> Result<Bus> {
+        let start = |program: &str, arguments: &[&str]| {
+            let mut child = Command::new(program)
+                .args(arguments)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .with_context(|| format!("{program} does not start; install dbus-daemon and dbus-bin"))?;
+            let output = BufReader::new(child.stdout.take().context("its output")?);
+            anyhow::Ok((child, output))
+        };
+        let (daemon, mut output) = start("dbus-daemon", &["--session", "--nofork", "--print-address=1"])?;
+        let mut address = String::new();
+        output.read_line(&mut address)?;
+        let address = address.trim().to_owned();
+        let (monitor, output) =
+            start("dbus-monitor", &["--address", &address, "interface='org.freedesktop.Notifications'"])?;
+        let said = Arc::new(Mutex::new(String::new()));
+        let hears = said.clone();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                hears.lock().expect("nobody panics").push_str(&(line + "\n"));
+            }
+        });
+        Ok(Bus { daemon, monitor, address, said })
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        kill(&mut self.monitor);
+        kill(&mut self.daemon);
+    }
+}
+
 /// The window's process, ended with the test.
-struct Window(Child);
+struct Window {
+    process: Child,
+    _home: TempDir,
+}
+
+impl Window {
+    /// Opens it, and waits until something is drawn.
+    async fn open(workspace: &Workspace, display: &Display, bus: &str) -> Result<Window> {
+        let home = tempfile::tempdir()?;
+        let process = Command::new(program("assay-desktop"))
+            .arg("--workspace")
+            .arg(workspace.folder())
+            .env("DISPLAY", &display.name)
+            .env_remove("WAYLAND_DISPLAY")
+            .env("DBUS_SESSION_BUS_ADDRESS", bus)
+            .env("XDG_RUNTIME_DIR", home.path())
+            .env("XDG_CONFIG_HOME", home.path().join("config"))
+            .env("XDG_DATA_HOME", home.path().join("data"))
+            .env("XDG_CACHE_HOME", home.path().join("cache"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let window = Window { process, _home: home };
+        until("the window draws", async || (colors(&display.picture().ok()?) > 60).then_some(())).await?;
+        Ok(window)
+    }
+}
 
 impl Drop for Window {
     fn drop(&mut self) {
-        kill(&mut self.0);
+        kill(&mut self.process);
     }
 }
 
@@ -109,22 +186,7 @@ async fn in_the_window_keys_lead_from_images_to_a_reviewed_model() -> Result<()>
     }
     let workspace = Workspace::new();
     let display = Display::start()?;
-    let home = tempfile::tempdir()?;
-    let window = Command::new(program("assay-desktop"))
-        .arg("--workspace")
-        .arg(workspace.folder())
-        .env("DISPLAY", &display.name)
-        .env_remove("WAYLAND_DISPLAY")
-        .env("DBUS_SESSION_BUS_ADDRESS", "disabled:")
-        .env("XDG_RUNTIME_DIR", home.path())
-        .env("XDG_CONFIG_HOME", home.path().join("config"))
-        .env("XDG_DATA_HOME", home.path().join("data"))
-        .env("XDG_CACHE_HOME", home.path().join("cache"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let _window = Window(window);
-    until("the window draws", async || (colors(&display.picture().ok()?) > 60).then_some(())).await?;
+    let _window = Window::open(&workspace, &display, "disabled:").await?;
     keep_picture("window-start", &display.picture()?);
 
     // Without a window manager the pointer gives the focus: a click on the empty part of the top bar.
@@ -169,4 +231,60 @@ async fn in_the_window_keys_lead_from_images_to_a_reviewed_model() -> Result<()>
     })
     .await?;
     display.look("labelled").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_is_a_notification_of_the_system_while_the_window_is_open() -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        eprintln!("skipped: this test listens on a D-Bus");
+        return Ok(());
+    }
+    let (workspace, display, bus) = (Workspace::new(), Display::start()?, Bus::start()?);
+    let _window = Window::open(&workspace, &display, &bus.address).await?;
+    let client = workspace.open().await;
+    let rule = Rule::new("loss above 10".parse::<Condition>()?);
+    client.post::<AlertRule>(path::ALERT_RULES, &rule).await?;
+    let run = json!({ "experiment_id": "0", "run_name": "night-1", "start_time": 5 });
+    let run: Value = client.post("/api/2.0/mlflow/runs/create", &run).await?;
+    let point =
+        json!({ "run_id": run["run"]["info"]["run_id"], "key": "loss", "value": 11, "timestamp": 7, "step": 3 });
+    client.post::<Value>("/api/2.0/mlflow/runs/log-metric", &point).await?;
+    until("the notification", async || {
+        let said = bus.said.lock().expect("nobody panics");
+        let is_told =
+            ["member=Notify", "\"night-1\"", "loss is 11 at step 3, above 10"].map(|text| said.contains(text));
+        (is_told == [true; 3]).then_some(())
+    })
+    .await?;
+    client.door.close().await;
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_are_dropped_on_the_window_are_imported_and_followed() -> Result<()> {
+    let (workspace, display, logs) = (Workspace::new(), Display::start()?, tempfile::tempdir()?);
+    let folder = logs.path().join("night");
+    std::fs::create_dir(&folder)?;
+    let metrics = folder.join("metrics.jsonl");
+    std::fs::write(&metrics, "{\"step\": 1, \"loss\": 0.5}\n")?;
+    let _window = Window::open(&workspace, &display, "disabled:").await?;
+    let client = workspace.open().await;
+    display.hand(&["search", "--onlyvisible", "--name", "Assay", "windowfocus"])?;
+    drag::drop_file(&display, &folder).await?;
+    display.look("dropped").await?;
+    display.hand(&["key", "Return"])?;
+    let points = async |count: u64| {
+        until("the points", async || {
+            let found: RunsReply = client.get(path::RUNS).await.ok()?;
+            (found.runs.first()?.metrics.get("loss")?.count == count).then_some(())
+        })
+        .await
+    };
+    points(1).await?;
+    std::fs::write(&metrics, "{\"step\": 1, \"loss\": 0.5}\n{\"step\": 2, \"loss\": 0.25}\n")?;
+    points(2).await?;
+    display.look("dropped-runs").await?;
+    client.door.close().await;
+    Ok(())
 }

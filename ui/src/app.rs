@@ -209,6 +209,9 @@ impl App {
             Then::ShowImport => {
                 let job = serde_json::from_slice::<Job>(&bytes).map(|job| job.work);
                 let (route, text) = match job {
+                    Ok(JobKind::Merge { .. }) => {
+                        (Route::Runs, "Taking over another workspace; the progress is shown above")
+                    }
                     Ok(JobKind::ImportRuns { .. }) => (Route::Runs, "Reading runs; they are followed from now on"),
                     _ => (Route::Data(None), "Importing; the progress is shown above"),
                 };
@@ -335,6 +338,7 @@ impl App {
             let name = match &job.work {
                 JobKind::Import { name, .. } => format!("Importing {name}"),
                 JobKind::ImportRuns { source, .. } => format!("Reading runs of {source}"),
+                JobKind::Merge { source } => format!("Taking over {source}"),
                 JobKind::Train { run } => format!("Training run {run}"),
                 JobKind::Evaluate { run, split, .. } => format!("Evaluating run {run} on {split}"),
             };

@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Init { folder: Option<PathBuf> },
     /// Import a folder of class folders, a zip or tar of one, or a CSV of path,label (or path,labels, as cat|dog); again to
     /// bring it up to date. Or the runs that TensorBoard, W&B (offline) or MLflow wrote to a folder, or a CSV or JSON lines of
-    /// metrics: they are followed from then on.
+    /// metrics: they are followed from then on. Or another workspace, which is taken over as merge does it.
     Import {
         source: PathBuf,
         /// The dataset's name, or the experiment of runs that name none; the source's own without it.
@@ -240,7 +240,7 @@ pub(crate) enum Command {
     },
     /// Copy the workspace, as it is now, into a folder; it stays in use.
     Backup { folder: PathBuf },
-    /// Take over the runs, datasets, labels and models of another workspace; what is here already is known.
+    /// Take over the runs, datasets, labels and models of another workspace; of runs that are here already, what they gained.
     Merge {
         /// The folder of the other workspace, or the one that it is in.
         folder: PathBuf,

@@ -220,30 +220,9 @@ pub(crate) fn merged(reply: &MergeReply, as_json: bool) -> Result<ExitCode> {
     if as_json {
         json(reply)?;
     } else {
-        println!("{} runs came; {} were here already", reply.runs, reply.known);
-        let listed = |what: &str, names: &[String]| {
-            if !names.is_empty() {
-                println!("{what}: {}", names.join(", "));
-            }
-        };
-        listed("new datasets", &reply.datasets);
-        if reply.edits > 0 {
-            println!("{} edits of labels came", reply.edits);
-        }
-        if reply.differing > 0 {
-            println!(
-                "{} images were labelled differently on both sides since; the labels here stayed",
-                reply.differing
-            );
-        }
-        listed("registered models", &reply.models);
-        listed("registered models that were here already, and stayed as they are", &reply.known_models);
-        listed("not taken over", &reply.damaged);
-        let why =
-            "here already, but went on there; to have what they gained, delete them here, assay gc --yes, merge again";
-        listed(why, &reply.went_on);
+        reply.lines().iter().for_each(|line| println!("{line}"));
     }
-    Ok(if reply.damaged.is_empty() && reply.went_on.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if reply.damaged.is_empty() && reply.parted.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(crate) fn sources(sources: &[LogSource], as_json: bool) -> Result<()> {

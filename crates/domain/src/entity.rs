@@ -357,6 +357,11 @@ pub enum JobKind {
         /// The experiment of runs that name none.
         experiment: String,
     },
+    /// Takes over what another workspace has.
+    Merge {
+        /// The folder of that workspace.
+        source: String,
+    },
     /// Trains a run.
     Train {
         /// The run.

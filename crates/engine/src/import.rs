@@ -1,7 +1,7 @@
 //! Importing a source into a dataset, and looking at it again.
 
 use crate::jobs::Done;
-use crate::{Engine, EngineError, Result};
+use crate::{Engine, EngineError, Result, merge};
 use assay_domain::entity::{Job, JobKind, Problem, Progress};
 use assay_domain::split::{Fractions, Stratum, assign};
 use assay_domain::{ClassId, DatasetId, JobId, Label, Labelling, RunStatus, Split};
@@ -18,7 +18,8 @@ use std::time::UNIX_EPOCH;
 const ROUND: usize = 512;
 
 impl Engine {
-    /// Queues the import of a folder, archive or CSV. A dataset of the name is brought up to date, else made.
+    /// Queues the import of images from a folder, archive or CSV, of the runs that another program logged, or of what another
+    /// workspace has. A dataset of the name is brought up to date, else made.
     pub fn start_import(&self, request: &ImportRequest) -> Result<Job> {
         let given = PathBuf::from(request.source.trim());
         if request.source.trim().is_empty() {
@@ -28,6 +29,14 @@ impl Engine {
             std::path::absolute(&given).map_err(|why| EngineError::Invalid(format!("{why}: {}", given.display())))?;
         if !source.exists() {
             return Err(assay_formats::FormatError::Missing(source).into());
+        }
+        if let Some(root) = merge::workspace_to_merge(&source) {
+            if request.name.is_some() || request.val.is_some() || request.test.is_some() || request.seed.is_some() {
+                let message =
+                    "a workspace is taken over as it is: leave out the name, the shares of the splits and the seed";
+                return Err(EngineError::Invalid(message.into()));
+            }
+            return self.queue(JobKind::Merge { source: root.display().to_string() });
         }
         if assay_formats::logs::holds_runs(&source) {
             return self.start_import_of_runs(&source, request);

@@ -5,6 +5,7 @@ use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Job, JobKind, Progress};
 use assay_domain::{JobId, RunStatus};
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -21,7 +22,7 @@ enum Lane {
 impl Lane {
     fn of(work: &JobKind) -> Lane {
         match work {
-            JobKind::Import { .. } | JobKind::ImportRuns { .. } => Lane::Import,
+            JobKind::Import { .. } | JobKind::ImportRuns { .. } | JobKind::Merge { .. } => Lane::Import,
             JobKind::Train { .. } | JobKind::Evaluate { .. } => Lane::Compute,
         }
     }
@@ -55,6 +56,9 @@ pub(crate) enum Done {
     /// The engine is closing: it goes on after the next start.
     Requeue,
 }
+
+/// Is told how far something is, and says whether to go on.
+pub(crate) type GoesOn<'a> = dyn FnMut(Progress) -> Result<bool> + 'a;
 
 impl Jobs {
     pub(crate) fn new(work: Work) -> Jobs {
@@ -153,6 +157,32 @@ impl Engine {
         self.job(job)
     }
 
+    /// Tells how far a job is at each percent, which is worth a commit, and says whether nobody stopped it.
+    pub(crate) fn goes_on<'a>(
+        &'a self,
+        job: JobId,
+        doing: &'a str,
+        stop: &'a AtomicBool,
+    ) -> impl FnMut(Progress) -> Result<bool> + 'a {
+        let mut told = None;
+        move |progress| {
+            let percent = progress.done * 100 / progress.total.max(1);
+            if told.replace(percent) != Some(percent) {
+                self.tell(job, progress, doing)?;
+            }
+            Ok(!stop.load(Ordering::Relaxed))
+        }
+    }
+
+    /// How a job ended: with these words, or without any because it was told to stop.
+    pub(crate) fn done(&self, words: Option<String>) -> Done {
+        match words {
+            Some(words) => Done::Finished(words),
+            None if self.jobs.is_closing() => Done::Requeue,
+            None => Done::Stopped,
+        }
+    }
+
     fn next_job(&self, lane: Lane) -> Result<Option<Job>> {
         let jobs = self.store.read(|reader| reader.jobs(0))?;
         let state = self.jobs.state();
@@ -177,6 +207,7 @@ impl Engine {
             let attempt = std::panic::AssertUnwindSafe(|| match &job.work {
                 JobKind::Import { name, source } => self.import(job.id, name, source, &stop),
                 JobKind::ImportRuns { source, experiment } => self.import_runs(job.id, source, experiment, &stop),
+                JobKind::Merge { source } => self.merge_for(job.id, Path::new(source), &stop),
                 JobKind::Train { run } => self.train(job.id, *run, &stop),
                 JobKind::Evaluate { run, split, dataset, snapshot } => {
                     self.evaluate(*run, *split, (*dataset, *snapshot), &stop)

@@ -39,7 +39,7 @@ mod weights;
 pub use acceptance::{check_model, junit};
 pub use assay_formats::named_as_image;
 pub use assay_store::{
-    Archive, ClientRun, ClientRunChange, Clock, NewBlob, NewVersion, RunHead, RunSearch, StoreError,
+    Archive, ClientRun, ClientRunChange, Clock, FOLDER, NewBlob, NewVersion, RunHead, RunSearch, StoreError,
 };
 pub use config_file::read_config;
 pub use engine::{Engine, Options, Work};

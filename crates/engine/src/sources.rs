@@ -1,7 +1,7 @@
 //! Runs that other programs logged to files: read once, and read on when more is written.
 
 use crate::import::own_name;
-use crate::jobs::Done;
+use crate::jobs::{Done, GoesOn};
 use crate::{Engine, EngineError, NOTE, RUN_NAME, Result};
 use assay_domain::entity::{Job, JobKind, Progress};
 use assay_domain::foreign::{Contents, Logged};
@@ -11,7 +11,7 @@ use assay_protocol::{ImportRequest, LogSource};
 use assay_store::{MlflowDb, NewBlob, Source, StoreError, Taken};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -105,23 +105,10 @@ impl Engine {
         let mut files = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (path, experiment) = (path.to_owned(), experiment.to_owned());
         let source = self.store.write(move |tx| tx.follow_source(&path, &experiment))?;
-        let mut told = None;
-        let mut goes_on = |progress: Progress| {
-            // Each run is read in no time: not each is worth a commit.
-            let percent = progress.done * 100 / progress.total.max(1);
-            if told.replace(percent) != Some(percent) {
-                self.tell(job, progress, "reading runs")?;
-            }
-            Ok(!stop.load(Ordering::Relaxed))
-        };
-        let found = self.read_source(&source, &mut files, &mut goes_on)?;
+        let found = self.read_source(&source, &mut files, &mut self.goes_on(job, "reading runs", stop))?;
         drop(files);
         self.follow_anew();
-        match found {
-            Some(found) => Ok(Done::Finished(found.to_string())),
-            None if self.jobs.is_closing() => Ok(Done::Requeue),
-            None => Ok(Done::Stopped),
-        }
+        Ok(self.done(found.map(|found| found.to_string())))
     }
 
     /// Reads what is new in the sources that are followed; one that cannot be read does not keep the others from being read.
@@ -378,9 +365,6 @@ impl Engine {
         std::time::UNIX_EPOCH + Duration::from_millis(u64::try_from((self.clock)().0).unwrap_or(0))
     }
 }
-
-/// Is told how far it is, and says whether to go on.
-type GoesOn<'a> = dyn FnMut(Progress) -> Result<bool> + 'a;
 
 /// What is known while a source is read.
 struct Reading<'a> {

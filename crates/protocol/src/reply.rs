@@ -66,8 +66,10 @@ pub struct MergeReply {
     pub runs: u64,
     /// How many of its runs were here already.
     pub known: u64,
-    /// The names of those that went on there since: what they gained does not come.
-    pub went_on: Vec<String>,
+    /// How many of those gained something there, which came.
+    pub gained: u64,
+    /// The names of those that contradict each other, or went on there and are read from files: nothing of them comes.
+    pub parted: Vec<String>,
     /// What did not come because its files are missing or damaged, and why.
     pub damaged: Vec<String>,
     /// The names that new datasets have here.
@@ -80,6 +82,36 @@ pub struct MergeReply {
     pub models: Vec<String>,
     /// The names of registered models that are here already, and stayed as they are.
     pub known_models: Vec<String>,
+}
+
+impl MergeReply {
+    /// What there is to say of it.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("{} runs came; {} were here already", self.runs, self.known)];
+        if self.gained > 0 {
+            lines.push(format!("{} of those had gone on there, and do so here", self.gained));
+        }
+        let listed =
+            |what: &str, names: &[String]| (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")));
+        lines.extend(listed("new datasets", &self.datasets));
+        if self.edits > 0 {
+            lines.push(format!("{} edits of labels came", self.edits));
+        }
+        if self.differing > 0 {
+            let differing = self.differing;
+            lines.push(format!(
+                "{differing} images were labelled differently on both sides since; the labels here stayed"
+            ));
+        }
+        lines.extend(listed("registered models", &self.models));
+        let known = "registered models that were here already, and stayed as they are";
+        lines.extend(listed(known, &self.known_models));
+        lines.extend(listed("not taken over", &self.damaged));
+        let parted = "differ on both sides, or were read from files and went on there; to have them as they are there, delete \
+                      them here, assay gc --yes, merge again";
+        lines.extend(listed(parted, &self.parted));
+        lines
+    }
 }
 
 /// A folder or file in which another program logs runs.

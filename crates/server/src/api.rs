@@ -16,12 +16,16 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{Response, StatusCode, Uri};
+use axum::middleware::map_response;
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, patch, post};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The body of a request, an image or a table of paths, may be as large as this.
+const LARGEST_BODY: usize = 256 << 20;
 
 type Shared = State<Arc<Engine>>;
 type Answer = Result<Response<Body>, Failure>;
@@ -175,9 +179,23 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route("/api/{*rest}", axum::routing::any(nothing))
         .route("/ajax-api/{*rest}", axum::routing::any(nothing))
         .fallback(interface::file)
-        .layer(DefaultBodyLimit::max(256 << 20))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(map_response(explained))
         .with_state(engine.clone())
         .merge(mlflow::router(engine))
+}
+
+/// Says what to do where the body was larger than is read.
+async fn explained(response: Response<Body>) -> Response<Body> {
+    if response.status() != StatusCode::PAYLOAD_TOO_LARGE {
+        return response;
+    }
+    failure(&ErrorBody::new(ErrorCode::Invalid, too_large(LARGEST_BODY)))
+}
+
+/// What is said of a body that is larger than is read.
+pub(crate) fn too_large(most: usize) -> String {
+    format!("the request is larger than {} MB: send less at once", most >> 20)
 }
 
 async fn nothing(uri: Uri) -> Answer {
@@ -376,10 +394,7 @@ async fn back_up(State(engine): Shared, body: Bytes) -> Answer {
 
 async fn merge(State(engine): Shared, body: Bytes) -> Answer {
     let request: MergeRequest = read(&body)?;
-    let folder = std::path::PathBuf::from(request.folder);
-    let inner = folder.join(FOLDER);
-    let root = if inner.join("assay.db").is_file() { inner } else { folder };
-    on(engine, move |engine| engine.merge(&root)).await
+    on(engine, move |engine| engine.merge(std::path::Path::new(&request.folder))).await
 }
 
 async fn import(State(engine): Shared, body: Bytes) -> Answer {

@@ -7,15 +7,17 @@
 mod access;
 mod api;
 mod door;
+#[cfg(test)]
+mod hostile;
 mod interface;
 mod mlflow;
 mod socket;
 mod workspace;
 
 pub use access::Access;
-pub use assay_engine::Work;
+pub use assay_engine::{FOLDER, Work};
 pub use door::{Door, DoorError, DoorOptions};
-pub use workspace::{FOLDER, data_folder, find_workspace};
+pub use workspace::{data_folder, find_workspace};
 
 use axum::Router;
 use std::net::SocketAddr;

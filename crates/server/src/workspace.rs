@@ -1,9 +1,7 @@
 //! Where the workspace is.
 
+use assay_engine::FOLDER;
 use std::path::{Path, PathBuf};
-
-/// The folder name of a workspace.
-pub const FOLDER: &str = ".assay";
 
 /// The workspace folder that `start` belongs to: `.assay` in it or in the nearest folder above, as Git finds its own;
 /// without one, `.assay` of the user's data folder.

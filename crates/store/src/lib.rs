@@ -19,7 +19,7 @@ mod writer;
 pub use blob::{Blobs, Hash, NewBlob};
 pub use error::StoreError;
 pub use lock::Holder;
-pub use merge::{MergedDataset, Other, OtherRuns};
+pub use merge::{Gain, MergedDataset, Other, OtherRuns};
 pub use mlflow_db::{MlflowDb, MlflowRun};
 pub use reader::Reader;
 pub use retention::DeletedRun;
@@ -37,6 +37,9 @@ pub use table::search::RunSearch;
 pub use table::series::SeriesRange;
 pub use table::source::{Source, Taken};
 pub use writer::WriteTx;
+
+/// The folder name of a workspace.
+pub const FOLDER: &str = ".assay";
 
 /// What the store's functions return.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -4,14 +4,18 @@
 //!
 //! The other database is attached to the writer's connection as `other`. A run is one transaction, as a dataset is.
 
+mod gained;
+mod run;
+
+pub use gained::Gain;
+pub use run::OtherRuns;
+
 use crate::lock::{self, Lock};
 use crate::retention::copy_folder;
 use crate::table::label::EditsTaken;
-use crate::table::run::ABANDONED;
 use crate::{Blobs, Hash, Holder, Result, Store, StoreError, WriteTx};
-use assay_domain::entity::{Event, Snapshot};
-use assay_domain::record::Record;
-use assay_domain::{ClassId, DatasetId, ExperimentId, RunId, SampleId, SnapshotId};
+use assay_domain::entity::Event;
+use assay_domain::{ClassId, DatasetId, ExperimentId, SampleId};
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -36,17 +40,6 @@ pub struct MergedDataset {
     pub samples: HashMap<SampleId, SampleId>,
     /// Edits of labels that were taken, and samples that both sides labelled otherwise.
     pub edits: EditsTaken,
-}
-
-/// The runs of another workspace.
-#[derive(Default)]
-pub struct OtherRuns {
-    /// Those that are not here.
-    pub new: Vec<RunId>,
-    /// How many are here.
-    pub known: u64,
-    /// The names of those that are here and went on there.
-    pub went_on: Vec<String>,
 }
 
 /// Rows that belong to a run alone and name nothing else: table, its columns without the run, and their order.
@@ -306,160 +299,6 @@ impl WriteTx<'_> {
         Ok(same.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// What there is to do about the other's runs, oldest first.
-    pub fn runs_to_merge(&mut self) -> Result<OtherRuns> {
-        // What a run gains while it goes on.
-        let gains = |of: &str| {
-            format!(
-                "(SELECT coalesce(sum(count), 0) FROM {of}.series WHERE run = {of}.runs.id),
-                 (SELECT coalesce(max(step), 0) FROM {of}.checkpoints WHERE run = {of}.runs.id),
-                 (SELECT count(*) FROM {of}.evaluations WHERE run = {of}.runs.id)"
-            )
-        };
-        let mut ours = self.db.prepare_cached(&format!("SELECT {} FROM main.runs WHERE uid = ?1", gains("main")))?;
-        let mut runs =
-            self.db.prepare(&format!("SELECT id, uid, name, {} FROM other.runs ORDER BY id", gains("other")))?;
-        let gained = |row: &rusqlite::Row<'_>, at: usize| -> rusqlite::Result<[i64; 3]> {
-            Ok([row.get(at)?, row.get(at + 1)?, row.get(at + 2)?])
-        };
-        let mut rows = runs.query([])?;
-        let mut found = OtherRuns::default();
-        while let Some(row) = rows.next()? {
-            let uid: String = row.get(1)?;
-            let Some(here) = ours.query_row([uid], |row| gained(row, 0)).optional()? else {
-                found.new.push(RunId(row.get(0)?));
-                continue;
-            };
-            found.known += 1;
-            if gained(row, 3)?.iter().zip(here).any(|(there, here)| *there > here) {
-                found.went_on.push(row.get(2)?);
-            }
-        }
-        Ok(found)
-    }
-
-    /// The hashes of the files of one of the other's runs.
-    pub fn files_of_other_run(&mut self, run: RunId) -> Result<Vec<String>> {
-        let mut hashes = self.db.prepare_cached("SELECT DISTINCT hash FROM other.artifacts WHERE run = ?1")?;
-        Ok(hashes.query_map([run.0], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// Takes over a run with all that is of it alone. Its files must be here.
-    pub fn merge_run(
-        &mut self,
-        theirs: RunId,
-        datasets: &HashMap<DatasetId, DatasetId>,
-        snapshots: &HashMap<SnapshotId, Snapshot>,
-    ) -> Result<RunId> {
-        let (dataset, snapshot, record): (Option<i64>, Option<i64>, Option<String>) =
-            self.db.query_row("SELECT dataset, snapshot, record FROM other.runs WHERE id = ?1", [theirs.0], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })?;
-        let dataset = dataset.and_then(|id| datasets.get(&DatasetId(id)));
-        let snapshot = snapshot.and_then(|id| snapshots.get(&SnapshotId(id)));
-        let record = record.map(|text| named_anew(&text, snapshot)).transpose()?;
-        self.db.execute(
-            &format!(
-                "INSERT INTO main.runs (experiment, dataset, snapshot, record, parent, {RUNS})
-                 SELECT (SELECT ours.id FROM main.experiments AS ours JOIN other.experiments AS named USING (name)
-                         WHERE named.id = theirs.experiment),
-                     ?2, ?3, ?4,
-                     (SELECT ours.id FROM main.runs AS ours JOIN other.runs AS parents USING (uid)
-                      WHERE parents.id = theirs.parent),
-                     {RUNS}
-                 FROM other.runs AS theirs WHERE id = ?1"
-            ),
-            params![theirs.0, dataset.map(|id| id.0), snapshot.map(|found| found.id.0), record],
-        )?;
-        let ours = RunId(self.db.last_insert_rowid());
-        // Its experiment may be deleted there alone.
-        self.db.execute(
-            "UPDATE main.runs SET deleted = coalesce(deleted, (
-                 SELECT deleted FROM other.experiments WHERE id = (SELECT experiment FROM other.runs WHERE id = ?2)))
-             WHERE id = ?1 AND (SELECT deleted FROM main.experiments WHERE id = main.runs.experiment) IS NULL",
-            [ours.0, theirs.0],
-        )?;
-        // The lock of its workspace is ours: whatever trained there is gone.
-        let sql = "UPDATE main.runs SET status = 'crashed', reason = ?2, ended = coalesce(ended, heartbeat, created)
-                   WHERE id = ?1 AND client IS NULL AND status IN ('running', 'queued')";
-        self.db.execute(sql, params![ours.0, ABANDONED])?;
-        self.merge_source(theirs, ours)?;
-        for (table, columns, order) in OF_RUN {
-            let sql = format!(
-                "INSERT INTO main.{table} (run, {columns}) SELECT ?2, {columns} FROM other.{table} WHERE run = ?1 ORDER BY {order}"
-            );
-            self.db.prepare_cached(&sql)?.execute([theirs.0, ours.0])?;
-        }
-        for series in self.of_other("series", theirs)? {
-            let sql =
-                format!("INSERT INTO main.series (run, {SERIES}) SELECT ?2, {SERIES} FROM other.series WHERE id = ?1");
-            self.db.prepare_cached(&sql)?.execute([series, ours.0])?;
-            let made = self.db.last_insert_rowid();
-            let sql = format!(
-                "INSERT INTO main.chunks (series, {CHUNKS}) SELECT ?2, {CHUNKS} FROM other.chunks WHERE series = ?1 ORDER BY number"
-            );
-            self.db.prepare_cached(&sql)?.execute([series, made])?;
-        }
-        for evaluation in self.of_other("evaluations", theirs)? {
-            self.merge_evaluation(evaluation, ours, snapshots)?;
-        }
-        self.emit(&Event::RunChanged { run: ours })?;
-        Ok(ours)
-    }
-
-    /// What is known of the files that a run was read from, so that they are not read again; nobody follows them here.
-    fn merge_source(&mut self, theirs: RunId, ours: RunId) -> Result<()> {
-        let sql = "SELECT source FROM other.source_runs WHERE run = ?1";
-        let Some(source) = self.db.query_row(sql, [theirs.0], |row| row.get::<_, i64>(0)).optional()? else {
-            return Ok(());
-        };
-        let made = self.db.execute(
-            "INSERT OR IGNORE INTO main.sources (path, experiment, followed)
-             SELECT path, experiment, 0 FROM other.sources WHERE id = ?1",
-            [source],
-        )?;
-        let here =
-            "(SELECT ours.id FROM main.sources AS ours JOIN other.sources AS named USING (path) WHERE named.id = ?1)";
-        if made > 0 {
-            let sql = format!(
-                "INSERT INTO main.source_files (source, path, read) SELECT {here}, path, read FROM other.source_files
-                 WHERE source = ?1"
-            );
-            self.db.execute(&sql, [source])?;
-        }
-        let sql = format!(
-            "INSERT OR IGNORE INTO main.source_runs (source, key, run, heard, said) SELECT {here}, key, ?3, heard, said
-             FROM other.source_runs WHERE source = ?1 AND run = ?2"
-        );
-        self.db.execute(&sql, [source, theirs.0, ours.0])?;
-        Ok(())
-    }
-
-    fn of_other(&self, table: &str, run: RunId) -> Result<Vec<i64>> {
-        let sql = format!("SELECT id FROM other.{table} WHERE run = ?1 ORDER BY id");
-        Ok(self.db.prepare_cached(&sql)?.query_map([run.0], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
-    }
-
-    fn merge_evaluation(&mut self, theirs: i64, run: RunId, snapshots: &HashMap<SnapshotId, Snapshot>) -> Result<()> {
-        let seen: i64 =
-            self.db.query_row("SELECT snapshot FROM other.evaluations WHERE id = ?1", [theirs], |row| row.get(0))?;
-        let Some(seen) = snapshots.get(&SnapshotId(seen)) else { return Ok(()) };
-        let sql = format!(
-            "INSERT INTO main.evaluations (run, snapshot, {EVALUATIONS})
-             SELECT ?2, ?3, {EVALUATIONS} FROM other.evaluations WHERE id = ?1"
-        );
-        self.db.prepare_cached(&sql)?.execute([theirs, run.0, seen.id.0])?;
-        let ours = self.db.last_insert_rowid();
-        for (table, columns) in [("predictions", PREDICTIONS), ("embeddings", "embedding")] {
-            let sql = format!(
-                "INSERT INTO main.{table} (evaluation, sample, {columns}) SELECT ?2, ours, {columns}
-                 FROM other.{table} JOIN merged_samples ON theirs = sample WHERE evaluation = ?1 ORDER BY ours"
-            );
-            self.db.prepare_cached(&sql)?.execute([theirs, ours])?;
-        }
-        Ok(())
-    }
-
     /// The hashes of the other's files that are of no run.
     pub fn files_of_other_models(&mut self) -> Result<Vec<String>> {
         let mut hashes = self.db.prepare_cached("SELECT DISTINCT hash FROM other.client_files")?;
@@ -540,15 +379,6 @@ fn of_experiment(path: &str, experiments: &HashMap<ExperimentId, ExperimentId>) 
         Some(format!("{ours}/{rest}"))
     });
     numbered.unwrap_or_else(|| path.to_owned())
-}
-
-/// A record whose snapshot has the name that it has here: in a snapshot samples go by their numbers.
-fn named_anew(record: &str, snapshot: Option<&Snapshot>) -> Result<String> {
-    let mut record: Record = serde_json::from_str(record).map_err(|why| StoreError::unreadable("record", why))?;
-    if let (Some(data), Some(snapshot)) = (&mut record.data, snapshot) {
-        data.snapshot = snapshot.hash.clone();
-    }
-    crate::table::to_json("record", &record)
 }
 
 #[cfg(test)]

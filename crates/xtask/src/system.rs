@@ -5,8 +5,9 @@ use std::process::{Command, Stdio};
 
 /// What building the desktop window needs, as Debian names it.
 const BUILD: &[&str] = &["build-essential", "pkg-config", "libwebkit2gtk-4.1-dev", "librsvg2-dev"];
-/// What the tests need besides: a display, a browser, a hand.
-const TEST: &[&str] = &["xvfb", "xauth", "xdotool", "imagemagick", "chromium", "chromium-driver"];
+/// What the tests need besides: a display, a browser, a hand, a session's bus.
+const TEST: &[&str] =
+    &["xvfb", "xauth", "xdotool", "imagemagick", "chromium", "chromium-driver", "dbus-daemon", "dbus-bin"];
 
 /// Makes sure of the wasm target, through rustup.
 pub(crate) fn ensure_wasm_target() -> Result<()> {

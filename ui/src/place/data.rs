@@ -40,7 +40,7 @@ struct Import {
 }
 
 /// What can be imported.
-const WHAT: [(&str, &str); 2] = [
+const WHAT: [(&str, &str); 3] = [
     (
         "Images: ",
         "a folder with one sub-folder per class, a .zip or .tar of one, or a .csv of path,label; of several classes: of path,labels, as cat|dog. Files stay where they are.",
@@ -48,6 +48,10 @@ const WHAT: [(&str, &str); 2] = [
     (
         "Runs: ",
         "a folder that TensorBoard, W&B (offline) or MLflow logged to, a .wandb, mlflow.db, or .csv or .jsonl of metrics. They are followed while they are written.",
+    ),
+    (
+        "A workspace: ",
+        "the .assay folder of another one. Its runs, datasets, labels and models come to those that are here.",
     ),
 ];
 

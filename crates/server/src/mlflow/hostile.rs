@@ -195,20 +195,20 @@ fn encoded(text: &str) -> String {
 }
 
 /// A workspace behind its door, with a run that no hostile request knows and one that they do.
-struct Hunted {
-    door: Door,
-    runtime: Runtime,
+pub(crate) struct Hunted {
+    pub(crate) door: Door,
+    pub(crate) runtime: Runtime,
     folder: tempfile::TempDir,
     /// Nobody may touch it.
-    kept: String,
+    pub(crate) kept: String,
     /// Hostile requests may do to it what they want.
-    run: String,
+    pub(crate) run: String,
 }
 
 const POINTS: usize = 50;
 
 impl Hunted {
-    fn new() -> Hunted {
+    pub(crate) fn new() -> Hunted {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("outside"), "as it was").expect("a file");
         let runtime = Runtime::new().expect("a runtime");
@@ -238,7 +238,7 @@ impl Hunted {
         made["run"]["info"]["run_id"].as_str().expect("an id").to_owned()
     }
 
-    fn send(&self, method: &Method, address: &str, body: Vec<u8>) -> (u16, Value) {
+    pub(crate) fn send(&self, method: &Method, address: &str, body: Vec<u8>) -> (u16, Value) {
         let request = Request::builder().method(method).uri(address).body(body).expect("a request");
         let response = self.runtime.block_on(self.door.call(request));
         (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap_or_default())
@@ -292,7 +292,7 @@ impl Hunted {
     }
 
     /// Whether everything is readable, whole, and as it was where nobody may touch it.
-    fn is_whole(&self) -> Result<(), TestCaseError> {
+    pub(crate) fn is_whole(&self) -> Result<(), TestCaseError> {
         let (status, runs) = self.send(&Method::GET, path::RUNS, Vec::new());
         prop_assert_eq!(status, 200, "{}", runs);
         for run in runs["runs"].as_array().into_iter().flatten() {
@@ -326,7 +326,7 @@ fn names(folder: &Path) -> Vec<String> {
     entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
 }
 
-fn runner() -> TestRunner {
+pub(crate) fn runner() -> TestRunner {
     TestRunner::new(Config { failure_persistence: None, ..Config::default() })
 }
 
