@@ -1,6 +1,6 @@
 //! The interface over the real router, without a window: every place draws, every widget has a name.
 
-use crate::harness::{Client, Workspace};
+use crate::harness::{Client, Workspace, digits};
 use anyhow::Result;
 use assay_protocol::domain::entity::Run;
 use assay_protocol::{StartRun, path};
@@ -255,6 +255,26 @@ async fn return_starts_a_run_from_the_form_alone() -> Result<()> {
         (runs.runs.len() == 1).then_some(())
     })
     .await?;
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_an_import_ended_is_told() -> Result<()> {
+    let (workspace, other) = (Workspace::new(), Workspace::new());
+    let client = workspace.open().await;
+    let in_use = other.open().await;
+    let mut harness = interface(&client.door, Route::Data(None));
+    see(&mut harness, "No images yet");
+    for (source, told) in [(digits(), "1797 new, 0 changed"), (other.folder().to_owned(), "in use by")] {
+        let app = harness.state_mut().as_mut().expect("the interface");
+        app.offer_import(&source.display().to_string());
+        see(&mut harness, "Dataset name");
+        harness.run_steps(2);
+        harness.key_press(egui::Key::Enter);
+        see(&mut harness, told);
+    }
+    in_use.door.close().await;
     client.door.close().await;
     Ok(())
 }

@@ -13,9 +13,10 @@ use crate::tokens::{self, GRID, RAIL, Tokens, strong};
 use crate::transport::{Method, Transport};
 use crate::widgets::badge_ui;
 use assay_domain::entity::{Job, JobKind, LabelEdit, Run};
-use assay_domain::{AlertId, RunStatus};
+use assay_domain::{AlertId, JobId, RunStatus};
 use assay_protocol::{About, AlertsReply, ErrorBody, PredictionReply, Settings, SettingsPatch, path};
 use egui::{Align, Align2, Context, Frame, Layout, Margin, Panel, RichText, Sense, Stroke, Theme, Ui, pos2, vec2};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The whole interface.
@@ -30,6 +31,8 @@ pub struct App {
     followed: Option<Arc<Settings>>,
     /// The latest alert that was told of.
     told: Option<AlertId>,
+    /// Jobs whose end is to be told: those that were asked for here, or seen at work.
+    awaited: BTreeSet<JobId>,
     toasts: Vec<Toast>,
     person: String,
 }
@@ -63,6 +66,7 @@ impl App {
             shortcuts: Shortcuts::default(),
             followed: None,
             told: None,
+            awaited: BTreeSet::new(),
             toasts: Vec::new(),
             person: "me".into(),
         }
@@ -102,6 +106,7 @@ impl App {
         }
         self.apply_settings(&ctx);
         self.tell_alerts(&ctx);
+        self.tell_jobs(&ctx);
         // A dialog has the keys to itself.
         let dialog = self.palette.open || ctx.memory(|memory| memory.top_modal_layer().is_some());
         let mut commands = if dialog { Vec::new() } else { Keymap::of(&ctx).pressed(&ctx) };
@@ -158,6 +163,26 @@ impl App {
         }
     }
 
+    /// Says how imports ended, and what else failed: where a run or its evaluation ended well, its page shows it.
+    fn tell_jobs(&mut self, ctx: &Context) {
+        let Some(jobs) = self.api.get::<Vec<Job>>(path::JOBS).value else { return };
+        for job in jobs.iter() {
+            if !job.status.has_ended() {
+                self.awaited.insert(job.id);
+            } else if self.awaited.remove(&job.id) {
+                let (what, is_told) = match &job.work {
+                    JobKind::Import { name, .. } => (name.clone(), true),
+                    JobKind::ImportRuns { source, .. } | JobKind::Merge { source } => (source.clone(), true),
+                    JobKind::Train { run } | JobKind::Evaluate { run, .. } => (format!("Run {run}"), false),
+                };
+                let tone = if job.status == RunStatus::Failed { Tone::Failed } else { Tone::Done };
+                if is_told || tone == Tone::Failed {
+                    self.say(ctx, format!("{what}: {}", job.message), tone);
+                }
+            }
+        }
+    }
+
     /// Keeps a choice; it is in use at once.
     fn keep(&self, patch: &SettingsPatch) {
         self.api.act(Method::Patch, path::SETTINGS, patch, Then::Nothing);
@@ -207,8 +232,9 @@ impl App {
             }
             Then::KeepRule => self.places.alerts.kept(),
             Then::ShowImport => {
-                let job = serde_json::from_slice::<Job>(&bytes).map(|job| job.work);
-                let (route, text) = match job {
+                let job = serde_json::from_slice::<Job>(&bytes);
+                self.awaited.extend(job.iter().map(|job| job.id));
+                let (route, text) = match job.map(|job| job.work) {
                     Ok(JobKind::Merge { .. }) => {
                         (Route::Runs, "Taking over another workspace; the progress is shown above")
                     }
@@ -231,7 +257,8 @@ impl App {
     }
 
     fn say(&mut self, ctx: &Context, text: String, tone: Tone) {
-        let secs = if tone == Tone::Done { 4.0 } else { 10.0 };
+        // As long as it takes to read it.
+        let secs = if tone == Tone::Done { 4.0 } else { 10.0 } + text.chars().count() as f64 / 30.0;
         self.toasts.retain(|toast| toast.text != text);
         self.toasts.push(Toast { text, tone, until: ctx.input(|input| input.time) + secs });
     }
@@ -385,13 +412,14 @@ impl App {
                         .corner_radius(8)
                         .inner_margin(12);
                     frame.show(ui, |ui| {
-                        ui.set_max_width(440.0);
-                        ui.horizontal(|ui| {
-                            ui.add(egui::Label::new(&toast.text).wrap());
-                            if ui.button("✕").on_hover_text("Close message").clicked() {
-                                closed = Some(index);
-                            }
-                        });
+                        ui.set_width(416.0);
+                        let (text, close) = (
+                            |ui: &mut Ui| ui.add(egui::Label::new(&toast.text).wrap()),
+                            |ui: &mut Ui| ui.button("✕").on_hover_text("Close message").clicked(),
+                        );
+                        if egui::Sides::new().shrink_left().show(ui, text, close).1 {
+                            closed = Some(index);
+                        }
                     });
                 }
             });

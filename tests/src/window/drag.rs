@@ -26,7 +26,19 @@ pub(super) async fn drop_file(display: &Display, path: &Path) -> Result<()> {
     let target = aware(&connection, root, atom("XdndAware")?)?.context("no window takes drops")?;
     let source = connection.generate_id()?;
     let looks = CreateWindowAux::new();
-    connection.create_window(COPY_DEPTH_FROM_PARENT, source, root, 0, 0, 1, 1, 0, WindowClass::INPUT_OUTPUT, 0, &looks)?;
+    connection.create_window(
+        COPY_DEPTH_FROM_PARENT,
+        source,
+        root,
+        0,
+        0,
+        1,
+        1,
+        0,
+        WindowClass::INPUT_OUTPUT,
+        0,
+        &looks,
+    )?;
     connection.set_selection_owner(source, atom("XdndSelection")?, CURRENT_TIME)?;
     let tell = |what: &str, data: [u32; 5]| {
         let message = ClientMessageEvent::new(32, target, atom(what)?, data);

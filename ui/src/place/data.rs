@@ -51,7 +51,7 @@ const WHAT: [(&str, &str); 3] = [
     ),
     (
         "A workspace: ",
-        "the .assay folder of another one. Its runs, datasets, labels and models come to those that are here.",
+        "the .assay folder of another one, or a backup. Its runs, datasets, labels and models are taken over; it stays as it is.",
     ),
 ];
 
