@@ -5,7 +5,6 @@ use crate::{Result, WriteTx, points};
 use assay_domain::entity::{Event, Snapshot};
 use assay_domain::{Point, RunId, SnapshotId};
 use rusqlite::params;
-use std::cmp::Ordering;
 use std::collections::HashMap;
 
 /// What a run gained in the other workspace.
@@ -66,6 +65,16 @@ const LOGS_DIFFER: &str = "
 WITH here AS (SELECT at, text, row_number() OVER (ORDER BY number) AS line FROM main.run_log WHERE run = ?2),
 there AS (SELECT at, text, row_number() OVER (ORDER BY number) AS line FROM other.run_log WHERE run = ?1)
 SELECT 1 FROM here JOIN there USING (line) WHERE there.text <> here.text OR there.at <> here.at";
+
+/// A series that both sides have, or one of them.
+struct Pair {
+    theirs: Option<i64>,
+    ours: Option<i64>,
+    is_longer_there: bool,
+    is_longer_here: bool,
+    /// Whether the ends and the extremes are the same.
+    is_alike: bool,
+}
 
 impl WriteTx<'_> {
     /// What the run `ours` gained in the other workspace, where it is `theirs`.
@@ -163,38 +172,31 @@ impl WriteTx<'_> {
     /// Whether series are longer there, and whether some are here; nothing where one is not how the other began.
     fn longer_series(&self, theirs: RunId, ours: RunId) -> Result<Option<(bool, bool)>> {
         let mut pairs = self.db.prepare_cached(
-            "SELECT there.id, there.count, here.id, here.count,
+            "SELECT there.id, here.id, coalesce(there.count > here.count, here.id IS NULL),
+                 coalesce(here.count > there.count, there.id IS NULL),
                  (there.last, there.last_step, there.last_wall, there.min, there.max)
                      IS (here.last, here.last_step, here.last_wall, here.min, here.max)
              FROM (SELECT * FROM other.series WHERE run = ?1) AS there
              FULL JOIN (SELECT * FROM main.series WHERE run = ?2) AS here USING (key, segment)",
         )?;
         let pairs = pairs.query_map([theirs.0, ours.0], |row| {
-            let side = |at: usize| {
-                Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(at)?.zip(row.get::<_, Option<i64>>(at + 1)?))
-            };
-            Ok((side(0)?, side(2)?, row.get(4)?))
+            Ok(Pair {
+                theirs: row.get(0)?,
+                ours: row.get(1)?,
+                is_longer_there: row.get(2)?,
+                is_longer_here: row.get(3)?,
+                is_alike: row.get(4)?,
+            })
         })?;
         let (mut there, mut here) = (false, false);
-        for (theirs, ours, is_alike) in pairs.collect::<rusqlite::Result<Vec<_>>>()? {
-            let (theirs, ours): (Option<(i64, i64)>, Option<(i64, i64)>) = (theirs, ours);
-            let is_begun = match (theirs, ours) {
-                (Some((theirs, count)), Some((ours, own))) => match count.cmp(&own) {
-                    Ordering::Equal => is_alike,
-                    Ordering::Greater => {
-                        there = true;
-                        self.begins(("main", ours), ("other", theirs))?
-                    }
-                    Ordering::Less => {
-                        here = true;
-                        self.begins(("other", theirs), ("main", ours))?
-                    }
-                },
-                (theirs, ours) => {
-                    there |= theirs.is_some();
-                    here |= ours.is_some();
-                    true
-                }
+        for pair in pairs.collect::<rusqlite::Result<Vec<_>>>()? {
+            there |= pair.is_longer_there;
+            here |= pair.is_longer_here;
+            let is_begun = match (pair.theirs, pair.ours) {
+                (Some(theirs), Some(ours)) if pair.is_longer_there => self.begins(("main", ours), ("other", theirs))?,
+                (Some(theirs), Some(ours)) if pair.is_longer_here => self.begins(("other", theirs), ("main", ours))?,
+                (Some(_), Some(_)) => pair.is_alike,
+                _ => true,
             };
             if !is_begun {
                 return Ok(None);
