@@ -210,6 +210,54 @@ async fn tables_of_metrics_are_runs_and_what_is_damaged_is_told_and_keeps_nothin
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_mlflow_whose_rows_are_numbered_anew_loses_no_point() -> Result<()> {
+    let workspace = Workspace::new();
+    let logs = tempfile::tempdir()?;
+    let path = logs.path().join("mlflow.db");
+    let db = rusqlite::Connection::open(&path)?;
+    db.execute_batch(
+        "CREATE TABLE experiments (experiment_id INTEGER, name TEXT, lifecycle_stage TEXT);
+         CREATE TABLE runs (run_uuid TEXT, experiment_id INTEGER, name TEXT, user_id TEXT, status TEXT, start_time INTEGER,
+             end_time INTEGER, artifact_uri TEXT, lifecycle_stage TEXT);
+         CREATE TABLE params (run_uuid TEXT, key TEXT, value TEXT);
+         CREATE TABLE tags (run_uuid TEXT, key TEXT, value TEXT);
+         CREATE TABLE metrics (run_uuid TEXT, key TEXT, value REAL, is_nan BOOLEAN, timestamp INTEGER, step INTEGER);
+         INSERT INTO experiments VALUES (1, 'vision', 'active');
+         INSERT INTO runs VALUES ('stays', 1, 'stays', NULL, 'RUNNING', 5, NULL, NULL, 'active'),
+             ('goes', 1, 'goes', NULL, 'RUNNING', 6, NULL, NULL, 'active');",
+    )?;
+    let log = |run: &str, steps: std::ops::Range<i64>| -> Result<()> {
+        for step in steps {
+            let sql = "INSERT INTO metrics VALUES (?1, 'loss', ?2, 0, ?2, ?2)";
+            db.execute(sql, rusqlite::params![run, step])?;
+        }
+        Ok(())
+    };
+    log("stays", 0..10)?;
+    log("goes", 0..10)?;
+    let client = workspace.open().await;
+    import(&client, &path).await?;
+    let steps = async |name: &str| -> Result<Vec<i64>> {
+        let run = runs(&client).await?.into_iter().find(|run| run.name == name).expect(name);
+        let address = format!("{}?runs={}&key=loss&buckets=1000", path::SERIES, run.id);
+        let series: Vec<assay_protocol::SeriesReply> = client.get(&address).await?;
+        Ok(series.iter().flat_map(|series| series.buckets.iter().map(|bucket| bucket.step)).collect())
+    };
+    assert_eq!(steps("stays").await?, (0..10).collect::<Vec<_>>());
+    // What mlflow gc does; the points that follow get the numbers of those that are gone, and more.
+    db.execute_batch("DELETE FROM metrics WHERE run_uuid = 'goes'; DELETE FROM runs WHERE run_uuid = 'goes'")?;
+    log("stays", 10..25)?;
+    import(&client, &path).await?;
+    assert_eq!(steps("stays").await?, (0..25).collect::<Vec<_>>());
+    log("stays", 25..30)?;
+    import(&client, &path).await?;
+    assert_eq!(steps("stays").await?, (0..30).collect::<Vec<_>>());
+    assert_eq!(steps("goes").await?, (0..10).collect::<Vec<_>>(), "what was read of it stays");
+    client.door.close().await;
+    Ok(())
+}
+
 #[test]
 fn eight_processes_that_import_at_once_lose_nothing_and_take_nothing_twice() {
     let workspace = Workspace::new();

@@ -5,10 +5,10 @@ use crate::jobs::{Done, GoesOn};
 use crate::{Engine, EngineError, NOTE, RUN_NAME, Result};
 use assay_domain::entity::{Job, JobKind, Progress};
 use assay_domain::foreign::{Contents, Logged};
-use assay_domain::{JobId, SourceId};
+use assay_domain::{JobId, Point, SourceId};
 use assay_formats::logs::{self, LONGEST_KEY, LogFile, Named};
 use assay_protocol::{ImportRequest, LogSource};
-use assay_store::{MlflowDb, NewBlob, Source, StoreError, Taken};
+use assay_store::{MlflowDb, MlflowRun, NewBlob, Source, StoreError, Taken};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -247,8 +247,8 @@ impl Engine {
         }
         let database = MlflowDb::open(path)?;
         let runs = database.runs()?;
-        let unit_of_points = format!("{}#points", path.display());
-        let mut from = reading.read_to(&unit_of_points).unwrap_or(0);
+        let units = [format!("{}#points", path.display()), format!("{}#last", path.display())];
+        let mut from = self.begin_of_points(reading, &database, &runs, &units)?;
         let total = runs.len() as u64;
         for (done, run) in (0..).zip(&runs) {
             if !goes_on(Progress { done, total })? {
@@ -286,14 +286,61 @@ impl Engine {
                 }
             }
             // How far it was read is committed with the points of all runs.
-            let end = Round { read: vec![(unit_of_points.clone(), last)], ..Round::default() };
-            rounds.entry(String::new()).or_insert(end);
+            rounds.entry(String::new()).or_insert(read_until(&database, last, &units)?);
             self.take(reading, rounds.into_iter().map(|(uid, round)| (uid, "mlflow", round)).collect())?;
             from = last;
             if !goes_on(Progress { done: total, total })? {
                 return Ok(false);
             }
         }
+    }
+
+    /// The row of a database after which its points are new. Where MLflow removed the last ones for good, later ones got their
+    /// numbers; those are taken here, and what is new begins after the last row.
+    fn begin_of_points(
+        &self,
+        reading: &mut Reading<'_>,
+        database: &MlflowDb,
+        runs: &[MlflowRun],
+        units: &[String; 2],
+    ) -> Result<u64> {
+        let [last, fingerprint] = units.each_ref().map(|unit| reading.read_to(unit));
+        let last = last.unwrap_or(0);
+        if last == 0 || fingerprint.is_none() || database.fingerprint_of(last)? == fingerprint {
+            return Ok(last);
+        }
+        let last = database.last_row()?;
+        for run in runs {
+            self.take_missing(reading, database, &run.uid, last)?;
+        }
+        self.take(reading, vec![(String::new(), "mlflow", read_until(database, last, units)?)])?;
+        Ok(last)
+    }
+
+    /// Takes the points of a known run of a database, up to a row, that are not here.
+    fn take_missing(&self, reading: &mut Reading<'_>, database: &MlflowDb, uid: &str, until: u64) -> Result<()> {
+        let source = reading.source.id;
+        let Some(run) = self.store.read(|reader| reader.run_of_source(source, uid))? else { return Ok(()) };
+        if reading.deleted.get(uid) == Some(&true) {
+            return Ok(());
+        }
+        let of = |point: &Point| (point.step, point.wall_ms, point.value.to_bits());
+        let mut here: HashMap<String, HashMap<_, u64>> = HashMap::new();
+        let mut round = Round::default();
+        for (_, key, point) in database.points_of(uid, until)? {
+            if !here.contains_key(&key) {
+                let mut counts = HashMap::new();
+                for point in self.store.read(|reader| reader.points(run, &key))? {
+                    *counts.entry(of(&point)).or_default() += 1;
+                }
+                here.insert(key.clone(), counts);
+            }
+            match here.get_mut(&key).and_then(|counts| counts.get_mut(&of(&point))) {
+                Some(count) if *count > 0 => *count -= 1,
+                _ => round.logged.push(Logged::Point(key, point)),
+            }
+        }
+        self.take(reading, vec![(uid.to_owned(), "mlflow", round)])
     }
 
     /// Puts files into blobs, which is slow, outside of the transaction; and what is too long or meant otherwise in order.
@@ -427,6 +474,13 @@ fn looks(path: &Path, now: SystemTime) -> Option<Looks> {
     let metadata = std::fs::metadata(path).ok()?;
     let modified = metadata.modified().ok()?;
     Some((metadata.len(), modified, now.duration_since(modified).is_ok_and(|age| age >= SETTLED)))
+}
+
+/// That the points of a database were read up to a row, and which one has its number.
+fn read_until(database: &MlflowDb, last: u64, units: &[String; 2]) -> Result<Round> {
+    let [row, fingerprint] = units.clone();
+    let read = vec![(row, last), (fingerprint, database.fingerprint_of(last)?.unwrap_or(0))];
+    Ok(Round { read, ..Round::default() })
 }
 
 /// The folder of a run's artifacts beside its database; none where it is elsewhere, which a database from elsewhere may say.

@@ -65,9 +65,7 @@ impl MlflowDb {
         let runs = statement.query_map([], run_of)?.collect::<rusqlite::Result<Vec<_>>>()?;
         let whole = runs.into_iter().map(|mut run| {
             run.logged.extend(more.remove(&run.uid).unwrap_or_default());
-            let hash = blake3::hash(format!("{:?}", run.logged).as_bytes());
-            let fingerprint = hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-            MlflowRun { fingerprint: (fingerprint >> 1).max(1), ..run }
+            MlflowRun { fingerprint: number_of(&format!("{:?}", run.logged)), ..run }
         });
         Ok(whole.collect())
     }
@@ -82,6 +80,20 @@ impl MlflowDb {
     /// The points of one run up to a row.
     pub fn points_of(&self, run: &str, until: u64) -> Result<Points> {
         Ok(self.points_where("run_uuid = ?1 AND rowid <= ?2 ORDER BY rowid", params![run, until as i64])?.0)
+    }
+
+    /// A number that changes where another point has the number of a row; none where no point has it.
+    pub fn fingerprint_of(&self, row: u64) -> Result<Option<u64>> {
+        let (points, _) = self.points_where("rowid = ?1", [row as i64])?;
+        let bits = |(run, key, point): &(String, String, Point)| {
+            (run.clone(), key.clone(), point.step, point.wall_ms, point.value.to_bits())
+        };
+        Ok(points.first().map(|point| number_of(&format!("{:?}", bits(point)))))
+    }
+
+    /// The last row of the points.
+    pub fn last_row(&self) -> Result<u64> {
+        Ok(self.db.query_row("SELECT coalesce(max(rowid), 0) FROM metrics", [], |row| row.get::<_, i64>(0))? as u64)
     }
 
     fn points_where(&self, which: &str, of: impl rusqlite::Params) -> Result<(Points, Option<u64>)> {
@@ -103,6 +115,13 @@ impl MlflowDb {
         }
         Ok((points, last))
     }
+}
+
+/// A number for a text, above 0 and within what SQLite keeps.
+fn number_of(text: &str) -> u64 {
+    let hash = blake3::hash(text.as_bytes());
+    let number = hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    (number >> 1).max(1)
 }
 
 fn run_of(row: &Row<'_>) -> rusqlite::Result<MlflowRun> {
@@ -164,6 +183,12 @@ mod tests {
         assert_eq!((rest.len(), rest[0].2.step, end), (1, 3, 3));
         assert_eq!(read.points(end, 2).unwrap(), (Vec::new(), 3));
         assert_eq!(read.points_of("a", 2).unwrap().len(), 1);
+        let before = read.fingerprint_of(3).unwrap();
+        assert_eq!((before.is_some(), read.last_row().unwrap()), (true, 3));
+        db.execute("DELETE FROM metrics WHERE step = 3", []).unwrap();
+        assert_eq!((read.fingerprint_of(3).unwrap(), read.last_row().unwrap()), (None, 2));
+        db.execute("INSERT INTO metrics VALUES ('a', 'loss', 0.5, 0, 9, 4)", []).unwrap();
+        assert_ne!(read.fingerprint_of(3).unwrap(), before);
         db.execute("UPDATE runs SET status = 'FINISHED' WHERE run_uuid = 'a'", []).unwrap();
         assert_ne!(read.runs().unwrap()[0].fingerprint, run.fingerprint);
     }

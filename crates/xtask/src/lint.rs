@@ -25,7 +25,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Libraries that only these crates may name.
 const OWNED: &[(&str, &[&str])] = &[
     ("candle-core", &["kernels", "learn"]),
-    ("rusqlite", &["store"]),
+    // Tests write the databases of other programs.
+    ("rusqlite", &["store", "tests"]),
     ("git2", &["probe"]),
     ("axum", &["server"]),
     ("notify", &["engine"]),

@@ -216,6 +216,12 @@ impl Reader<'_> {
         Ok(statement.query_map([], file)?.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// The run that a source's run of this key is.
+    pub fn run_of_source(&self, source: SourceId, key: &str) -> Result<Option<RunId>> {
+        let sql = "SELECT run FROM source_runs WHERE source = ?1 AND key = ?2";
+        Ok(self.db.prepare_cached(sql)?.query_row(params![source.0, key], |row| row.get(0).map(RunId)).optional()?)
+    }
+
     /// The runs of a source that are deleted, or whose experiment is, and whether they are gone for good.
     pub fn deleted_of_source(&self, source: SourceId) -> Result<HashMap<String, bool>> {
         let mut statement = self.db.prepare_cached(
