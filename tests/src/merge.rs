@@ -92,6 +92,20 @@ fn train(workspace: &Workspace, name: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Trains the first run of a workspace, and kills its process once it came so far.
+async fn kill_training(workspace: &Workspace, arguments: &[&str], so_far: impl Fn(&RunDetail) -> bool) -> Result<()> {
+    let mut training =
+        workspace.command(&[&["train"], arguments].concat()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    until("it came so far", async || {
+        let output = workspace.assay(&["--json", "show", "1"]);
+        let detail: RunDetail = serde_json::from_slice(&output.stdout).ok()?;
+        so_far(&detail).then_some(())
+    })
+    .await?;
+    kill(&mut training);
+    Ok(())
+}
+
 fn is_whole(workspace: &Workspace) {
     let checks: Vec<Check> = workspace.json(&["doctor", "--deep"]);
     let bad: Vec<_> = checks.iter().filter(|check| check.ok == Some(false)).collect();
@@ -180,18 +194,8 @@ async fn log_as_client(client: &Client) -> Result<()> {
 async fn what_known_runs_gained_in_the_other_workspace_comes() -> Result<()> {
     let (here, there) = (Workspace::new(), Workspace::new());
     assert!(here.assay(&["import", "--name", "digits", digits().to_str().expect("a path")]).status.success());
-    let mut training = here
-        .command(&["train", "--name", "trained", "train.epochs=12", "train.batch_size=32"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    until("a checkpoint", async || {
-        let output = here.assay(&["--json", "show", "trained"]);
-        let detail: RunDetail = serde_json::from_slice(&output.stdout).ok()?;
-        (detail.checkpoints.len() == 2).then_some(())
-    })
-    .await?;
-    kill(&mut training);
+    let arguments = ["--name", "trained", "train.epochs=12", "train.batch_size=32"];
+    kill_training(&here, &arguments, |detail| detail.checkpoints.len() == 2).await?;
     let log = async |client: &Client, uid: &str, steps: std::ops::Range<i64>| -> Result<()> {
         // Out of order, and not all of them numbers.
         let point = |step: i64| {
@@ -353,18 +357,8 @@ async fn a_workspace_is_taken_over_where_its_folder_is_imported() -> Result<()> 
 async fn a_run_whose_process_was_killed_there_comes_as_crashed() -> Result<()> {
     let (here, there) = (Workspace::new(), Workspace::new());
     assert!(there.assay(&["import", "--name", "digits", digits().to_str().expect("a path")]).status.success());
-    let mut training = there
-        .command(&["train", "--name", "killed", "train.epochs=1000"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    until("it has logged", async || {
-        let output = there.assay(&["--json", "show", "killed"]);
-        let detail: RunDetail = serde_json::from_slice(&output.stdout).ok()?;
-        detail.run.metrics.contains_key("train/loss").then_some(())
-    })
-    .await?;
-    kill(&mut training);
+    let arguments = ["--name", "killed", "train.epochs=1000"];
+    kill_training(&there, &arguments, |detail| detail.run.metrics.contains_key("train/loss")).await?;
     let client = here.open().await;
     assert_eq!(merge(&client, &there).await?.runs, 1);
     let run = run_named(&client, "killed").await?.run;

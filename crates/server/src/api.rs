@@ -180,22 +180,25 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route("/ajax-api/{*rest}", axum::routing::any(nothing))
         .fallback(interface::file)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .layer(map_response(explained))
+        .layer(map_response(async |answer| {
+            unless_too_large(answer, LARGEST_BODY, |why| failure(&ErrorBody::new(ErrorCode::Invalid, why)))
+        }))
         .with_state(engine.clone())
         .merge(mlflow::router(engine))
 }
 
-/// Says what to do where the body was larger than is read.
-async fn explained(response: Response<Body>) -> Response<Body> {
-    if response.status() != StatusCode::PAYLOAD_TOO_LARGE {
-        return response;
+/// The answer, or where the body was larger than the `most` bytes that are read, one that says what to do.
+pub(crate) fn unless_too_large(
+    answer: Response<Body>,
+    most: usize,
+    refusal: impl FnOnce(String) -> Response<Body>,
+) -> Response<Body> {
+    match answer.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            refusal(format!("the request is larger than {} MB: send less at once", most >> 20))
+        }
+        _ => answer,
     }
-    failure(&ErrorBody::new(ErrorCode::Invalid, too_large(LARGEST_BODY)))
-}
-
-/// What is said of a body that is larger than is read.
-pub(crate) fn too_large(most: usize) -> String {
-    format!("the request is larger than {} MB: send less at once", most >> 20)
 }
 
 async fn nothing(uri: Uri) -> Answer {

@@ -16,13 +16,13 @@ mod registry;
 mod runs;
 mod wire;
 
-use crate::api::{too_large, work};
+use crate::api::{unless_too_large, work};
 use assay_engine::Engine;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
+use axum::http::Response;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Response, StatusCode};
 use axum::middleware::map_response;
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -125,16 +125,10 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route("/health", axum::routing::get(async || "OK"))
         .merge(artifacts::router())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .layer(map_response(explained))
+        .layer(map_response(async |answer| {
+            unless_too_large(answer, LARGEST_BODY, |why| Failure::invalid(why).into_response())
+        }))
         .with_state(engine)
-}
-
-/// Says what to do where the body was larger than is read.
-async fn explained(response: Response<Body>) -> Response<Body> {
-    if response.status() != StatusCode::PAYLOAD_TOO_LARGE {
-        return response;
-    }
-    Failure::invalid(too_large(LARGEST_BODY)).into_response()
 }
 
 /// What is below the roots and is not there.

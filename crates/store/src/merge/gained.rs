@@ -55,8 +55,8 @@ const FILES_DIFFER: &str = "
 SELECT 1 FROM main.artifacts AS here JOIN other.artifacts AS there ON there.run = ?1 AND there.path = here.path
 WHERE here.run = ?2 AND there.hash <> here.hash AND (SELECT client FROM main.runs WHERE id = ?2) IS NOT NULL";
 
-/// Reading files or a process of this workspace writes the run: ?2 here, or ?1 there.
-const WRITTEN_HERE: &str = "
+/// The run is written by who reads files, ?2 here or ?1 there, or by a process of this workspace.
+const WRITTEN_BY_OTHERS: &str = "
 SELECT 1 FROM main.source_runs WHERE run = ?2 UNION ALL SELECT 1 FROM other.source_runs WHERE run = ?1
 UNION ALL SELECT 1 FROM main.runs WHERE id = ?2 AND client IS NULL AND status IN ('running', 'queued')";
 
@@ -81,19 +81,20 @@ impl WriteTx<'_> {
     pub(super) fn gain(&self, theirs: RunId, ours: RunId, snapshots: &HashMap<SnapshotId, Snapshot>) -> Result<Gain> {
         let (there, here) = ("other", "main");
         let of = |there: &str, here: &str| WENT_ON.map(|sql| sql.replace("{there}", there).replace("{here}", here));
-        let Some((longer_there, longer_here)) = self.longer_series(theirs, ours)? else { return Ok(Gain::Parted) };
-        let went_on = longer_there || self.holds(&of(there, here), theirs, ours)?;
-        let is_ahead = longer_here || self.holds(&of(here, there), ours, theirs)?;
-        if self.holds(&DIFFERS, theirs, ours)? {
+        let pairs = self.pairs_of_series(theirs, ours)?;
+        let went_on = pairs.iter().any(|pair| pair.is_longer_there) || self.holds(&of(there, here), theirs, ours)?;
+        let is_ahead = pairs.iter().any(|pair| pair.is_longer_here) || self.holds(&of(here, there), ours, theirs)?;
+        // Points are read last: all else is told by an index.
+        let is_parted = self.holds(&DIFFERS, theirs, ours)?
+            || went_on && (is_ahead || self.holds(&[WRITTEN_BY_OTHERS, LOGS_DIFFER], theirs, ours)?)
+            // Where the run went on, so did its files.
+            || !went_on && !is_ahead && self.holds(&[FILES_DIFFER], theirs, ours)?
+            || !self.are_begun(&pairs)?;
+        if is_parted {
             return Ok(Gain::Parted);
         }
         if went_on {
-            let is_parted = is_ahead || self.holds(&[WRITTEN_HERE, LOGS_DIFFER], theirs, ours)?;
-            return Ok(if is_parted { Gain::Parted } else { Gain::Longer });
-        }
-        // Where the run went on here, so did its files.
-        if !is_ahead && self.holds(&[FILES_DIFFER], theirs, ours)? {
-            return Ok(Gain::Parted);
+            return Ok(Gain::Longer);
         }
         let has_more =
             self.holds(&HAS_MORE, theirs, ours)? || !self.evaluations_to_merge(theirs, ours, snapshots)?.is_empty();
@@ -169,8 +170,7 @@ impl WriteTx<'_> {
         Ok(false)
     }
 
-    /// Whether series are longer there, and whether some are here; nothing where one is not how the other began.
-    fn longer_series(&self, theirs: RunId, ours: RunId) -> Result<Option<(bool, bool)>> {
+    fn pairs_of_series(&self, theirs: RunId, ours: RunId) -> Result<Vec<Pair>> {
         let mut pairs = self.db.prepare_cached(
             "SELECT there.id, here.id, coalesce(there.count > here.count, here.id IS NULL),
                  coalesce(here.count > there.count, there.id IS NULL),
@@ -188,10 +188,12 @@ impl WriteTx<'_> {
                 is_alike: row.get(4)?,
             })
         })?;
-        let (mut there, mut here) = (false, false);
-        for pair in pairs.collect::<rusqlite::Result<Vec<_>>>()? {
-            there |= pair.is_longer_there;
-            here |= pair.is_longer_here;
+        Ok(pairs.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Whether the shorter series of each pair is how the longer one began.
+    fn are_begun(&self, pairs: &[Pair]) -> Result<bool> {
+        for pair in pairs {
             let is_begun = match (pair.theirs, pair.ours) {
                 (Some(theirs), Some(ours)) if pair.is_longer_there => self.begins(("main", ours), ("other", theirs))?,
                 (Some(theirs), Some(ours)) if pair.is_longer_here => self.begins(("other", theirs), ("main", ours))?,
@@ -199,10 +201,10 @@ impl WriteTx<'_> {
                 _ => true,
             };
             if !is_begun {
-                return Ok(None);
+                return Ok(false);
             }
         }
-        Ok(Some((there, here)))
+        Ok(true)
     }
 
     /// Whether a series of a database is how a longer one of the other began.
