@@ -4,6 +4,7 @@
 
 mod dialogs;
 mod notify;
+mod page;
 mod window;
 
 use anyhow::{Context, Result, bail};
@@ -25,7 +26,10 @@ fn main() -> Result<()> {
     let root = workspace()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     tauri::async_runtime::set(runtime.handle().clone());
-    let app = tauri::Builder::default()
+    let builder = tauri::Builder::default();
+    #[cfg(target_os = "macos")]
+    let builder = builder.on_web_content_process_terminate(|webview| page::load_again(webview.app_handle(), "ended"));
+    let app = builder
         .plugin(tauri_plugin_single_instance::init(|app, _arguments, _directory| window::focus(app)))
         .plugin(tauri_plugin_dialog::init())
         .plugin(tauri_plugin_notification::init())
@@ -34,7 +38,10 @@ fn main() -> Result<()> {
         .on_menu_event(dialogs::on_menu)
         .on_window_event(dialogs::on_window)
         .register_asynchronous_uri_scheme_protocol(window::SCHEME, window::answer)
-        .setup(|app| Ok(window::open(app)?))
+        .setup(|app| {
+            window::open(app)?;
+            Ok(page::keep(app)?)
+        })
         .build(tauri::generate_context!())
         .context("the window cannot be made")?;
     let command = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();

@@ -104,13 +104,19 @@ impl Browser {
         Ok(self.page.perform_actions(keys).await?)
     }
 
+    /// Keeps a picture once it stands still: images and charts arrive a moment after the words around them.
     async fn picture(&self, name: &str) -> Result<()> {
-        // Images and charts arrive a moment after the words around them.
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        let png = self.page.screenshot().await?;
-        keep_picture(name, &png);
-        assert!(colors(&png) > 50, "the page is blank; see the picture {name}");
-        Ok(())
+        let mut before = Vec::new();
+        let drawn = crate::harness::until("the page is drawn and stands still", async || {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let now = self.page.screenshot().await.ok()?;
+            let is_still = now == before && colors(&now) > 50;
+            before = now;
+            is_still.then_some(())
+        });
+        let drawn = drawn.await;
+        keep_picture(name, &before);
+        drawn
     }
 }
 

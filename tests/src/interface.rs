@@ -59,6 +59,19 @@ fn see(harness: &mut Harness<'_, Option<App>>, name: &str) {
     assert_eq!(harness.unnamed_widgets(), Vec::<String>::new());
 }
 
+/// Draws until there is an answer: what one frame could not send yet, because an answer was awaited, a later one sends.
+async fn until<T>(
+    harness: &mut Harness<'_, Option<App>>,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> Result<T> {
+    crate::harness::until(what, async || {
+        harness.run_steps(1);
+        ask().await
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn empty_places_teach_the_first_step() {
     let workspace = Workspace::new();
@@ -116,21 +129,18 @@ async fn one_key_labels_and_goes_on_and_undo_comes_back() -> Result<()> {
     see(&mut harness, "Label as 9");
     harness.key_press(egui::Key::Num7);
     harness.run_steps(2);
-    let sample = || async {
-        let detail: Result<assay_protocol::SampleDetail> = client.get("/api/v1/samples/1").await;
-        detail.map(|detail| {
-            (detail.sample.label.and_then(|label| label.only()).map(|class| class.0), detail.history.len())
-        })
-    };
     see(&mut harness, "Label as 9");
-    let until = |wanted: (Option<i64>, usize)| {
-        let sample = &sample;
-        async move { crate::harness::until("the label", async || (sample().await.ok()? == wanted).then_some(())).await }
+    let labelled = async |harness: &mut Harness<'_, Option<App>>, class: i64, changes: usize| {
+        until(harness, "the label", async || {
+            let detail: assay_protocol::SampleDetail = client.get("/api/v1/samples/1").await.ok()?;
+            let is_so = detail.sample.label?.only()?.0 == class && detail.history.len() == changes;
+            is_so.then_some(())
+        })
+        .await
     };
-    until((Some(7), 2)).await?;
+    labelled(&mut harness, 7, 2).await?;
     harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::Z);
-    harness.run_steps(2);
-    until((Some(0), 3)).await?;
+    labelled(&mut harness, 0, 3).await?;
     client.door.close().await;
     Ok(())
 }
@@ -145,11 +155,9 @@ async fn where_an_image_has_several_classes_each_key_adds_or_takes_one() -> Resu
     let _: assay_domain::entity::Dataset = client.send(http::Method::PATCH, "/api/v1/datasets/1", change).await?;
     let mut harness = interface(&client.door, Route::Label(None));
     see(&mut harness, "Label with none of the classes");
-    // Each change is sent in a frame after the one before was answered.
-    let until = async |harness: &mut Harness<'_, Option<App>>, classes: &[i64]| {
+    let labelled = async |harness: &mut Harness<'_, Option<App>>, classes: &[i64]| {
         let wanted: assay_domain::Label = classes.iter().map(|class| assay_domain::ClassId(*class)).collect();
-        crate::harness::until("the label", async || {
-            harness.run_steps(1);
+        until(harness, "the label", async || {
             let detail: assay_protocol::SampleDetail = client.get("/api/v1/samples/1").await.ok()?;
             (detail.sample.label.as_ref() == Some(&wanted)).then_some(())
         })
@@ -160,16 +168,16 @@ async fn where_an_image_has_several_classes_each_key_adds_or_takes_one() -> Resu
         harness.key_press(key);
         harness.run_steps(1);
     }
-    until(&mut harness, &[0, 3]).await?;
+    labelled(&mut harness, &[0, 3]).await?;
     harness.get_by_label("Label as 5").click();
-    until(&mut harness, &[0, 3, 5]).await?;
+    labelled(&mut harness, &[0, 3, 5]).await?;
     // Undone in the order in which it was done, however fast.
     harness.key_press(egui::Key::E);
     harness.run_steps(1);
     harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::Z);
     harness.run_steps(1);
     harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::Z);
-    until(&mut harness, &[0, 3]).await?;
+    labelled(&mut harness, &[0, 3]).await?;
     client.door.close().await;
     Ok(())
 }
@@ -212,8 +220,7 @@ async fn a_command_gets_another_key_but_never_one_that_is_taken() -> Result<()> 
     change(&mut harness, egui::Modifiers::NONE, egui::Key::P);
     see(&mut harness, "Usual");
     harness.get_by_label("Close").click();
-    harness.run_steps(2);
-    crate::harness::until("the keys are kept", async || {
+    until(&mut harness, "the keys are kept", async || {
         let settings: assay_protocol::Settings = client.get(path::SETTINGS).await.ok()?;
         (settings.keys.get("NewRun")? == &["P"]).then_some(())
     })
@@ -249,8 +256,7 @@ async fn return_starts_a_run_from_the_form_alone() -> Result<()> {
     let runs: assay_protocol::RunsReply = client.get(path::RUNS).await?;
     assert!(runs.runs.is_empty(), "the palette's Return started a run");
     harness.key_press(egui::Key::Enter);
-    harness.run_steps(3);
-    crate::harness::until("the run", async || {
+    until(&mut harness, "the run", async || {
         let runs: assay_protocol::RunsReply = client.get(path::RUNS).await.ok()?;
         (runs.runs.len() == 1).then_some(())
     })

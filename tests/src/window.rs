@@ -3,7 +3,7 @@
 #[cfg(target_os = "linux")]
 mod drag;
 
-use crate::harness::{Workspace, colors, digits, keep_picture, kill, program, until};
+use crate::harness::{Client, Workspace, colors, digits, keep_picture, kill, program, until};
 use anyhow::{Context, Result};
 use assay_protocol::domain::RunStatus;
 use assay_protocol::domain::alert::{AlertRule, Condition, Rule};
@@ -43,32 +43,25 @@ impl Display {
         Ok(output.context("import (ImageMagick) does not start")?.stdout)
     }
 
-    /// Presses keys, types, presses Return, and does so again until there is an answer.
-    async fn press_until<T>(
-        &self,
-        keys: &[&str],
-        text: Option<&str>,
-        name: &str,
-        mut ask: impl AsyncFnMut() -> Option<T>,
-    ) -> Result<T> {
-        until(name, async || {
-            for key in keys {
-                self.hand(&["key", key]).ok()?;
-            }
+    /// Does one thing after another, each once the window stands still, and waits ten seconds for an answer.
+    async fn do_once<T>(&self, name: &str, hands: &[&[&str]], mut ask: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+        for hand in hands {
             self.look(name).await.ok()?;
-            if let Some(text) = text {
-                self.hand(&["type", text]).ok()?;
+            self.hand(hand).ok()?;
+        }
+        for _ in 0..100 {
+            if let Some(answer) = ask().await {
+                return Some(answer);
             }
-            self.hand(&["key", "Return"]).ok()?;
-            for _ in 0..100 {
-                if let Some(answer) = ask().await {
-                    return Some(answer);
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            None
-        })
-        .await
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        None
+    }
+
+    /// Does so again until there is an answer: a key that comes before what it is for is lost, and so is what stood on a
+    /// page whose process ended.
+    async fn do_until<T>(&self, name: &str, hands: &[&[&str]], mut ask: impl AsyncFnMut() -> Option<T>) -> Result<T> {
+        until(name, async || self.do_once(name, hands, &mut ask).await).await
     }
 
     /// Keeps a picture once the window stands still.
@@ -84,6 +77,23 @@ impl Display {
         still.await?;
         keep_picture(&format!("window-{name}"), &before);
         Ok(())
+    }
+
+    /// Without a window manager the pointer gives the focus: a click on the empty part of the top bar.
+    fn focus(&self) -> Result<()> {
+        self.hand(&["search", "--onlyvisible", "--name", "Assay", "windowfocus"])?;
+        self.hand(&["mousemove", "600", "46", "click", "1"])
+    }
+
+    /// Imports the shipped digits with keys alone; importing twice changes nothing.
+    async fn import_digits(&self, client: &Client, name: &str) -> Result<Dataset> {
+        let source = digits().canonicalize()?.display().to_string();
+        let hands: [&[&str]; 3] = [&["key", "Escape", "i"], &["type", &source], &["key", "Return"]];
+        self.do_until(name, &hands, async || {
+            let datasets: Vec<Dataset> = client.get(path::DATASETS).await.ok()?;
+            datasets.into_iter().find(|dataset| dataset.samples == 1797)
+        })
+        .await
     }
 
     fn hand(&self, arguments: &[&str]) -> Result<()> {
@@ -123,8 +133,14 @@ impl Bus {
         let mut address = String::new();
         output.read_line(&mut address)?;
         let address = address.trim().to_owned();
-        let (monitor, output) =
+        let (monitor, mut output) =
             start("dbus-monitor", &["--address", &address, "interface='org.freedesktop.Notifications'"])?;
+        // It loses its name when it begins to hear what others say.
+        let mut line = String::new();
+        while !line.contains("member=NameLost") {
+            line.clear();
+            anyhow::ensure!(output.read_line(&mut line)? > 0, "dbus-monitor ended early");
+        }
         let said = Arc::new(Mutex::new(String::new()));
         let hears = said.clone();
         std::thread::spawn(move || {
@@ -170,6 +186,17 @@ impl Window {
         until("the window draws", async || (colors(&display.picture().ok()?) > 60).then_some(())).await?;
         Ok(window)
     }
+
+    /// The process that draws the page.
+    #[cfg(target_os = "linux")]
+    fn page(&self) -> Option<u32> {
+        std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            let (start, rest) = stat.split_once(" (WebKitWebProces) ")?; // the system keeps 15 letters of a name
+            let parent: u32 = rest.split(' ').nth(1)?.parse().ok()?;
+            (parent == self.process.id()).then(|| start.parse().ok())?
+        })
+    }
 }
 
 impl Drop for Window {
@@ -189,21 +216,15 @@ async fn in_the_window_keys_lead_from_images_to_a_reviewed_model() -> Result<()>
     let _window = Window::open(&workspace, &display, "disabled:").await?;
     keep_picture("window-start", &display.picture()?);
 
-    // Without a window manager the pointer gives the focus: a click on the empty part of the top bar.
     let client = workspace.open().await;
-    display.hand(&["search", "--onlyvisible", "--name", "Assay", "windowfocus"])?;
-    display.hand(&["mousemove", "600", "46", "click", "1"])?;
+    display.focus()?;
 
-    // I asks what to import; importing twice changes nothing, so a key that came too early is sent again.
-    let source = digits().canonicalize()?.display().to_string();
-    let dataset = display.press_until(&["Escape", "i"], Some(&source), "import", async || {
-        let datasets: Vec<Dataset> = client.get(path::DATASETS).await.ok()?;
-        datasets.into_iter().find(|dataset| dataset.samples == 1797)
-    });
-    let dataset = dataset.await?;
+    // I asks what to import.
+    let dataset = display.import_digits(&client, "import").await?;
 
     // N asks for a new run, Return starts it; its page opens and its test split is reviewed.
-    let run = display.press_until(&["Escape", "n"], None, "new-run", async || {
+    let hands: [&[&str]; 2] = [&["key", "Escape", "n"], &["key", "Return"]];
+    let run = display.do_until("new-run", &hands, async || {
         let reply: RunsReply = client.get(path::RUNS).await.ok()?;
         reply.runs.into_iter().next()
     });
@@ -222,14 +243,12 @@ async fn in_the_window_keys_lead_from_images_to_a_reviewed_model() -> Result<()>
 
     // Alt+3 leads to labeling; 8 labels the image that is shown.
     let first: SamplePage = client.get(&path::dataset(dataset.id, "/samples?limit=1")).await?;
-    display.hand(&["key", "alt+3"])?;
-    display.look("label").await?;
-    display.hand(&["key", "8"])?;
-    until("the label", async || {
+    let hands: [&[&str]; 2] = [&["key", "alt+3"], &["key", "8"]];
+    let labelled = display.do_until("label", &hands, async || {
         let detail: SampleDetail = client.get(&path::sample(first.samples[0].id, "")).await.ok()?;
         (detail.sample.label?.only()?.0 == 8).then_some(())
-    })
-    .await?;
+    });
+    labelled.await?;
     display.look("labelled").await
 }
 
@@ -270,21 +289,36 @@ async fn runs_that_are_dropped_on_the_window_are_imported_and_followed() -> Resu
     std::fs::write(&metrics, "{\"step\": 1, \"loss\": 0.5}\n")?;
     let _window = Window::open(&workspace, &display, "disabled:").await?;
     let client = workspace.open().await;
-    display.hand(&["search", "--onlyvisible", "--name", "Assay", "windowfocus"])?;
-    drag::drop_file(&display, &folder).await?;
-    display.look("dropped").await?;
-    display.hand(&["key", "Return"])?;
-    let points = async |count: u64| {
-        until("the points", async || {
-            let found: RunsReply = client.get(path::RUNS).await.ok()?;
-            (found.runs.first()?.metrics.get("loss")?.count == count).then_some(())
-        })
-        .await
+    display.focus()?;
+    let points = async || {
+        let found: RunsReply = client.get(path::RUNS).await.ok()?;
+        Some(found.runs.first()?.metrics.get("loss")?.count)
     };
-    points(1).await?;
+    until("the dropped run", async || {
+        drag::drop_file(&display, &folder).await.ok()?;
+        let is_imported = async || (points().await? == 1).then_some(());
+        display.do_once("dropped", &[&["key", "Return"]], is_imported).await
+    })
+    .await?;
     std::fs::write(&metrics, "{\"step\": 1, \"loss\": 0.5}\n{\"step\": 2, \"loss\": 0.25}\n")?;
-    points(2).await?;
+    until("the second point", async || (points().await? == 2).then_some(())).await?;
     display.look("dropped-runs").await?;
+    client.door.close().await;
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_whose_process_is_killed_is_loaded_again_and_hears_keys() -> Result<()> {
+    let (workspace, display) = (Workspace::new(), Display::start()?);
+    let window = Window::open(&workspace, &display, "disabled:").await?;
+    let page = window.page().context("the page's process")?;
+    let killed = Command::new("kill").args(["-9", &page.to_string()]).status()?;
+    assert!(killed.success());
+    until("another process draws", async || window.page().filter(|other| *other != page)).await?;
+    let client = workspace.open().await;
+    display.focus()?;
+    display.import_digits(&client, "loaded-again").await?;
     client.door.close().await;
     Ok(())
 }
