@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-const SOURCES: [&str; 3] = ["images", "learning", "norm"];
+const SOURCES: [&str; 5] = ["activation", "images", "learning", "norm", "transformer"];
 
 fn main() {
     println!("cargo::rerun-if-changed=src/cuda");

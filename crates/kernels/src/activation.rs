@@ -1,6 +1,7 @@
 //! Activations, value by value, without branches, so that loops of them become vectors.
 
 use crate::buffer::{slice, with_values, written};
+use crate::cuda;
 use crate::exponential::{erf, exp, sigmoid};
 use crate::lines::{map_line, vectorized};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
@@ -117,7 +118,7 @@ pub(crate) fn hard_swish_slope(x: f32) -> f32 {
 pub fn activate(input: &Tensor, activation: Activation) -> Result<Tensor> {
     match input.device().is_cpu() {
         true => input.contiguous()?.apply_op1(Smooth(activation)),
-        false => activation.elsewhere(input.clone()),
+        false => cuda::activate(input, None, activation)?.map_or_else(|| activation.elsewhere(input.clone()), Ok),
     }
 }
 
@@ -130,6 +131,9 @@ pub fn activate_gradient(input: &Tensor, activation: Activation, grad: &Tensor) 
         candle_core::bail!("activate: a gradient {:?} does not fit {:?}", grad.dims(), input.dims());
     }
     if !input.device().is_cpu() {
+        if let Some(of_input) = cuda::activate_gradient(input, None, activation, grad)? {
+            return Ok(of_input);
+        }
         let elsewhere = |[input]: [&Tensor; 1]| activation.elsewhere(input.clone());
         let [of_input] = crate::elsewhere::gradients([input], grad, elsewhere)?;
         return Ok(of_input);

@@ -2,6 +2,7 @@
 
 use crate::buffer::{with_values, written};
 use crate::conv2d::Shared;
+use crate::cuda;
 use crate::exponential::exp;
 use crate::layer_norm::summed;
 use crate::panels::{Padded, panels, transposed_panels};
@@ -20,7 +21,7 @@ use std::mem::MaybeUninit;
 pub fn attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
     let sizes = Sizes::new(qkv, heads)?;
     if !qkv.device().is_cpu() {
-        return elsewhere(qkv, &sizes);
+        return cuda::attention(qkv, heads)?.map_or_else(|| elsewhere(qkv, &sizes), Ok);
     }
     let output = with_values([qkv], |[qkv]| {
         // Safety: the heads of all images write every value.
@@ -39,6 +40,9 @@ pub fn attention_gradient(qkv: &Tensor, heads: usize, grad: &Tensor) -> Result<T
         bail!("attention: a gradient {:?} does not fit {:?} of {heads} heads", grad.dims(), qkv.dims());
     }
     if !qkv.device().is_cpu() {
+        if let Some(of_qkv) = cuda::attention_gradient(qkv, heads, grad)? {
+            return Ok(of_qkv);
+        }
         let [of_qkv] = crate::elsewhere::gradients([qkv], grad, |[qkv]| elsewhere(qkv, &sizes))?;
         return Ok(of_qkv);
     }

@@ -2,6 +2,7 @@
 
 use crate::activation::{hard_sigmoid, hard_sigmoid_slope};
 use crate::buffer::{slice, with_values, written};
+use crate::cuda;
 use crate::exponential::sigmoid;
 use crate::lines::{add_line, map_line, vectorized};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
@@ -46,7 +47,7 @@ pub fn gate(input: &Tensor, logits: &Tensor, kind: GateKind) -> Result<Tensor> {
     if input.device().is_cpu() {
         return input.contiguous()?.apply_op2(&logits.contiguous()?, Gate(kind));
     }
-    elsewhere(input, logits, kind)
+    cuda::gate(input, logits, kind)?.map_or_else(|| elsewhere(input, logits, kind), Ok)
 }
 
 /// The gradients of the input and the logits of [`gate`] for the gradient `grad` of its output.
@@ -55,6 +56,9 @@ pub fn gate(input: &Tensor, logits: &Tensor, kind: GateKind) -> Result<Tensor> {
 /// When the shapes do not fit together.
 pub fn gate_gradients(input: &Tensor, logits: &Tensor, kind: GateKind, grad: &Tensor) -> Result<(Tensor, Tensor)> {
     if !input.device().is_cpu() {
+        if let Some(gradients) = cuda::gate_gradients(input, logits, kind, grad)? {
+            return Ok(gradients);
+        }
         let [of_input, of_logits] =
             crate::elsewhere::gradients([input, logits], grad, |[input, logits]| elsewhere(input, logits, kind))?;
         return Ok((of_input, of_logits));

@@ -1,8 +1,10 @@
 //! A bias for each channel and the Gaussian error linear unit, in one pass.
 
-use crate::activation::{gelu, gelu_slope};
+use crate::activation::{Activation, gelu, gelu_slope};
+use crate::bias::add_bias_gradients;
 use crate::buffer::{with_values, written};
 use crate::channels::{Lines, sums_of_channels};
+use crate::cuda;
 use crate::lines::{add_line, map_line, vectorized};
 use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
@@ -15,7 +17,7 @@ use rayon::prelude::*;
 pub fn add_bias_gelu(input: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let channels = check(input, bias)?;
     if !input.device().is_cpu() {
-        return elsewhere(input, bias);
+        return cuda::activate(input, Some(bias), Activation::Gelu)?.map_or_else(|| elsewhere(input, bias), Ok);
     }
     let lines = Lines::new(channels);
     let output = with_values([input, bias], |[input, bias]| {
@@ -48,6 +50,10 @@ pub fn add_bias_gelu_gradients(input: &Tensor, bias: &Tensor, grad: &Tensor) -> 
         bail!("add_bias_gelu: a gradient {:?} does not fit {:?}", grad.dims(), input.dims());
     }
     if !input.device().is_cpu() {
+        if let Some(of_input) = cuda::activate_gradient(input, Some(bias), Activation::Gelu, grad)? {
+            let (of_input, of_bias) = add_bias_gradients(&of_input, &of_input, Activation::None)?;
+            return Ok((of_input, of_bias));
+        }
         let [of_input, of_bias] =
             crate::elsewhere::gradients([input, bias], grad, |[input, bias]| elsewhere(input, bias))?;
         return Ok((of_input, of_bias));

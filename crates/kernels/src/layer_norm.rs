@@ -1,6 +1,7 @@
 //! Layer normalisation: each row of values by its own mean and variance.
 
 use crate::buffer::{add_parts, with_values, written};
+use crate::cuda;
 use crate::lines::{add_line, map_line, vectorized};
 use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
@@ -21,7 +22,8 @@ pub fn layer_norm(input: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) 
         bail!("layer_norm: {channels} channels do not fit a bias of shape {:?}", bias.dims());
     }
     if !input.device().is_cpu() {
-        return elsewhere([input, weight, bias], epsilon);
+        return cuda::layer_norm(input, weight, bias, epsilon)?
+            .map_or_else(|| elsewhere([input, weight, bias], epsilon), Ok);
     }
     let output = with_values([input, weight, bias], |[input, weight, bias]| {
         let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
@@ -61,6 +63,9 @@ pub fn layer_norm_gradients(
         bail!("layer_norm: a gradient {:?} does not fit {:?}", grad.dims(), input.dims());
     }
     if !input.device().is_cpu() {
+        if let Some(gradients) = cuda::layer_norm_gradients(input, weight, epsilon, grad)? {
+            return Ok(gradients);
+        }
         let bias = weight.zeros_like()?;
         let [of_input, of_weight, of_bias] =
             crate::elsewhere::gradients([input, weight, &bias], grad, |all| elsewhere(all, epsilon))?;

@@ -3,6 +3,7 @@
 use crate::activation::Activation;
 use crate::batch_norm::{BatchNormGradients, BatchNormInputs, Moments};
 use crate::conv2d::{Geometry, InputGradient};
+use crate::gate::GateKind;
 use crate::optimizer::Part;
 use candle_core::{Device, Result, Tensor};
 
@@ -29,6 +30,14 @@ absent! {
     max_pool2d_gradient((&Tensor, &Tensor), (usize, usize, usize), &Tensor) -> Tensor;
     mean_of_pixels(&Tensor) -> Tensor;
     mean_of_pixels_gradient(&Tensor, &[usize]) -> Tensor;
+    layer_norm(&Tensor, &Tensor, &Tensor, f64) -> Tensor;
+    layer_norm_gradients(&Tensor, &Tensor, f64, &Tensor) -> (Tensor, Tensor, Tensor);
+    activate(&Tensor, Option<&Tensor>, Activation) -> Tensor;
+    activate_gradient(&Tensor, Option<&Tensor>, Activation, &Tensor) -> Tensor;
+    gate(&Tensor, &Tensor, GateKind) -> Tensor;
+    gate_gradients(&Tensor, &Tensor, GateKind, &Tensor) -> (Tensor, Tensor);
+    attention(&Tensor, usize) -> Tensor;
+    attention_gradient(&Tensor, usize, &Tensor) -> Tensor;
     cross_entropy(&Tensor, &Tensor, f32) -> Tensor;
     cross_entropy_gradient(&Tensor, &Tensor, f32, &Tensor) -> Tensor;
     adamw(&[Part<'_>], &Tensor) -> ();

@@ -1,16 +1,6 @@
 // The loss and the optimizers.
 #include "vectors.cuh"
 
-__device__ __forceinline__ float most_of_warp(float value) {
-    for (int offset = 16; offset > 0; offset /= 2) value = fmaxf(value, __shfl_xor_sync(0xffffffff, value, offset));
-    return value;
-}
-
-__device__ __forceinline__ float sum_of_warp(float value) {
-    for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffff, value, offset);
-    return value;
-}
-
 template <typename T>
 __device__ __forceinline__ float log_sum_exp(const T* row, int classes) {
     float most = -INFINITY, sum = 0.0f;

@@ -1,44 +1,6 @@
 // Batch normalisation and biases over (rows, channels): sums of channels, then one pass over the values.
 #include "vectors.cuh"
 
-// Sums two values of each element over the rows of a part, for (threads.x) packs of channels. `read` gives both values.
-// Partial sums go to out[part][2][channels].
-template <int N, typename Read>
-__device__ __forceinline__ void sum_rows(int64_t rows, int channels, float* out, Read read) {
-    extern __shared__ float shared[];
-    int pack = blockIdx.x * blockDim.x + threadIdx.x;
-    int channel = pack * N;
-    float first[N] = {}, second[N] = {};
-    if (channel < channels) {
-        int64_t step = (int64_t)gridDim.y * blockDim.y;
-        for (int64_t row = (int64_t)blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += step)
-            read(row, channel, first, second);
-    }
-    // Rows of threads are added up in halves; their number is a power of two.
-    float* mine = shared + (threadIdx.y * blockDim.x + threadIdx.x) * 2 * N;
-#pragma unroll
-    for (int i = 0; i < N; i++) {
-        mine[i] = first[i];
-        mine[N + i] = second[i];
-    }
-    for (int half = blockDim.y / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.y < half) {
-            const float* other = mine + half * blockDim.x * 2 * N;
-#pragma unroll
-            for (int i = 0; i < 2 * N; i++) mine[i] += other[i];
-        }
-    }
-    if (threadIdx.y == 0 && channel < channels) {
-        float* to = out + (int64_t)blockIdx.y * 2 * channels + channel;
-#pragma unroll
-        for (int i = 0; i < N; i++) {
-            to[i] = mine[i];
-            to[channels + i] = mine[N + i];
-        }
-    }
-}
-
 // Adds up the parts of both sums of a channel; the result is in the threads with threadIdx.y == 0. 32 x 32 threads.
 __device__ __forceinline__ bool sum_parts(const float* parts, int count, int channels, int* at, double* first,
                                           double* second) {

@@ -130,17 +130,21 @@ impl From<f32> for Argument<'_> {
 /// Which file a kernel is in.
 #[derive(Clone, Copy)]
 pub(super) enum Source {
+    Activation,
     Images,
     Learning,
     Norm,
+    Transformer,
 }
 
 impl Source {
     fn name_and_code(self) -> (&'static str, &'static str) {
         match self {
+            Source::Activation => ("assay-activation", include_str!(concat!(env!("OUT_DIR"), "/activation.ptx"))),
             Source::Images => ("assay-images", include_str!(concat!(env!("OUT_DIR"), "/images.ptx"))),
             Source::Learning => ("assay-learning", include_str!(concat!(env!("OUT_DIR"), "/learning.ptx"))),
             Source::Norm => ("assay-norm", include_str!(concat!(env!("OUT_DIR"), "/norm.ptx"))),
+            Source::Transformer => ("assay-transformer", include_str!(concat!(env!("OUT_DIR"), "/transformer.ptx"))),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Batch normalisation and biases: see `norm.cu`.
 
+use super::activation::{activate, activate_gradient};
 use super::gpu::{Gpu, Grid, Source};
 use crate::activation::Activation;
 use crate::batch_norm::{BatchNormGradients, BatchNormInputs, Moments, MomentsOf};
@@ -11,7 +12,7 @@ const THREADS: usize = 256;
 const BLOCKS: usize = 1024;
 
 /// How sums over the rows of (rows, channels) are cut into parts: the grid and the number of parts.
-fn cut(rows: usize, channels: usize, pack: usize) -> (Grid, usize) {
+pub(super) fn cut(rows: usize, channels: usize, pack: usize) -> (Grid, usize) {
     let packs = channels.div_ceil(pack);
     let across = packs.next_power_of_two().min(32);
     let down = THREADS / across;
@@ -22,11 +23,11 @@ fn cut(rows: usize, channels: usize, pack: usize) -> (Grid, usize) {
 }
 
 /// The grid of kernels that add up the parts.
-fn whole(channels: usize) -> Grid {
+pub(super) fn whole(channels: usize) -> Grid {
     ((channels.div_ceil(32) as u32, 1), (32, 32), 0)
 }
 
-fn rows_and_channels(tensor: &Tensor) -> Result<(usize, usize)> {
+pub(super) fn rows_and_channels(tensor: &Tensor) -> Result<(usize, usize)> {
     let channels = tensor.dim(D::Minus1)?;
     Ok((tensor.elem_count() / channels.max(1), channels))
 }
@@ -94,7 +95,16 @@ fn least(activation: Activation) -> Option<f32> {
     activation.cuts().then(|| activation.least())
 }
 
+/// The same without an activation.
+fn plain(of: &BatchNormInputs) -> BatchNormInputs {
+    BatchNormInputs { activation: Activation::None, ..of.clone() }
+}
+
 pub(crate) fn batch_norm(of: &BatchNormInputs) -> Result<Option<Tensor>> {
+    if !of.activation.cuts() {
+        let Some(normal) = batch_norm(&plain(of))? else { return Ok(None) };
+        return activate(&normal, None, of.activation);
+    }
     let (Some(gpu), Some(least)) = (Gpu::of(&of.input), least(of.activation)) else { return Ok(None) };
     let (_, channels) = rows_and_channels(&of.input)?;
     let input = of.input.contiguous()?;
@@ -162,6 +172,12 @@ pub(crate) fn batch_norm_gradients(
     output: &Tensor,
     grad: &Tensor,
 ) -> Result<Option<BatchNormGradients>> {
+    if !of.activation.cuts() {
+        let (activation, of) = (of.activation, plain(of));
+        let Some(normal) = batch_norm(&of)? else { return Ok(None) };
+        let Some(grad) = activate_gradient(&normal, None, activation, grad)? else { return Ok(None) };
+        return batch_norm_gradients(&of, &normal, &grad);
+    }
     let (Some(gpu), Some(least)) = (Gpu::of(&of.input), least(of.activation)) else { return Ok(None) };
     let (rows, channels) = rows_and_channels(&of.input)?;
     let (input, output, grad) = (of.input.contiguous()?, output.contiguous()?, grad.contiguous()?);
@@ -235,6 +251,9 @@ pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Option<Tensor>> {
 }
 
 pub(crate) fn add_bias(input: &Tensor, bias: &Tensor, activation: Activation) -> Result<Option<Tensor>> {
+    if !activation.cuts() {
+        return activate(input, Some(bias), activation);
+    }
     let (Some(gpu), Some(least)) = (Gpu::of(input), least(activation)) else { return Ok(None) };
     let (_, channels) = rows_and_channels(input)?;
     let input = input.contiguous()?;

@@ -2,10 +2,12 @@
 //! Without a GPU they say so and pass.
 
 use crate::{
-    Activation, AdamW, BatchNormInputs, Conv2dOptions, InputGradient, Moments, MomentsOf, Numbers, Part, Sgd, add,
-    add_bias, add_bias_gradients, batch_norm, batch_norm_gradients, conv2d, conv2d_gradients, cross_entropy,
-    cross_entropy_gradient, linear, linear_gradients, max_pool2d, max_pool2d_gradient, mean_of_pixels,
-    mean_of_pixels_gradient, moments, prepare_device, record, rehearse,
+    Activation, AdamW, BatchNormInputs, Conv2dOptions, GateKind, InputGradient, Moments, MomentsOf, Numbers, Part, Sgd,
+    activate, activate_gradient, add, add_bias, add_bias_gelu, add_bias_gelu_gradients, add_bias_gradients, attention,
+    attention_gradient, batch_norm, batch_norm_gradients, conv2d, conv2d_gradients, cross_entropy,
+    cross_entropy_gradient, gate, gate_gradients, layer_norm, layer_norm_gradients, linear, linear_gradients,
+    max_pool2d, max_pool2d_gradient, mean_of_pixels, mean_of_pixels_gradient, moments, prepare_device, record,
+    rehearse,
 };
 use candle_core::{DType, Device, Result, Tensor, Var};
 
@@ -96,6 +98,9 @@ fn batch_normalisation_is_that_of_the_processor() -> Result<()> {
         ([2, 3, 3, 7], true, Activation::None),
         ([64, 32, 32, 64], true, Activation::Relu),
         ([64, 1, 1, 2048], false, Activation::Relu),
+        ([4, 9, 7, 40], false, Activation::HardSwish),
+        ([2, 5, 5, 7], false, Activation::Silu),
+        ([3, 4, 4, 96], false, Activation::Gelu),
     ] {
         let channels = shape[3];
         let input = (noise(&shape, 1) + 3.0)?.to_dtype(DType::BF16)?.to_dtype(DType::F32)?;
@@ -193,6 +198,78 @@ fn biases_pools_and_means_are_those_of_the_processor() -> Result<()> {
             let right = mean_of_pixels_gradient(&shape, &grad)?;
             let ours = mean_of_pixels_gradient(&shape, &there(&grad)?)?;
             assert_near(&format!("{what} mean gradient"), &ours, &right, tolerance)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn activations_and_gates_are_those_of_the_processor() -> Result<()> {
+    let Some(device) = gpu() else { return Ok(()) };
+    for shape in [[3, 12, 10, 64], [2, 5, 3, 7], [1, 1, 1, 40]] {
+        let (input, grad) = ((noise(&shape, 1) * 4.0)?, noise(&shape, 2));
+        let (bias, logits) = (noise(&[shape[3]], 3), (noise(&[shape[0], shape[3]], 4) * 4.0)?);
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::BF16, 1e-2)] {
+            let there = |tensor: &Tensor| tensor.to_device(&device)?.to_dtype(dtype);
+            let (input_there, grad_there, logits_there) = (there(&input)?, there(&grad)?, there(&logits)?);
+            for activation in [Activation::HardSwish, Activation::Silu, Activation::Gelu] {
+                let what = format!("{activation:?} {shape:?} {dtype:?}");
+                let right = activate(&input, activation)?;
+                assert_near(&what, &activate(&input_there, activation)?, &right, tolerance)?;
+                let right = activate_gradient(&input, activation, &grad)?;
+                let ours = activate_gradient(&input_there, activation, &grad_there)?;
+                assert_near(&format!("gradient of {what}"), &ours, &right, tolerance)?;
+                let right = add_bias(&input, &bias, activation)?;
+                let ours = add_bias(&input_there, &bias.to_device(&device)?, activation)?;
+                assert_near(&format!("{what} with a bias"), &ours, &right, tolerance)?;
+            }
+            for kind in [GateKind::HardSigmoid, GateKind::Sigmoid] {
+                let what = format!("{kind:?} {shape:?} {dtype:?}");
+                let right = gate(&input, &logits, kind)?;
+                assert_near(&what, &gate(&input_there, &logits_there, kind)?, &right, tolerance)?;
+                let right = gate_gradients(&input, &logits, kind, &grad)?;
+                let ours = gate_gradients(&input_there, &logits_there, kind, &grad_there)?;
+                assert_near(&format!("input of {what}"), &ours.0, &right.0, tolerance)?;
+                assert_near(&format!("logits of {what}"), &ours.1, &right.1, tolerance)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn transformers_are_those_of_the_processor() -> Result<()> {
+    let Some(device) = gpu() else { return Ok(()) };
+    for (batch, tokens, heads, dim) in [(3, 197, 6, 64), (2, 33, 2, 24), (1, 1, 1, 7), (2, 5, 3, 9)] {
+        let channels = heads * dim;
+        let input = (noise(&[batch, tokens, channels], 1) + 1.0)?.to_dtype(DType::BF16)?.to_dtype(DType::F32)?;
+        let (weight, bias, grad) = (noise(&[channels], 2), noise(&[channels], 3), noise(input.dims(), 4));
+        let qkv = noise(&[batch, tokens, 3 * channels], 5);
+        let norm = layer_norm(&input, &weight, &bias, 1e-6)?;
+        let of_norm = layer_norm_gradients(&input, &weight, 1e-6, &grad)?;
+        let gelu = add_bias_gelu(&input, &bias)?;
+        let of_gelu = add_bias_gelu_gradients(&input, &bias, &grad)?;
+        let mixed = attention(&qkv, heads)?;
+        let of_qkv = attention_gradient(&qkv, heads, &grad)?;
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::BF16, 4e-2)] {
+            let what = format!("{batch} x {tokens} tokens, {heads} heads of {dim}, {dtype:?}");
+            let near = |name: &str, ours: &Tensor, right: &Tensor| {
+                assert_near(&format!("{name} of {what}"), ours, right, tolerance)
+            };
+            let there = |tensor: &Tensor| tensor.to_device(&device)?.to_dtype(dtype);
+            let (input, grad, qkv) = (there(&input)?, there(&grad)?, there(&qkv)?);
+            let (weight, bias) = (weight.to_device(&device)?, bias.to_device(&device)?);
+            near("layer norm", &layer_norm(&input, &weight, &bias, 1e-6)?, &norm)?;
+            let found = layer_norm_gradients(&input, &weight, 1e-6, &grad)?;
+            near("layer norm's input", &found.0, &of_norm.0)?;
+            near("layer norm's weight", &found.1, &of_norm.1)?;
+            near("layer norm's bias", &found.2, &of_norm.2)?;
+            near("gelu", &add_bias_gelu(&input, &bias)?, &gelu)?;
+            let found = add_bias_gelu_gradients(&input, &bias, &grad)?;
+            near("gelu's input", &found.0, &of_gelu.0)?;
+            near("gelu's bias", &found.1, &of_gelu.1)?;
+            near("attention", &attention(&qkv, heads)?, &mixed)?;
+            near("attention's input", &attention_gradient(&qkv, heads, &grad)?, &of_qkv)?;
         }
     }
     Ok(())
