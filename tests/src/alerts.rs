@@ -2,8 +2,8 @@
 
 use crate::harness::{Client, Workspace, until};
 use anyhow::Result;
-use assay_protocol::domain::RunStatus;
 use assay_protocol::domain::alert::{Alert, AlertRule, Condition, DeliveryState, Rule};
+use assay_protocol::domain::{RunStatus, Timestamp};
 use assay_protocol::{AlertsReply, RulePatch, SeenRequest, path};
 use http::Method;
 use serde_json::{Value, json};
@@ -22,12 +22,17 @@ async fn new_run(client: &Client, name: &str) -> String {
 
 /// Logs these values of a metric, from a step on.
 async fn log(client: &Client, run: &str, key: &str, step: usize, values: &[&str]) {
+    log_at(client, run, key, step, values, Timestamp(7)).await;
+}
+
+/// As [`log`], all at this time by the client's clock.
+async fn log_at(client: &Client, run: &str, key: &str, step: usize, values: &[&str], at: Timestamp) {
     let point = |(number, value): (usize, &&str)| {
         let value = value.parse::<f64>().map_or(json!(value), |number| match number.is_finite() {
             true => json!(number),
             false => json!(value),
         });
-        json!({ "key": key, "value": value, "timestamp": 7, "step": step + number })
+        json!({ "key": key, "value": value, "timestamp": at.0, "step": step + number })
     };
     let points: Vec<Value> = values.iter().enumerate().map(point).collect();
     mlflow(client, "runs/log-batch", json!({ "run_id": run, "metrics": points })).await;
@@ -108,7 +113,7 @@ async fn ends_are_told_of_once_and_what_was_imported_from_long_ago_not_at_all() 
     let request = assay_protocol::ImportRequest { source: old.display().to_string(), ..Default::default() };
     let job = client.finish(client.post(path::DATASETS, &request).await?).await?;
     assert_eq!(job.status, RunStatus::Finished, "{}", job.message);
-    assert!(job.message.contains("1 points"), "{}", job.message);
+    assert!(job.message.contains("1 point and"), "{}", job.message);
     assert_eq!(messages(&client).await, ["the run finished", "the run failed"]);
     Ok(())
 }
@@ -118,15 +123,16 @@ async fn a_running_run_that_is_silent_is_noticed_once_for_each_silence() -> Resu
     let workspace = Workspace::new();
     let client = workspace.open().await;
     let [silent, ended] = [new_run(&client, "silent").await, new_run(&client, "ended").await];
-    rule(&client, "loss silent for 1 s", |_| {}).await?;
+    let made = rule(&client, "loss silent for 1 s", |_| {}).await?.created;
     end(&client, &ended, "KILLED").await;
     let count = async |wanted| {
         until("the silence is noticed", async || (alerts(&client).await.len() == wanted).then_some(())).await
     };
-    log(&client, &silent, "loss", 0, &["1"]).await;
-    log(&client, &silent, "other", 0, &["1"]).await;
+    // A rule asks only about what was logged since it was made.
+    log_at(&client, &silent, "loss", 0, &["1"], made).await;
+    log_at(&client, &silent, "other", 0, &["1"], made).await;
     count(1).await?;
-    log(&client, &silent, "loss", 1, &["1"]).await;
+    log_at(&client, &silent, "loss", 1, &["1"], made).await;
     count(2).await?;
     assert!(alerts(&client).await.iter().all(|alert| alert.run_name == "silent"));
     assert_eq!(messages(&client).await[1], "no point of loss for 1 s");

@@ -149,7 +149,7 @@ async fn a_file_store_of_mlflow_comes_with_its_names_ids_and_files_and_what_is_d
     }
     let client = workspace.open().await;
     let job = import(&client, &store).await?;
-    let expected = "2 runs, 1 of them new; 3 points and 1 files taken; 1 values left out";
+    let expected = "2 runs, 1 of them new; 3 points and 1 file taken; 1 value left out";
     assert!(job.message.starts_with(expected), "{}", job.message);
     let run = runs(&client).await?.remove(0);
     assert_eq!((run.uid.as_str(), run.experiment.as_str(), run.name.as_str()), (uid, "vision é", "it: runs"));
@@ -188,7 +188,7 @@ async fn tables_of_metrics_are_runs_and_what_is_damaged_is_told_and_keeps_nothin
     let client = workspace.open().await;
     let job = import(&client, &folder).await?;
     assert_eq!(job.status, RunStatus::Finished);
-    assert!(job.message.contains("1 values left out"), "{}", job.message);
+    assert!(job.message.contains("1 value left out"), "{}", job.message);
     assert!(job.message.contains("read in part: ") && job.message.contains("and 2 more"), "{}", job.message);
     let found = runs(&client).await?;
     let mut counts: Vec<(&str, u64)> =
@@ -203,7 +203,7 @@ async fn tables_of_metrics_are_runs_and_what_is_damaged_is_told_and_keeps_nothin
         &[("alone.jsonl", "{\"step\": 1, \"val\": {\"acc\": 0.5}}\n[]\n"), ("l.csv", "path,label\na.png,x\n")],
     );
     let job = import(&client, &workspace.folder().join("alone.jsonl")).await?;
-    assert!(job.message.starts_with("1 runs, 1 of them new; 1 points"), "{}", job.message);
+    assert!(job.message.starts_with("1 run, 1 of them new; 1 point and"), "{}", job.message);
     assert!(runs(&client).await?.iter().any(|run| run.name == "alone" && run.metrics["val.acc"].last == Some(0.5)));
     import(&client, &workspace.folder().join("l.csv")).await?;
     assert_eq!(client.get::<Vec<Dataset>>(path::DATASETS).await?.len(), 1, "a list of images is a dataset still");

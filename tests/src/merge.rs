@@ -337,7 +337,7 @@ async fn a_workspace_is_taken_over_where_its_folder_is_imported() -> Result<()> 
         client.finish(client.post(path::DATASETS, &request).await?).await
     };
     for (folder, words) in
-        [(there.folder(), "1 runs came; 0 were"), (&there.folder().join(".assay"), "0 runs came; 1 were")]
+        [(there.folder(), "1 run came; 0 here"), (&there.folder().join(".assay"), "0 runs came; 1 here")]
     {
         let job = import(folder).await?;
         assert!(matches!(job.work, JobKind::Merge { .. }) && job.message.starts_with(words), "{job:?}");

@@ -2,6 +2,7 @@
 
 use crate::harness::{Client, Workspace, program};
 use anyhow::Result;
+use assay_protocol::domain::counted;
 use assay_protocol::domain::entity::Run;
 use assay_protocol::{BackupReply, BackupRequest, Check, GcReply, GcRequest, RunDetail, RunsReply, path};
 use http::{Method, Request};
@@ -101,7 +102,7 @@ async fn a_copy_that_is_made_while_runs_are_logged_is_whole_and_a_damaged_one_is
         checks.into_iter().find(|check| check.what == "kept files").expect("the check")
     };
     let sound = doctor();
-    assert_eq!((sound.ok, sound.found), (Some(true), format!("{} files, all intact", copied.files)));
+    assert_eq!((sound.ok, sound.found), (Some(true), format!("{}, all intact", counted(copied.files, "file"))));
     let runs: Vec<Run> = elsewhere.json(&["runs"]);
     // A batch is in it whole or not at all.
     assert!(runs.iter().all(|run| run.metrics.get("loss").is_none_or(|loss| loss.count == 1000)));

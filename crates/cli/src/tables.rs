@@ -1,11 +1,11 @@
 //! Tables for people, JSON for programs.
 
 use anyhow::{Result, bail};
-use assay_protocol::domain::Timestamp;
 use assay_protocol::domain::alert::{Alert, AlertRule, DeliveryState};
 use assay_protocol::domain::entity::{Dataset, Run, Snapshot};
 use assay_protocol::domain::profile::{Cost, Phase, Profile};
 use assay_protocol::domain::scores::{Estimate, Scores};
+use assay_protocol::domain::{Timestamp, counted};
 use assay_protocol::{
     AlertsReply, BackupReply, Check, Comparison, ExplainedField, GcReply, LogSource, MergeReply, PrecisionFigures,
     RunDetail, RunsReply,
@@ -63,7 +63,7 @@ pub(crate) fn runs(reply: &RunsReply, now: Timestamp, as_json: bool) -> Result<(
     let rows: Vec<Vec<String>> = reply.runs.iter().map(row).collect();
     table(&["run", "name", "status", "train/loss", "val/loss", "val/accuracy", "time"], &rows);
     if reply.total > reply.runs.len() {
-        println!("{} of {} runs; --limit shows more", reply.runs.len(), reply.total);
+        println!("{} of {}; --limit shows more", reply.runs.len(), counted(reply.total, "run"));
     }
     Ok(())
 }
@@ -196,14 +196,11 @@ pub(crate) fn garbage(found: &GcReply, as_json: bool) -> Result<()> {
         println!("deleted run {run}");
     }
     let megabytes = found.bytes as f64 / 1e6;
+    let (runs, files) = (counted(found.runs.len(), "run"), counted(found.files, "file"));
     match found.is_dry {
         _ if found.runs.is_empty() && found.files == 0 => println!("there is nothing to free"),
-        true => println!(
-            "{} deleted runs and {} files could be freed, {megabytes:.1} MB of files: assay gc --yes",
-            found.runs.len(),
-            found.files
-        ),
-        false => println!("freed {} runs and {} files, {megabytes:.1} MB", found.runs.len(), found.files),
+        true => println!("to be freed: {runs} and {files}, {megabytes:.1} MB of files: assay gc --yes"),
+        false => println!("freed {runs} and {files}, {megabytes:.1} MB"),
     }
     Ok(())
 }
@@ -212,7 +209,8 @@ pub(crate) fn backup(made: &BackupReply, as_json: bool) -> Result<()> {
     if as_json {
         return json(made);
     }
-    println!("copied the database and {} files ({:.1} MB) to {}", made.files, made.bytes as f64 / 1e6, made.root);
+    let files = counted(made.files, "file");
+    println!("copied the database and {files} ({:.1} MB) to {}", made.bytes as f64 / 1e6, made.root);
     Ok(())
 }
 
@@ -341,7 +339,8 @@ pub(crate) fn profile(profile: &Profile, limit: usize, as_json: bool) -> Result<
     }
     let millis = |us: f64| format!("{:.2}", us / 1e3);
     let phases = Phase::ALL.map(|phase| format!("{} {} ms", phase.as_str(), millis(profile.phase_us(phase))));
-    println!("step {}, {} images on {}: {}", profile.step, profile.batch_size, profile.device, phases.join(", "));
+    let images = counted(profile.batch_size, "image");
+    println!("step {}, {images} on {}: {}", profile.step, profile.device, phases.join(", "));
     let whole = profile.took_us().max(1e-9);
     let row = |cost: &Cost| {
         vec![

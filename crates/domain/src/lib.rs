@@ -31,4 +31,4 @@ pub use query::Filter;
 pub use run::{RunStatus, Timestamp};
 pub use series::{Bucket, Point};
 pub use split::Split;
-pub use text::{ClassNameError, class_name};
+pub use text::{ClassNameError, class_name, counted};

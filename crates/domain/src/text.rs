@@ -1,4 +1,4 @@
-//! Names that people give.
+//! Names that people give, and words that people read.
 
 /// Why a text cannot be the name of a class.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +29,17 @@ pub fn class_name(text: &str) -> Result<String, ClassNameError> {
     }
 }
 
+/// So many of something whose plural is plain: `1 run`, `2 runs`, `2 classes`.
+pub fn counted(count: impl TryInto<u64>, what: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    let ending = match count {
+        1 => "",
+        _ if what.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{count} {what}{ending}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +48,12 @@ mod tests {
     fn a_stray_blank_makes_no_new_class() {
         assert_eq!(class_name("  cat\t"), Ok("cat".to_owned()));
         assert_eq!(class_name("Ελληνικά 狗"), Ok("Ελληνικά 狗".to_owned()));
+    }
+
+    #[test]
+    fn one_alone_is_no_plural() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "run")), ["0 runs", "1 run", "2 runs"]);
+        assert_eq!([1, 3].map(|count| counted(count, "class")), ["1 class", "3 classes"]);
     }
 
     #[test]

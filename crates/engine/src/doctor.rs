@@ -1,6 +1,7 @@
 //! What works here and what does not.
 
 use crate::{Engine, Result};
+use assay_domain::counted;
 use assay_learn::{Device, DeviceChoice};
 use assay_protocol::Check;
 use assay_store::Hash;
@@ -27,7 +28,7 @@ impl Engine {
             let whole = referred.par_iter().map(is_whole).collect::<Result<Vec<bool>>>()?;
             let damaged = whole.iter().filter(|whole| !**whole).count();
             checks.push(match damaged {
-                0 => check("kept files", Some(true), format!("{} files, all intact", whole.len())),
+                0 => check("kept files", Some(true), format!("{}, all intact", counted(whole.len(), "file"))),
                 damaged => {
                     let found =
                         format!("{damaged} of {} are damaged or missing; restore them from a backup", whole.len());
@@ -39,7 +40,11 @@ impl Engine {
             let folder = Engine::source_folder(&dataset.source);
             let what = format!("dataset {}", dataset.name);
             checks.push(match folder.is_dir() {
-                true => check(&what, Some(true), format!("{} images, {} left out", dataset.samples, dataset.problems)),
+                true => check(
+                    &what,
+                    Some(true),
+                    format!("{}, {} left out", counted(dataset.samples, "image"), dataset.problems),
+                ),
                 false => check(
                     &what,
                     Some(false),

@@ -4,7 +4,7 @@ use crate::jobs::Done;
 use crate::{Engine, EngineError, Result, merge};
 use assay_domain::entity::{Job, JobKind, Problem, Progress};
 use assay_domain::split::{Fractions, Stratum, assign};
-use assay_domain::{ClassId, DatasetId, JobId, Label, Labelling, RunStatus, Split};
+use assay_domain::{ClassId, DatasetId, JobId, Label, Labelling, RunStatus, Split, counted};
 use assay_formats::Entry;
 use assay_protocol::ImportRequest;
 use assay_store::{Hash, Listing, NewSample};
@@ -144,10 +144,8 @@ impl Engine {
         if let Err(error) = self.watch_dataset(dataset) {
             tracing::warn!(%error, "the folder is not watched");
         }
-        let count = self.store.read(|reader| reader.dataset(dataset))?.samples;
-        Ok(Done::Finished(format!(
-            "{new} new, {changed} changed, {left_out} left out; {name} has {count} images{notes}"
-        )))
+        let images = counted(self.store.read(|reader| reader.dataset(dataset))?.samples, "image");
+        Ok(Done::Finished(format!("{new} new, {changed} changed, {left_out} left out; {name} has {images}{notes}")))
     }
 
     pub(crate) fn tell(&self, job: JobId, progress: Progress, message: &str) -> Result<()> {

@@ -5,7 +5,7 @@ use crate::jobs::{Done, GoesOn};
 use crate::{Engine, EngineError, NOTE, RUN_NAME, Result};
 use assay_domain::entity::{Job, JobKind, Progress};
 use assay_domain::foreign::{Contents, Logged};
-use assay_domain::{JobId, Point, SourceId};
+use assay_domain::{JobId, Point, SourceId, counted};
 use assay_formats::logs::{self, LONGEST_KEY, LogFile, Named};
 use assay_protocol::{ImportRequest, LogSource};
 use assay_store::{MlflowDb, MlflowRun, NewBlob, Source, StoreError, Taken};
@@ -60,9 +60,11 @@ pub(crate) struct Found {
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Found { runs, new, points, files, left_out, damaged } = self;
-        write!(f, "{runs} runs, {new} of them new; {points} points and {files} files taken")?;
+        let [runs, points, files] =
+            [(runs, "run"), (points, "point"), (files, "file")].map(|(count, what)| counted(*count, what));
+        write!(f, "{runs}, {new} of them new; {points} and {files} taken")?;
         if *left_out > 0 {
-            write!(f, "; {left_out} values left out that are neither numbers nor files")?;
+            write!(f, "; {} left out, neither numbers nor files", counted(*left_out, "value"))?;
         }
         match damaged.as_slice() {
             [] => Ok(()),

@@ -6,7 +6,7 @@ use assay_domain::entity::{
 };
 use assay_domain::record::Record;
 use assay_domain::registry::{ModelVersion, RegisteredModel};
-use assay_domain::{Bucket, EventSeq, Label, Labelling, RunId, SampleId, SourceId, Split, Timestamp};
+use assay_domain::{Bucket, EventSeq, Label, Labelling, RunId, SampleId, SourceId, Split, Timestamp, counted};
 use serde::{Deserialize, Serialize};
 
 /// What serves, and where.
@@ -87,7 +87,7 @@ pub struct MergeReply {
 impl MergeReply {
     /// What there is to say of it.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!("{} runs came; {} were here already", self.runs, self.known)];
+        let mut lines = vec![format!("{} came; {} here already", counted(self.runs, "run"), self.known)];
         if self.gained > 0 {
             lines.push(format!("{} of those had gone on there, and do so here", self.gained));
         }
@@ -95,13 +95,11 @@ impl MergeReply {
             |what: &str, names: &[String]| (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")));
         lines.extend(listed("new datasets", &self.datasets));
         if self.edits > 0 {
-            lines.push(format!("{} edits of labels came", self.edits));
+            lines.push(format!("{} of labels came", counted(self.edits, "edit")));
         }
         if self.differing > 0 {
-            let differing = self.differing;
-            lines.push(format!(
-                "{differing} images were labelled differently on both sides since; the labels here stayed"
-            ));
+            let differing = counted(self.differing, "image");
+            lines.push(format!("labelled differently on both sides since: {differing}; the labels here stayed"));
         }
         lines.extend(listed("registered models", &self.models));
         let known = "registered models that were here already, and stayed as they are";

@@ -5,7 +5,7 @@ use crate::command::Command;
 use crate::route::Route;
 use crate::tokens::{GRID, Tokens, strong};
 use crate::widgets::remote_ui;
-use assay_domain::RunId;
+use assay_domain::{RunId, counted};
 use assay_protocol::{Comparison, path};
 use egui::{RichText, ScrollArea, Ui};
 
@@ -23,7 +23,7 @@ impl Compare {
             if ui.button("←").on_hover_text("Back to all runs").clicked() {
                 *cx.route = Route::Runs;
             }
-            ui.heading(format!("Comparing {} runs", runs.len()));
+            ui.heading(format!("Comparing {}", counted(runs.len(), "run")));
             ui.checkbox(&mut self.all, "Also what is the same");
         });
         ui.add_space(2.0 * GRID);

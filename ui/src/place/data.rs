@@ -11,7 +11,7 @@ use crate::widgets::{
 };
 use assay_domain::entity::{Dataset, Problem, Sample, SplitCount};
 use assay_domain::split::Stratum;
-use assay_domain::{ClassId, DatasetId, Label, Labelling, Split};
+use assay_domain::{ClassId, DatasetId, Label, Labelling, Split, counted};
 use assay_protocol::{DatasetChange, ImportRequest, PathSuggestion, PathsQuery, SamplePage, SamplesQuery, path};
 use egui::{Align, ComboBox, Layout, RichText, ScrollArea, Sense, TextEdit, Ui};
 
@@ -97,10 +97,10 @@ impl Data {
                     *cx.route = Route::Data(Some(dataset.id));
                 }
                 ui.label(format!(
-                    "{} images, {} labelled, {} classes",
-                    dataset.samples,
+                    "{}, {} labelled, {}",
+                    counted(dataset.samples, "image"),
                     dataset.labeled,
-                    dataset.classes.len()
+                    counted(dataset.classes.len(), "class")
                 ));
                 ui.label(RichText::new(&dataset.source).color(cx.tokens.weak));
             });
@@ -117,7 +117,7 @@ impl Data {
             }
             ui.heading(&dataset.name);
             ui.label(
-                RichText::new(format!("{} images, {} labelled", dataset.samples, dataset.labeled))
+                RichText::new(format!("{}, {} labelled", counted(dataset.samples, "image"), dataset.labeled))
                     .color(cx.tokens.weak),
             );
             if dataset.problems > 0

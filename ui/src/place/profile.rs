@@ -3,8 +3,8 @@
 use super::Cx;
 use crate::tokens::{GRID, Tokens, strong};
 use crate::widgets::{bytes, remote_ui};
-use assay_domain::RunId;
 use assay_domain::profile::{Cost, Phase, Profile, Slice};
+use assay_domain::{RunId, counted};
 use assay_protocol::path;
 use egui::{Align, Align2, CornerRadius, FontId, Layout, Rect, RichText, ScrollArea, Sense, Ui, pos2, vec2};
 use egui_extras::{Column, TableBuilder};
@@ -45,7 +45,8 @@ impl ProfileView {
             };
             ui.horizontal_wrapped(|ui| {
                 ui.label(RichText::new(format!("Step {}", profile.step)).font(strong(13.0)));
-                let facts = format!("{} images on {}, {}", profile.batch_size, profile.device, millis(whole));
+                let facts =
+                    format!("{} on {}, {}", counted(profile.batch_size, "image"), profile.device, millis(whole));
                 ui.label(RichText::new(facts).color(cx.tokens.weak));
                 ui.add_space(4.0 * GRID);
                 for phase in Phase::ALL {

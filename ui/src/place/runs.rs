@@ -9,7 +9,7 @@ use crate::tokens::{GRID, ROW, strong};
 use crate::widgets::{duration, empty_ui, number, primary_button, remote_ui, status_ui};
 use crate::zoom::Zoom;
 use assay_domain::entity::{Experiment, Run};
-use assay_domain::{ExperimentId, RunId, RunStatus, Timestamp, query};
+use assay_domain::{ExperimentId, RunId, RunStatus, Timestamp, counted, query};
 use assay_protocol::{About, RunsQuery, RunsReply, SeriesQuery, SeriesReply, path};
 use egui::{Align, Layout, RichText, ScrollArea, Sense, TextEdit, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
@@ -313,7 +313,7 @@ fn metric_ui(ui: &mut Ui, run: &Run, key: &str) {
     let best = if least_is_best(key) { summary.min } else { summary.max };
     let response = ui.label(last);
     if let Some((value, step)) = best {
-        response.on_hover_text(format!("best {} at step {step}\n{} points", number(value), summary.count));
+        response.on_hover_text(format!("best {} at step {step}\n{}", number(value), counted(summary.count, "point")));
     }
 }
 
