@@ -5,9 +5,9 @@ use crate::window::MAIN;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tauri::{App, AppHandle, Manager};
-use tauri_plugin_dialog::{DialogExt, MessageDialogKind};
+use tauri_plugin_dialog::{DialogExt, MessageDialogButtons, MessageDialogKind};
 
-/// A page that ends more often than this within [`WINDOW`] is not loaded again.
+/// A page that ends more often than this within [`WINDOW`] is not loaded again unasked.
 const MOST: usize = 5;
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -48,25 +48,34 @@ pub(crate) fn keep(app: &App) -> tauri::Result<()> {
     Ok(())
 }
 
-/// Loads the page again, or says what to do where it does not live.
+/// Loads the page again, or asks where it does not live.
 #[cfg_attr(windows, expect(dead_code, reason = "WebView2 offers to load the page again itself"))]
 pub(crate) fn load_again(app: &AppHandle, why: &str) {
     tracing::warn!(why, "the page's process ended");
-    let Some(window) = app.get_webview_window(MAIN) else { return };
     if app.state::<Ends>().add(Instant::now()) {
-        if let Err(error) = window.reload() {
-            tracing::error!(%error, "the page is not loaded again");
-        }
-        return;
+        return reload(app);
     }
+    let app_of_dialog = app.clone();
     app.dialog()
         .message(
-            "What draws this window has ended again and again, so it is not loaded any more. Nothing is lost, and what \
-             runs goes on until the window is closed. `assay serve` shows the same interface in a browser.",
+            "What draws this window has ended again and again. Nothing is lost, and what runs goes on until the window is \
+             closed. `assay serve` shows the same interface in a browser.",
         )
         .kind(MessageDialogKind::Error)
         .title("Assay cannot draw")
-        .show(|_| {});
+        .buttons(MessageDialogButtons::OkCancelCustom("Load again".into(), "Leave it".into()))
+        .show(move |again| {
+            if again {
+                reload(&app_of_dialog);
+            }
+        });
+}
+
+fn reload(app: &AppHandle) {
+    let Some(window) = app.get_webview_window(MAIN) else { return };
+    if let Err(error) = window.reload() {
+        tracing::error!(%error, "the page is not loaded again");
+    }
 }
 
 #[cfg(test)]

@@ -44,24 +44,29 @@ impl Display {
     }
 
     /// Does one thing after another, each once the window stands still, and waits ten seconds for an answer.
-    async fn do_once<T>(&self, name: &str, hands: &[&[&str]], mut ask: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+    async fn do_once<T>(
+        &self,
+        name: &str,
+        hands: &[&[&str]],
+        mut ask: impl AsyncFnMut() -> Option<T>,
+    ) -> Result<Option<T>> {
         for hand in hands {
-            self.look(name).await.ok()?;
-            self.hand(hand).ok()?;
+            self.look(name).await?;
+            self.hand(hand)?;
         }
         for _ in 0..100 {
             if let Some(answer) = ask().await {
-                return Some(answer);
+                return Ok(Some(answer));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        None
+        Ok(None)
     }
 
     /// Does so again until there is an answer: a key that comes before what it is for is lost, and so is what stood on a
     /// page whose process ended.
     async fn do_until<T>(&self, name: &str, hands: &[&[&str]], mut ask: impl AsyncFnMut() -> Option<T>) -> Result<T> {
-        until(name, async || self.do_once(name, hands, &mut ask).await).await
+        until(name, async || self.do_once(name, hands, &mut ask).await.transpose()).await?
     }
 
     /// Keeps a picture once the window stands still.
@@ -118,7 +123,7 @@ struct Bus {
 }
 
 impl Bus {
-    fn start() -> Result<Bus> {
+    async fn start() -> Result<Bus> {
         let start = |program: &str, arguments: &[&str]| {
             let mut child = Command::new(program)
                 .args(arguments)
@@ -133,14 +138,8 @@ impl Bus {
         let mut address = String::new();
         output.read_line(&mut address)?;
         let address = address.trim().to_owned();
-        let (monitor, mut output) =
+        let (monitor, output) =
             start("dbus-monitor", &["--address", &address, "interface='org.freedesktop.Notifications'"])?;
-        // It loses its name when it begins to hear what others say.
-        let mut line = String::new();
-        while !line.contains("member=NameLost") {
-            line.clear();
-            anyhow::ensure!(output.read_line(&mut line)? > 0, "dbus-monitor ended early");
-        }
         let said = Arc::new(Mutex::new(String::new()));
         let hears = said.clone();
         std::thread::spawn(move || {
@@ -148,7 +147,14 @@ impl Bus {
                 hears.lock().expect("nobody panics").push_str(&(line + "\n"));
             }
         });
-        Ok(Bus { daemon, monitor, address, said })
+        let bus = Bus { daemon, monitor, address, said };
+        // It loses its name when it begins to hear what others say.
+        until("the bus is listened to", async || bus.has_said("member=NameLost").then_some(())).await?;
+        Ok(bus)
+    }
+
+    fn has_said(&self, text: &str) -> bool {
+        self.said.lock().expect("nobody panics").contains(text)
     }
 }
 
@@ -258,7 +264,7 @@ async fn an_alert_is_a_notification_of_the_system_while_the_window_is_open() -> 
         eprintln!("skipped: this test listens on a D-Bus");
         return Ok(());
     }
-    let (workspace, display, bus) = (Workspace::new(), Display::start()?, Bus::start()?);
+    let (workspace, display, bus) = (Workspace::new(), Display::start()?, Bus::start().await?);
     let _window = Window::open(&workspace, &display, &bus.address).await?;
     let client = workspace.open().await;
     let rule = Rule::new("loss above 10".parse::<Condition>()?);
@@ -269,10 +275,8 @@ async fn an_alert_is_a_notification_of_the_system_while_the_window_is_open() -> 
         json!({ "run_id": run["run"]["info"]["run_id"], "key": "loss", "value": 11, "timestamp": 7, "step": 3 });
     client.post::<Value>("/api/2.0/mlflow/runs/log-metric", &point).await?;
     until("the notification", async || {
-        let said = bus.said.lock().expect("nobody panics");
-        let is_told =
-            ["member=Notify", "\"night-1\"", "loss is 11 at step 3, above 10"].map(|text| said.contains(text));
-        (is_told == [true; 3]).then_some(())
+        let texts = ["member=Notify", "\"night-1\"", "loss is 11 at step 3, above 10"];
+        texts.iter().all(|text| bus.has_said(text)).then_some(())
     })
     .await?;
     client.door.close().await;
@@ -294,12 +298,12 @@ async fn runs_that_are_dropped_on_the_window_are_imported_and_followed() -> Resu
         let found: RunsReply = client.get(path::RUNS).await.ok()?;
         Some(found.runs.first()?.metrics.get("loss")?.count)
     };
-    until("the dropped run", async || {
-        drag::drop_file(&display, &folder).await.ok()?;
+    let drop_once = async || {
+        drag::drop_file(&display, &folder).await?;
         let is_imported = async || (points().await? == 1).then_some(());
         display.do_once("dropped", &[&["key", "Return"]], is_imported).await
-    })
-    .await?;
+    };
+    until("the dropped run", async || drop_once().await.transpose()).await??;
     std::fs::write(&metrics, "{\"step\": 1, \"loss\": 0.5}\n{\"step\": 2, \"loss\": 0.25}\n")?;
     until("the second point", async || (points().await? == 2).then_some(())).await?;
     display.look("dropped-runs").await?;

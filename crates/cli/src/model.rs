@@ -3,9 +3,9 @@
 use crate::client::{Client, write_whole};
 use crate::{tables, train};
 use anyhow::{Context, Result};
-use assay_protocol::domain::RunId;
 use assay_protocol::domain::entity::{Evaluation, Job};
 use assay_protocol::domain::scores::{McNemar, Scores};
+use assay_protocol::domain::{RunId, counted};
 use assay_protocol::{EvaluateRequest, encode_component, path};
 use std::path::Path;
 use std::process::ExitCode;
@@ -46,8 +46,10 @@ pub(crate) async fn evaluate(
     }
     if let Some((other, found)) = compared {
         println!(
-            "run {run} alone is right about {} images, run {other} alone about {}: p = {:.1e} (McNemar's exact test)",
-            found.first_alone, found.second_alone, found.p_value
+            "run {run} alone is right about {}, run {other} alone about {}: p = {:.1e} (McNemar's exact test)",
+            counted(found.first_alone, "image"),
+            found.second_alone,
+            found.p_value
         );
     }
     Ok(ExitCode::SUCCESS)

@@ -96,12 +96,12 @@ pub(crate) fn run(detail: &RunDetail, as_json: bool) -> Result<()> {
         let confusion = &evaluation.confusion;
         let percent = |value: Option<f64>| value.map_or("–".into(), |value| format!("{:.2} %", value * 100.0));
         println!(
-            "{} split, {} checkpoint: accuracy {}, macro F1 {}, {} samples",
+            "{} split, {} checkpoint: accuracy {}, macro F1 {}, {}",
             evaluation.split,
             evaluation.checkpoint.as_str(),
             percent(confusion.accuracy()),
             percent(confusion.macro_f1()),
-            confusion.total()
+            counted(confusion.total(), "sample")
         );
         let rows: Vec<Vec<String>> = evaluation
             .classes

@@ -55,6 +55,10 @@ pub fn gate(input: &Tensor, logits: &Tensor, kind: GateKind) -> Result<Tensor> {
 /// # Errors
 /// When the shapes do not fit together.
 pub fn gate_gradients(input: &Tensor, logits: &Tensor, kind: GateKind, grad: &Tensor) -> Result<(Tensor, Tensor)> {
+    let (batch, height, width, channels) = input.dims4()?;
+    if logits.dims() != [batch, channels] || grad.dims() != input.dims() {
+        bail!("gate: logits {:?} and a gradient {:?} do not fit images {:?}", logits.dims(), grad.dims(), input.dims());
+    }
     if !input.device().is_cpu() {
         if let Some(gradients) = cuda::gate_gradients(input, logits, kind, grad)? {
             return Ok(gradients);
@@ -63,7 +67,6 @@ pub fn gate_gradients(input: &Tensor, logits: &Tensor, kind: GateKind, grad: &Te
             crate::elsewhere::gradients([input, logits], grad, |[input, logits]| elsewhere(input, logits, kind))?;
         return Ok((of_input, of_logits));
     }
-    let (batch, height, width, channels) = input.dims4()?;
     let image = height * width * channels;
     let (of_input, of_logits) = with_values([input, logits, grad], |[input, logits, grad]| {
         let mut of_logits = vec![0.0; batch * channels];

@@ -5,7 +5,7 @@ use crate::tokens::{GRID, Tokens, strong};
 use crate::widgets::{card_ui, remote_ui};
 use assay_domain::entity::Evaluation;
 use assay_domain::scores::{Bin, Estimate, McNemar, Scores};
-use assay_domain::{EvaluationId, Labelling};
+use assay_domain::{EvaluationId, Labelling, counted};
 use assay_protocol::path;
 use egui::{
     Align, Align2, ComboBox, CornerRadius, FontId, Layout, Rect, RichText, ScrollArea, Sense, Stroke, Ui, pos2, vec2,
@@ -93,8 +93,11 @@ fn percent(value: f64) -> String {
 
 fn verdict(found: &McNemar, own: &Evaluation, other: &Evaluation) -> String {
     let alone = format!(
-        "Run {} alone is right about {} images, run {} alone about {}.",
-        own.run, found.first_alone, other.run, found.second_alone
+        "Run {} alone is right about {}, run {} alone about {}.",
+        own.run,
+        counted(found.first_alone, "image"),
+        other.run,
+        found.second_alone
     );
     let better = if found.first_alone >= found.second_alone { own.run } else { other.run };
     match found.p_value < RARE {

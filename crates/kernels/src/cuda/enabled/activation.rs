@@ -31,7 +31,8 @@ pub(crate) fn activate_gradient(
     activation: Activation,
     grad: &Tensor,
 ) -> Result<Option<Tensor>> {
-    let (Some(gpu), Some(number)) = (gpu_of(input, bias), number(activation)) else { return Ok(None) };
+    let gpu = gpu_of(input, bias).filter(|gpu| grad.dtype() == gpu.dtype);
+    let (Some(gpu), Some(number)) = (gpu, number(activation)) else { return Ok(None) };
     let (input, grad) = (input.contiguous()?, grad.contiguous()?);
     let of_input = gpu.unwritten(input.dims())?;
     through(&gpu, "activate_gradient", &[&input, &grad, &of_input], bias, number)?;
@@ -85,8 +86,8 @@ pub(crate) fn gate_gradients(
     kind: GateKind,
     grad: &Tensor,
 ) -> Result<Option<(Tensor, Tensor)>> {
+    let Some(gpu) = Gpu::of(input).filter(|gpu| grad.dtype() == gpu.dtype) else { return Ok(None) };
     let Some(of_input) = gate(grad, logits, kind)? else { return Ok(None) };
-    let Some(gpu) = Gpu::of(input) else { return Ok(None) };
     let (batch, height, width, channels) = input.dims4()?;
     let (input, logits, grad) = (input.contiguous()?, logits.contiguous()?, grad.contiguous()?);
     let of_logits = gpu.unwritten(logits.dims())?;

@@ -251,9 +251,6 @@ pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Option<Tensor>> {
 }
 
 pub(crate) fn add_bias(input: &Tensor, bias: &Tensor, activation: Activation) -> Result<Option<Tensor>> {
-    if !activation.cuts() {
-        return activate(input, Some(bias), activation);
-    }
     let (Some(gpu), Some(least)) = (Gpu::of(input), least(activation)) else { return Ok(None) };
     let (_, channels) = rows_and_channels(input)?;
     let input = input.contiguous()?;

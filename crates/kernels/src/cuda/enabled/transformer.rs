@@ -47,7 +47,7 @@ pub(crate) fn layer_norm_gradients(
     epsilon: f64,
     grad: &Tensor,
 ) -> Result<Option<(Tensor, Tensor, Tensor)>> {
-    let Some(gpu) = gpu_of(input, &[weight]) else { return Ok(None) };
+    let Some(gpu) = gpu_of(input, &[weight]).filter(|gpu| grad.dtype() == gpu.dtype) else { return Ok(None) };
     let (rows, channels) = rows_and_channels(input)?;
     let (input, weight, grad) = (input.contiguous()?, weight.contiguous()?, grad.contiguous()?);
     let of_input = gpu.unwritten(input.dims())?;
@@ -160,7 +160,7 @@ pub(crate) fn attention(qkv: &Tensor, heads: usize) -> Result<Option<Tensor>> {
 }
 
 pub(crate) fn attention_gradient(qkv: &Tensor, heads: usize, grad: &Tensor) -> Result<Option<Tensor>> {
-    let Some(of) = Heads::of(qkv, 3, heads)? else { return Ok(None) };
+    let Some(of) = Heads::of(qkv, 3, heads)?.filter(|of| grad.dtype() == of.gpu.dtype) else { return Ok(None) };
     let (parts, grad) = (of.apart(qkv, 3)?, of.apart(grad, 1)?.get(0)?);
     let [queries, keys, values] = [parts.get(0)?, parts.get(1)?, parts.get(2)?];
     let shares = of.shares(&queries, &keys)?;
