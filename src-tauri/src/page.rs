@@ -59,7 +59,7 @@ pub(crate) fn load_again(app: &AppHandle, why: &str) {
     app.dialog()
         .message(
             "What draws this window has ended again and again. Nothing is lost, and what runs goes on until the window is \
-             closed. `assay serve` shows the same interface in a browser.",
+             closed. The command assay serve shows the same interface in a browser.",
         )
         .kind(MessageDialogKind::Error)
         .title("Assay cannot draw")
