@@ -254,7 +254,7 @@ fn input_gradient(geometry: &Geometry, grad: &[f32], kernel: &[f32]) -> Vec<f32>
 }
 
 /// Values of a kernel's gradient that no longer stay in the cache of a core.
-const MANY_SUMS: usize = 96 * 1024;
+const MANY_SUMS: usize = 48 * 1024;
 
 fn gradient_of_kernel(geometry: &Geometry, input: &[f32], grad: &[f32]) -> Vec<f32> {
     if is_for_winograd(geometry) {
