@@ -21,7 +21,7 @@ use std::mem::MaybeUninit;
 pub fn attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
     let sizes = Sizes::new(qkv, heads)?;
     if !qkv.device().is_cpu() {
-        return cuda::attention(qkv, heads)?.map_or_else(|| elsewhere(qkv, &sizes), Ok);
+        return cuda::attention(qkv, &sizes)?.map_or_else(|| elsewhere(qkv, &sizes), Ok);
     }
     let output = with_values([qkv], |[qkv]| {
         // Safety: the heads of all images write every value.
@@ -40,7 +40,7 @@ pub fn attention_gradient(qkv: &Tensor, heads: usize, grad: &Tensor) -> Result<T
         bail!("attention: a gradient {:?} does not fit {:?} of {heads} heads", grad.dims(), qkv.dims());
     }
     if !qkv.device().is_cpu() {
-        if let Some(of_qkv) = cuda::attention_gradient(qkv, heads, grad)? {
+        if let Some(of_qkv) = cuda::attention_gradient(qkv, &sizes, grad)? {
             return Ok(of_qkv);
         }
         let [of_qkv] = crate::elsewhere::gradients([qkv], grad, |[qkv]| elsewhere(qkv, &sizes))?;
@@ -53,12 +53,13 @@ pub fn attention_gradient(qkv: &Tensor, heads: usize, grad: &Tensor) -> Result<T
     Tensor::from_vec(of_qkv, qkv.shape(), qkv.device())
 }
 
+/// How queries, keys and values lie in one tensor.
 #[derive(Clone, Copy)]
-struct Sizes {
-    batch: usize,
-    tokens: usize,
-    heads: usize,
-    dim: usize,
+pub(crate) struct Sizes {
+    pub(crate) batch: usize,
+    pub(crate) tokens: usize,
+    pub(crate) heads: usize,
+    pub(crate) dim: usize,
 }
 
 impl Sizes {
@@ -71,7 +72,7 @@ impl Sizes {
     }
 
     /// One over the root of the dimension.
-    fn scale(&self) -> f32 {
+    pub(crate) fn scale(&self) -> f32 {
         1.0 / (self.dim as f32).sqrt()
     }
 

@@ -51,8 +51,7 @@ pub fn add_bias_gelu_gradients(input: &Tensor, bias: &Tensor, grad: &Tensor) -> 
     }
     if !input.device().is_cpu() {
         if let Some(of_input) = cuda::activate_gradient(input, Some(bias), Activation::Gelu, grad)? {
-            let (of_input, of_bias) = add_bias_gradients(&of_input, &of_input, Activation::None)?;
-            return Ok((of_input, of_bias));
+            return add_bias_gradients(&of_input, &of_input, Activation::None);
         }
         let [of_input, of_bias] =
             crate::elsewhere::gradients([input, bias], grad, |[input, bias]| elsewhere(input, bias))?;

@@ -1,6 +1,7 @@
 //! The build without CUDA: no tensor is on a GPU.
 
 use crate::activation::Activation;
+use crate::attention::Sizes;
 use crate::batch_norm::{BatchNormGradients, BatchNormInputs, Moments};
 use crate::conv2d::{Geometry, InputGradient};
 use crate::gate::GateKind;
@@ -36,8 +37,8 @@ absent! {
     activate_gradient(&Tensor, Option<&Tensor>, Activation, &Tensor) -> Tensor;
     gate(&Tensor, &Tensor, GateKind) -> Tensor;
     gate_gradients(&Tensor, &Tensor, GateKind, &Tensor) -> (Tensor, Tensor);
-    attention(&Tensor, usize) -> Tensor;
-    attention_gradient(&Tensor, usize, &Tensor) -> Tensor;
+    attention(&Tensor, &Sizes) -> Tensor;
+    attention_gradient(&Tensor, &Sizes, &Tensor) -> Tensor;
     cross_entropy(&Tensor, &Tensor, f32) -> Tensor;
     cross_entropy_gradient(&Tensor, &Tensor, f32, &Tensor) -> Tensor;
     adamw(&[Part<'_>], &Tensor) -> ();

@@ -2,6 +2,7 @@
 
 use super::gpu::{Argument, Gpu, Grid, Source};
 use super::norm::{cut, rows_and_channels, whole};
+use crate::attention::Sizes;
 use candle_core::{DType, Result, Tensor};
 
 /// Rows of a block that gives each row a warp.
@@ -84,37 +85,27 @@ pub(crate) fn layer_norm_gradients(
     Ok(Some((of_input, sums.get(0)?, sums.get(1)?)))
 }
 
-/// Queries, keys and values of one layer, and how they are cut into heads.
-struct Heads {
+/// Queries, keys and values of one layer on a GPU.
+struct Heads<'a> {
     gpu: Gpu,
-    batch: usize,
-    tokens: usize,
-    heads: usize,
-    dim: usize,
+    sizes: &'a Sizes,
 }
 
-impl Heads {
-    /// None where `values`, (batch, tokens, parts heads dim), are not on a GPU.
-    fn of(values: &Tensor, parts: usize, heads: usize) -> Result<Option<Heads>> {
-        let Some(gpu) = Gpu::of(values) else { return Ok(None) };
-        let (batch, tokens, width) = values.dims3()?;
-        Ok(Some(Heads { gpu, batch, tokens, heads, dim: width / (parts * heads) }))
-    }
-
-    /// One over the root of the dimension.
-    fn scale(&self) -> f32 {
-        1.0 / (self.dim as f32).sqrt()
+impl Heads<'_> {
+    /// How many rows there are of scores.
+    fn rows(&self) -> usize {
+        self.sizes.batch * self.sizes.heads * self.sizes.tokens
     }
 
     /// (batch, tokens, parts heads dim) as (parts, batch, heads, tokens, dim).
     fn apart(&self, values: &Tensor, parts: usize) -> Result<Tensor> {
-        let Heads { gpu, batch, tokens, heads, dim } = self;
+        let (gpu, Sizes { batch, tokens, heads, dim }) = (&self.gpu, *self.sizes);
         let values = values.contiguous()?;
-        let apart = gpu.unwritten(&[parts, *batch, *heads, *tokens, *dim])?;
+        let apart = gpu.unwritten(&[parts, batch, heads, tokens, dim])?;
         let (from, to) = (gpu.address(&values)?, gpu.address(&apart)?);
-        let (name, pack) = gpu.packed("heads_apart", *dim, &[from, to]);
+        let (name, pack) = gpu.packed("heads_apart", dim, &[from, to]);
         let count = apart.elem_count();
-        let sizes = [*batch, *tokens, parts, *heads, *dim].map(|size| Argument::Int(size as i32));
+        let sizes = [batch, tokens, parts, heads, dim].map(|size| Argument::Int(size as i32));
         let arguments = [&[from.into(), to.into(), (count as i64).into()][..], &sizes].concat();
         gpu.launch_each(Source::Transformer, &name, (count, pack), &arguments)?;
         Ok(apart)
@@ -122,8 +113,8 @@ impl Heads {
 
     /// Tensors (batch, heads, tokens, dim) as (batch, tokens, parts heads dim).
     fn together<const PARTS: usize>(&self, values: [Tensor; PARTS]) -> Result<Tensor> {
-        let Heads { gpu, batch, tokens, heads, dim } = self;
-        let together = gpu.unwritten(&[*batch, *tokens, PARTS * heads * dim])?;
+        let (gpu, Sizes { batch, tokens, heads, dim }) = (&self.gpu, *self.sizes);
+        let together = gpu.unwritten(&[batch, tokens, PARTS * heads * dim])?;
         let to = gpu.address(&together)?;
         // The kernel takes three; it reads as many as there are.
         let mut places = [0; 3];
@@ -131,9 +122,9 @@ impl Heads {
         for (place, values) in places.iter_mut().zip(&values) {
             *place = gpu.address(values)?;
         }
-        let (name, pack) = gpu.packed("heads_together", *dim, &[&places[..], &[to]].concat());
+        let (name, pack) = gpu.packed("heads_together", dim, &[&places[..], &[to]].concat());
         let count = together.elem_count();
-        let sizes = [*tokens, PARTS, *heads, *dim].map(|size| Argument::Int(size as i32));
+        let sizes = [tokens, PARTS, heads, dim].map(|size| Argument::Int(size as i32));
         let [first, second, third] = places.map(Argument::Address);
         let arguments = [&[first, second, third, to.into(), (count as i64).into()][..], &sizes].concat();
         gpu.launch_each(Source::Transformer, &name, (count, pack), &arguments)?;
@@ -143,38 +134,43 @@ impl Heads {
     /// The shares that each token takes of the others, (batch, heads, tokens, tokens).
     fn shares(&self, queries: &Tensor, keys: &Tensor) -> Result<Tensor> {
         let scores = queries.matmul(&keys.t()?)?;
-        let rows = self.batch * self.heads * self.tokens;
+        let rows = self.rows();
         // Nobody else has the scores yet, so that they can be changed where they are.
-        let arguments =
-            [self.gpu.address(&scores)?.into(), (rows as i64).into(), (self.tokens as i32).into(), self.scale().into()];
+        let arguments = [
+            self.gpu.address(&scores)?.into(),
+            (rows as i64).into(),
+            (self.sizes.tokens as i32).into(),
+            self.sizes.scale().into(),
+        ];
         self.gpu.launch(Source::Transformer, &self.gpu.typed("softmax"), warps(rows), &arguments)?;
         Ok(scores)
     }
 }
 
-pub(crate) fn attention(qkv: &Tensor, heads: usize) -> Result<Option<Tensor>> {
-    let Some(of) = Heads::of(qkv, 3, heads)? else { return Ok(None) };
+pub(crate) fn attention(qkv: &Tensor, sizes: &Sizes) -> Result<Option<Tensor>> {
+    let Some(gpu) = Gpu::of(qkv) else { return Ok(None) };
+    let of = Heads { gpu, sizes };
     let parts = of.apart(qkv, 3)?;
     let shares = of.shares(&parts.get(0)?, &parts.get(1)?)?;
     of.together([shares.matmul(&parts.get(2)?)?]).map(Some)
 }
 
-pub(crate) fn attention_gradient(qkv: &Tensor, heads: usize, grad: &Tensor) -> Result<Option<Tensor>> {
-    let Some(of) = Heads::of(qkv, 3, heads)?.filter(|of| grad.dtype() == of.gpu.dtype) else { return Ok(None) };
+pub(crate) fn attention_gradient(qkv: &Tensor, sizes: &Sizes, grad: &Tensor) -> Result<Option<Tensor>> {
+    let Some(gpu) = Gpu::of(qkv).filter(|gpu| grad.dtype() == gpu.dtype) else { return Ok(None) };
+    let of = Heads { gpu, sizes };
     let (parts, grad) = (of.apart(qkv, 3)?, of.apart(grad, 1)?.get(0)?);
     let [queries, keys, values] = [parts.get(0)?, parts.get(1)?, parts.get(2)?];
     let shares = of.shares(&queries, &keys)?;
     // With p the shares and s the scores: dv = p^T do, dp = do v^T, ds = p (dp - sum of p dp), dq = ds k, dk = ds^T q.
     let of_values = shares.t()?.matmul(&grad)?;
     let of_scores = grad.matmul(&values.t()?)?;
-    let rows = of.batch * of.heads * of.tokens;
     let arguments = [
         of.gpu.address(&shares)?.into(),
         of.gpu.address(&of_scores)?.into(),
-        (rows as i64).into(),
-        (of.tokens as i32).into(),
-        of.scale().into(),
+        (of.rows() as i64).into(),
+        (sizes.tokens as i32).into(),
+        sizes.scale().into(),
     ];
-    of.gpu.launch(Source::Transformer, &of.gpu.typed("softmax_gradient"), warps(rows), &arguments)?;
+    of.gpu.launch(Source::Transformer, &of.gpu.typed("softmax_gradient"), warps(of.rows()), &arguments)?;
     of.together([of_scores.matmul(&keys)?, of_scores.t()?.matmul(&queries)?, of_values]).map(Some)
 }
