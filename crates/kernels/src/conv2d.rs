@@ -404,6 +404,7 @@ mod tests {
         check(1, (30, 30), (3, 16), (7, 7), square(2, 3));
         check(2, (12, 12), (24, 24), (3, 3), Conv2dOptions { groups: 24, ..square(1, 1) });
         check(1, (56, 20), (72, 72), (5, 5), Conv2dOptions { groups: 72, ..square(2, 2) });
+        check(1, (7, 14), (100, 100), (5, 5), Conv2dOptions { groups: 100, ..square(1, 2) });
         check(2, (12, 12), (32, 64), (5, 5), Conv2dOptions { groups: 4, ..square(1, 2) });
         check(1, (64, 64), (64, 8), (3, 3), square(1, 1));
         // Winograd's way: whole and partial tiles, kernels that fit the cache and that do not.

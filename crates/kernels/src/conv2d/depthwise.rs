@@ -61,6 +61,43 @@ pub(super) fn input_gradient(g: &Geometry, grad: &[f32], kernel: &[f32]) -> Vec<
     gather(g, grad, g.output, (&turned(&rows, g.input.0), &turned(&columns, g.input.1)), kernel)
 }
 
+/// Pixels side by side that are summed at once, and vectors of each.
+const COLUMNS: usize = 4;
+const VECTORS: usize = 2;
+
+/// Columns side by side that see alike: by the same taps, and each of them source pixels as far from those of the one
+/// before.
+struct Run<'a> {
+    first: usize,
+    /// [`COLUMNS`] or one.
+    count: usize,
+    /// What the first of them sees.
+    seen: &'a [(usize, usize)],
+    /// From the source pixels of one to those of the next.
+    apart: usize,
+}
+
+/// All columns, as many as may be in runs of [`COLUMNS`].
+fn runs(columns: &Seen) -> Vec<Run<'_>> {
+    let apart = |one: &[(usize, usize)], next: &[(usize, usize)]| -> Option<usize> {
+        let apart = next.first()?.0.checked_sub(one.first()?.0)?;
+        let alike = one.len() == next.len() && one.iter().zip(next).all(|(a, b)| b.0 == a.0 + apart && b.1 == a.1);
+        alike.then_some(apart)
+    };
+    let mut runs = Vec::new();
+    let mut first = 0;
+    while first < columns.len() {
+        let ahead = columns.get(first..first + COLUMNS).and_then(|ahead| {
+            let distance = apart(&ahead[0], &ahead[1])?;
+            ahead.windows(2).all(|pair| apart(&pair[0], &pair[1]) == Some(distance)).then_some(distance)
+        });
+        let count = if ahead.is_some() { COLUMNS } else { 1 };
+        runs.push(Run { first, count, seen: &columns[first], apart: ahead.unwrap_or(0) });
+        first += count;
+    }
+    runs
+}
+
 /// Images in which each pixel is the sum of the source pixels that it sees, each times its tap of the kernel.
 fn gather(
     g: &Geometry,
@@ -72,116 +109,194 @@ fn gather(
     let channels = g.from;
     let kernel = by_tap(kernel, channels);
     let arch = Arch::new();
+    let (runs, size) = (runs(columns), (size.0 * size.1 * channels, size.1));
     let length = g.batch * rows.len() * columns.len() * channels;
     let write = |out: &mut [MaybeUninit<f32>]| {
-        out.par_chunks_exact_mut(columns.len() * channels).enumerate().for_each_init(
-            Vec::new,
-            |pairs, (index, out)| {
-                let image = &source[index / rows.len() * size.0 * size.1 * channels..];
-                let row = &rows[index % rows.len()];
-                arch.dispatch(Row {
-                    image,
-                    width: size.1,
-                    row,
-                    columns,
-                    kernel: &kernel,
-                    taps: g.kernel.1,
-                    pairs,
-                    out,
-                });
-            },
-        );
+        out.par_chunks_exact_mut(columns.len() * channels).enumerate().for_each(|(index, out)| {
+            let image = &source[index / rows.len() * size.0..][..size.0];
+            let row = &rows[index % rows.len()];
+            let view = View { image, width: size.1, row, runs: &runs, taps: g.kernel.1, channels };
+            arch.dispatch(Along(Gather { view, kernel: &kernel, out }));
+        });
     };
     // Safety: every row is written to its end.
     unsafe { written(length, write) }
 }
 
-/// One row of what is gathered.
-struct Row<'a, 'b> {
-    /// The source image and its width in pixels.
+/// What one row of pixels sees of an image.
+#[derive(Clone, Copy)]
+struct View<'a> {
     image: &'a [f32],
+    /// Pixels of a row of the image.
     width: usize,
-    row: &'b [(usize, usize)],
-    columns: &'b Seen,
-    /// (taps, channels), row by row of so many taps.
-    kernel: &'a [f32],
+    /// Rows of the image that are seen, with their taps.
+    row: &'a [(usize, usize)],
+    runs: &'a [Run<'a>],
+    /// How many taps of the kernel are side by side.
     taps: usize,
-    /// What a pixel sees: source pixels and taps.
-    pairs: &'b mut Vec<(&'a [f32], &'a [f32])>,
-    out: &'b mut [MaybeUninit<f32>],
+    channels: usize,
 }
 
-/// Vectors of a pixel that are summed at once.
-const VECTORS: usize = 4;
+/// What is done with a row of pixels.
+trait Pass<'a> {
+    fn view(&self) -> View<'a>;
 
-impl WithSimd for Row<'_, '_> {
+    /// For the P pixels of a run, V vectors of their channels from `first` on, as far as they reach.
+    fn step<S: Simd, const P: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        run: &Run<'_>,
+        first: usize,
+        reach: impl Reach,
+    );
+}
+
+/// A pass along its row: a few channels all the way, then the next, so that their taps and pixels stay in the nearest
+/// cache.
+struct Along<P>(P);
+
+impl<'a, T: Pass<'a>> WithSimd for Along<T> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Row { image, width, row, columns, kernel, taps, pairs, out } = self;
-        let channels = out.len() / columns.len();
-        for (out, column) in out.chunks_exact_mut(channels).zip(columns) {
-            pairs.clear();
-            for (y, vertical) in row {
-                pairs.extend(column.iter().map(|(x, horizontal)| {
-                    let tap = vertical * taps + horizontal;
-                    (&image[(y * width + x) * channels..][..channels], &kernel[tap * channels..][..channels])
-                }));
-            }
-            let mut first = 0;
-            while first + VECTORS * S::F32_LANES <= channels {
-                sum_vectors::<S, VECTORS>(simd, pairs, first, out);
-                first += VECTORS * S::F32_LANES;
-            }
-            while first + S::F32_LANES <= channels {
-                sum_vectors::<S, 1>(simd, pairs, first, out);
-                first += S::F32_LANES;
-            }
-            let mut last = simd.splat_f32s(0.0);
-            for (pixel, weight) in pairs.iter() {
-                let (pixel, weight) = (&pixel[first..], &weight[first..]);
-                last = simd.mul_add_f32s(simd.partial_load_f32s(pixel), simd.partial_load_f32s(weight), last);
-            }
-            let mut values = [0.0; MOST_LANES];
-            simd.partial_store_f32s(&mut values[..S::F32_LANES], last);
-            out[first..].iter_mut().zip(values).for_each(|(out, value)| _ = out.write(value));
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let channels = self.0.view().channels;
+        let mut first = 0;
+        while first + VECTORS * S::F32_LANES <= channels {
+            self.vectors::<S, VECTORS>(simd, first, Whole);
+            first += VECTORS * S::F32_LANES;
         }
+        while first + S::F32_LANES <= channels {
+            self.vectors::<S, 1>(simd, first, Whole);
+            first += S::F32_LANES;
+        }
+        if first < channels {
+            self.vectors::<S, 1>(simd, first, Rest(channels - first));
+        }
+    }
+}
+
+impl<'a, T: Pass<'a>> Along<T> {
+    #[inline(always)]
+    fn vectors<S: Simd, const V: usize>(&mut self, simd: S, first: usize, reach: impl Reach) {
+        for run in self.0.view().runs {
+            if run.count == COLUMNS {
+                self.0.step::<S, COLUMNS, V>(simd, run, first, reach);
+            } else {
+                self.0.step::<S, 1, V>(simd, run, first, reach);
+            }
+        }
+    }
+}
+
+/// How many lanes of a vector there are in memory.
+trait Reach: Copy {
+    /// # Safety
+    /// So many must be readable.
+    unsafe fn load<S: Simd>(self, simd: S, from: *const f32) -> S::f32s;
+
+    /// # Safety
+    /// So many must be writable.
+    unsafe fn store<S: Simd>(self, simd: S, to: *mut f32, value: S::f32s);
+}
+
+#[derive(Clone, Copy)]
+struct Whole;
+
+impl Reach for Whole {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(self, _: S, from: *const f32) -> S::f32s {
+        // Safety: as the caller says.
+        unsafe { load::<S>(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(self, _: S, to: *mut f32, value: S::f32s) {
+        // Safety: as the caller says.
+        unsafe { store::<S>(to, value) }
+    }
+}
+
+/// The first so many, fewer than all.
+#[derive(Clone, Copy)]
+struct Rest(usize);
+
+impl Reach for Rest {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(self, simd: S, from: *const f32) -> S::f32s {
+        // Safety: as the caller says.
+        simd.partial_load_f32s(unsafe { std::slice::from_raw_parts(from, self.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(self, simd: S, to: *mut f32, value: S::f32s) {
+        let mut values = [0.0; MOST_LANES];
+        simd.partial_store_f32s(&mut values[..S::F32_LANES], value);
+        // Safety: as the caller says.
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), to, self.0) };
     }
 }
 
 /// Lanes of the longest vectors there are.
 const MOST_LANES: usize = 16;
 
-/// The sums of so many vectors of channels from `first` on.
-#[inline(always)]
-fn sum_vectors<S: Simd, const V: usize>(
-    simd: S,
-    pairs: &[(&[f32], &[f32])],
-    first: usize,
-    out: &mut [MaybeUninit<f32>],
-) {
-    assert!(first + V * S::F32_LANES <= out.len());
-    let mut sums = [simd.splat_f32s(0.0); V];
-    for (pixel, weight) in pairs {
-        // Safety: both are as long as `out`, and these vectors lie within, as was asserted.
-        unsafe {
-            let (pixel, weight) = (pixel.as_ptr().add(first), weight.as_ptr().add(first));
-            for (vector, sum) in sums.iter_mut().enumerate() {
-                let at = vector * S::F32_LANES;
-                *sum = simd.mul_add_f32s(load::<S>(pixel.add(at)), load::<S>(weight.add(at)), *sum);
+/// Writes the sum of what each pixel of a row sees.
+struct Gather<'a, 'b> {
+    view: View<'a>,
+    /// (taps, channels)
+    kernel: &'b [f32],
+    out: &'b mut [MaybeUninit<f32>],
+}
+
+impl<'a> Pass<'a> for Gather<'a, '_> {
+    fn view(&self) -> View<'a> {
+        self.view
+    }
+
+    #[inline(always)]
+    fn step<S: Simd, const P: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        run: &Run<'_>,
+        first: usize,
+        reach: impl Reach,
+    ) {
+        let View { image, width, row, taps, channels, .. } = self.view;
+        let mut sums = [[simd.splat_f32s(0.0); V]; P];
+        for (y, vertical) in row {
+            for (x, horizontal) in run.seen {
+                let (pixel, tap) =
+                    ((y * width + x) * channels + first, (vertical * taps + horizontal) * channels + first);
+                // Safety: what a run sees, the last of its pixels too, lies within the image and the kernel, and these
+                // vectors within the channels.
+                unsafe {
+                    let tap = self.kernel.as_ptr().add(tap);
+                    let weights: [S::f32s; V] =
+                        std::array::from_fn(|vector| reach.load(simd, tap.add(vector * S::F32_LANES)));
+                    for (number, sums) in sums.iter_mut().enumerate() {
+                        let pixel = image.as_ptr().add(pixel + number * run.apart * channels);
+                        for (vector, (sum, weight)) in sums.iter_mut().zip(weights).enumerate() {
+                            let pixel = reach.load(simd, pixel.add(vector * S::F32_LANES));
+                            *sum = simd.mul_add_f32s(pixel, weight, *sum);
+                        }
+                    }
+                }
             }
         }
-    }
-    for (vector, sum) in sums.into_iter().enumerate() {
-        // Safety: as above.
-        unsafe { store::<S>(out.as_mut_ptr().cast::<f32>().add(first + vector * S::F32_LANES), sum) };
+        let out = self.out[run.first * channels..][..P * channels].as_mut_ptr().cast::<f32>();
+        for (number, sums) in sums.into_iter().enumerate() {
+            for (vector, sum) in sums.into_iter().enumerate() {
+                // Safety: there are P pixels, and these vectors lie within their channels.
+                unsafe { reach.store(simd, out.add(number * channels + first + vector * S::F32_LANES), sum) };
+            }
+        }
     }
 }
 
 pub(super) fn kernel_gradient(g: &Geometry, input: &[f32], grad: &[f32]) -> Vec<f32> {
     let channels = g.from;
     let (rows, columns) = seen(g);
+    let runs = runs(&columns);
     // A part is of some images, or of some rows of one.
     let images = g.batch.div_ceil(MOST_PARTS);
     let blocks = (MOST_PARTS / g.batch).clamp(1, g.output.0.div_ceil(LEAST_ROWS));
@@ -189,15 +304,16 @@ pub(super) fn kernel_gradient(g: &Geometry, input: &[f32], grad: &[f32]) -> Vec<
     let length = g.kernel.0 * g.kernel.1 * channels;
     let mut parts = vec![0.0; g.batch.div_ceil(images) * blocks * length];
     let arch = Arch::new();
+    let (of_image, of_row) = (g.input.0 * g.input.1 * channels, g.output.1 * channels);
     parts.par_chunks_exact_mut(length).enumerate().for_each(|(part, sums)| {
         let first = part / blocks * images;
         for image in first..(first + images).min(g.batch) {
-            let input = &input[image * g.input.0 * g.input.1 * channels..];
-            let grad = &grad[image * g.output.0 * g.output.1 * channels..];
+            let input = &input[image * of_image..][..of_image];
             for y in (0..g.output.0).skip(part % blocks * height).take(height) {
-                let grad = &grad[y * g.output.1 * channels..][..g.output.1 * channels];
-                let (row, columns) = (&rows[y], &columns);
-                arch.dispatch(Sums { input, width: g.input.1, row, columns, taps: g.kernel.1, grad, sums });
+                let grad = &grad[(image * g.output.0 + y) * of_row..][..of_row];
+                let view =
+                    View { image: input, width: g.input.1, row: &rows[y], runs: &runs, taps: g.kernel.1, channels };
+                arch.dispatch(Along(Sums { view, grad, sums }));
             }
         }
     });
@@ -206,38 +322,52 @@ pub(super) fn kernel_gradient(g: &Geometry, input: &[f32], grad: &[f32]) -> Vec<
     (0..length).map(|place| parts[place % area * channels + place / area]).collect()
 }
 
-/// What one row of the output's gradient adds to the gradient of the kernel.
-struct Sums<'a> {
-    input: &'a [f32],
-    width: usize,
-    row: &'a [(usize, usize)],
-    columns: &'a Seen,
-    taps: usize,
-    grad: &'a [f32],
+/// Adds to the gradient of the kernel what one row of the output's gradient gives.
+struct Sums<'a, 'b> {
+    view: View<'a>,
+    grad: &'b [f32],
     /// (taps, channels)
-    sums: &'a mut [f32],
+    sums: &'b mut [f32],
 }
 
-impl WithSimd for Sums<'_> {
-    type Output = ();
+impl<'a> Pass<'a> for Sums<'a, '_> {
+    fn view(&self) -> View<'a> {
+        self.view
+    }
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Sums { input, width, row, columns, taps, grad, sums } = self;
-        let channels = grad.len() / columns.len();
-        for (grad, column) in grad.chunks_exact(channels).zip(columns) {
-            for (y, vertical) in row {
-                for (x, horizontal) in column {
-                    let pixel = &input[(y * width + x) * channels..][..channels];
-                    let sums = &mut sums[(vertical * taps + horizontal) * channels..][..channels];
-                    let (sums, last_sums) = S::as_mut_simd_f32s(sums);
-                    let ((grad, last_grad), (pixel, last_pixel)) = (S::as_simd_f32s(grad), S::as_simd_f32s(pixel));
-                    for ((sum, grad), pixel) in sums.iter_mut().zip(grad).zip(pixel) {
-                        *sum = simd.mul_add_f32s(*grad, *pixel, *sum);
+    fn step<S: Simd, const P: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        run: &Run<'_>,
+        first: usize,
+        reach: impl Reach,
+    ) {
+        let View { image, width, row, taps, channels, .. } = self.view;
+        let grad = self.grad[run.first * channels..][..P * channels].as_ptr();
+        // Safety: there are P pixels, and these vectors lie within their channels.
+        let grads: [[S::f32s; V]; P] = std::array::from_fn(|number| {
+            std::array::from_fn(|vector| unsafe {
+                reach.load(simd, grad.add(number * channels + first + vector * S::F32_LANES))
+            })
+        });
+        for (y, vertical) in row {
+            for (x, horizontal) in run.seen {
+                let (pixel, tap) =
+                    ((y * width + x) * channels + first, (vertical * taps + horizontal) * channels + first);
+                for vector in 0..V {
+                    let lanes = vector * S::F32_LANES;
+                    // Safety: what a run sees, the last of its pixels too, lies within the image and the kernel, and these
+                    // vectors within the channels.
+                    unsafe {
+                        let place = self.sums.as_mut_ptr().add(tap + lanes);
+                        let mut sum = reach.load(simd, place);
+                        for (number, grad) in grads.iter().enumerate() {
+                            let pixel = image.as_ptr().add(pixel + number * run.apart * channels + lanes);
+                            sum = simd.mul_add_f32s(grad[vector], reach.load(simd, pixel), sum);
+                        }
+                        reach.store(simd, place, sum);
                     }
-                    let last = (simd.partial_load_f32s(last_grad), simd.partial_load_f32s(last_pixel));
-                    let sum = simd.mul_add_f32s(last.0, last.1, simd.partial_load_f32s(last_sums));
-                    simd.partial_store_f32s(last_sums, sum);
                 }
             }
         }
