@@ -12,11 +12,11 @@ mod enabled;
 #[cfg(not(feature = "cuda"))]
 pub(crate) use disabled::*;
 #[cfg(not(feature = "cuda"))]
-pub use disabled::{Recording, record, rehearse};
+pub use disabled::{Recording, Uploads, record, rehearse};
 #[cfg(feature = "cuda")]
 pub(crate) use enabled::*;
 #[cfg(feature = "cuda")]
-pub use enabled::{Recording, record, rehearse};
+pub use enabled::{Recording, Uploads, record, rehearse};
 
 use candle_core::{Device, Result};
 

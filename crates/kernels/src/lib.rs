@@ -47,7 +47,7 @@ pub use bias::{add_bias, add_bias_gradients};
 pub use clip::{clip_norm, follow};
 pub use conv2d::{Conv2dOptions, InputGradient, PreparedConv2d, conv2d, conv2d_gradients};
 pub use cross_entropy::{cross_entropy, cross_entropy_gradient};
-pub use cuda::{Recording, peak_device_bytes, prepare_device, record, rehearse};
+pub use cuda::{Recording, Uploads, peak_device_bytes, prepare_device, record, rehearse};
 pub use embedding::{embedding, embedding_gradient};
 pub use gate::{GateKind, gate, gate_gradients};
 pub use gelu::{add_bias_gelu, add_bias_gelu_gradients};

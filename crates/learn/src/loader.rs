@@ -6,6 +6,7 @@ use crate::mix::Mix;
 use crate::random::{self, Purpose, uniform};
 use crate::{Device, LearnError, Result};
 use assay_domain::Labelling;
+use assay_kernels::Uploads;
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -256,6 +257,7 @@ pub(crate) struct Loader {
     of: Of,
     form: Form,
     device: Device,
+    uploads: Uploads,
     waited: Duration,
 }
 
@@ -284,7 +286,8 @@ impl Loader {
             None => (vec![plan.size, plan.size, 3], Of::Images),
         };
         let (form, device) = (plan.targets.unwrap_or(Form::Classes), device.clone());
-        Loader { made, early: BTreeMap::new(), next: first, count, shape, of, form, device, waited: Duration::ZERO }
+        let (uploads, waited) = (Uploads::to(&device), Duration::ZERO);
+        Loader { made, early: BTreeMap::new(), next: first, count, shape, of, form, device, uploads, waited }
     }
 
     /// How long the caller has waited for batches so far.
@@ -315,12 +318,12 @@ impl Iterator for Loader {
 }
 
 impl Loader {
-    fn batch(&self, raw: Raw) -> Result<Batch> {
+    fn batch(&mut self, raw: Raw) -> Result<Batch> {
         let shape = [&[raw.labels.len()], self.shape.as_slice()].concat();
         let target =
             |(labels, weights): (Vec<Vec<u32>>, Vec<f32>)| Target::new(&labels, self.form, weights, &self.device);
         Ok(Batch {
-            input: Tensor::from_vec(raw.input, shape, &self.device)?,
+            input: self.uploads.upload(raw.input, &shape)?,
             of: self.of,
             targets: raw.targets.into_iter().map(target).collect::<Result<_>>()?,
             labels: raw.labels,

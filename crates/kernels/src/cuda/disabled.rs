@@ -74,3 +74,21 @@ pub fn rehearse<R>(_: &Device, act: impl FnOnce() -> R) -> R {
 pub fn record(_: &Device, _: impl FnOnce() -> Result<()>) -> Result<Option<Recording>> {
     Ok(None)
 }
+
+/// Brings values to a device.
+pub struct Uploads(Device);
+
+impl Uploads {
+    /// For the values of one device.
+    pub fn to(device: &Device) -> Uploads {
+        Uploads(device.clone())
+    }
+
+    /// The values as a tensor of this shape on the device.
+    ///
+    /// # Errors
+    /// When the shape has not as many values.
+    pub fn upload(&mut self, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
+        Tensor::from_vec(values, shape, &self.0)
+    }
+}

@@ -11,6 +11,7 @@ mod recording;
 #[cfg(test)]
 mod tests;
 mod transformer;
+mod uploads;
 
 pub(crate) use activation::{activate, activate_gradient, gate, gate_gradients};
 pub(crate) use convolution::{conv2d, conv2d_gradients};
@@ -20,3 +21,4 @@ pub(crate) use learning::{adamw, announce, cross_entropy, cross_entropy_gradient
 pub(crate) use norm::{add, add_bias, add_bias_gradients, batch_norm, batch_norm_gradients, follow, moments};
 pub use recording::{Recording, record, rehearse};
 pub(crate) use transformer::{attention, attention_gradient, layer_norm, layer_norm_gradients};
+pub use uploads::Uploads;

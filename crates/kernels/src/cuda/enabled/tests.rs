@@ -3,8 +3,8 @@
 
 use crate::{
     Activation, AdamW, BatchNormInputs, Conv2dOptions, GateKind, InputGradient, Moments, MomentsOf, Numbers, Part, Sgd,
-    activate, activate_gradient, add, add_bias, add_bias_gelu, add_bias_gelu_gradients, add_bias_gradients, attention,
-    attention_gradient, batch_norm, batch_norm_gradients, conv2d, conv2d_gradients, cross_entropy,
+    Uploads, activate, activate_gradient, add, add_bias, add_bias_gelu, add_bias_gelu_gradients, add_bias_gradients,
+    attention, attention_gradient, batch_norm, batch_norm_gradients, conv2d, conv2d_gradients, cross_entropy,
     cross_entropy_gradient, gate, gate_gradients, layer_norm, layer_norm_gradients, linear, linear_gradients,
     max_pool2d, max_pool2d_gradient, mean_of_pixels, mean_of_pixels_gradient, moments, prepare_device, record,
     rehearse,
@@ -360,4 +360,25 @@ fn a_recording_does_its_work_again_with_what_is_there_then() -> Result<()> {
     }
     assert!(record(&device, || candle_core::bail!("no")).is_err());
     linear(&input, &weight)?.to_vec2::<f32>().map(|_| ())
+}
+
+#[test]
+fn uploads_arrive_whole_while_the_gpu_computes() -> Result<()> {
+    let Some(device) = gpu() else { return Ok(()) };
+    let mut uploads = Uploads::to(&device);
+    let busy = noise(&[2048, 2048], 1).to_device(&device)?;
+    // Larger ones and smaller ones, more than there are places for.
+    let sizes = [300_000, 7, 300_000, 900_001, 900_000, 1, 900_001, 450_000];
+    let mut found = Vec::new();
+    for (number, count) in sizes.into_iter().enumerate() {
+        busy.matmul(&busy)?;
+        let uploaded = uploads.upload(vec![number as f32 + 1.0; count], &[count])?;
+        found.push((uploaded * 2.0)?);
+    }
+    drop(uploads);
+    for (number, (found, count)) in found.iter().zip(sizes).enumerate() {
+        assert!(found.to_vec1::<f32>()? == vec![2.0 * (number as f32 + 1.0); count], "upload {number}");
+    }
+    assert!(Uploads::to(&device).upload(vec![1.0; 5], &[2, 3]).is_err());
+    Ok(())
 }
