@@ -28,7 +28,7 @@ pub(super) fn operations(project: &Project, filter: &str) -> Result<()> {
     let machine: Value = serde_json::from_str(machine)?;
     let peak = machine["peak_gflops"].as_f64().unwrap_or(f64::NAN);
     println!(
-        "{:66} {:>9} {:>9} {:>6} {:>9} {:>6} {:>9} {:>6}",
+        "{:82} {:>9} {:>9} {:>6} {:>9} {:>6} {:>9} {:>6}",
         "", "ms", "GFLOP/s", "peak", "PyTorch", "ratio", "candle", "ratio"
     );
     for row in rows.lines() {
@@ -51,7 +51,7 @@ pub(super) fn operations(project: &Project, filter: &str) -> Result<()> {
         );
         println!("{name}");
         println!(
-            "    {:62} {millis:9.2} {rate:>9} {share:>6} {peer:9.2} {:6.2} {candle:>9} {slower:>6}",
+            "    {:78} {millis:9.2} {rate:>9} {share:>6} {peer:9.2} {:6.2} {candle:>9} {slower:>6}",
             sizes.join(", "),
             millis / peer
         );
