@@ -144,8 +144,7 @@ impl Engine {
         let config = Config::resolve("", overrides).map_err(assay_learn::LearnError::from)?;
         let snapshot = self.take_snapshot(dataset)?;
         let samples: Arc<dyn Samples> = self.snapshot_files(&snapshot)?.split(Split::Train);
-        let times = (0..epochs).map(|epoch| Ok(measure_loading(&config, &samples, epoch)?)).collect::<Result<_>>()?;
-        Ok((samples.count(), times))
+        Ok((samples.count(), measure_loading(&config, &samples, epochs)?))
     }
 
     fn complete_record(

@@ -80,18 +80,22 @@ pub fn measure_stream(
     Ok(begun.elapsed() / steps.max(1) as u32)
 }
 
-/// The time in which the batches of a training epoch are loaded and augmented, when nothing is learned from them.
+/// The time in which the batches of each training epoch are loaded and augmented, when nothing is learned from them.
 ///
 /// # Errors
 /// When an image cannot be read.
-pub fn measure_loading(config: &Config, samples: &Arc<dyn Samples>, epoch: u64) -> Result<Duration> {
-    let plan = Plan::train(config, image_size(config)?, 0, epoch).untargeted();
+pub fn measure_loading(config: &Config, samples: &Arc<dyn Samples>, epochs: u64) -> Result<Vec<Duration>> {
     let _memory = KeptMemory::new();
-    let begun = Instant::now();
-    for batch in Loader::start(samples, &plan, 0, &Device::Cpu) {
-        batch?;
-    }
-    Ok(begun.elapsed())
+    let size = image_size(config)?;
+    let of_epoch = |epoch| {
+        let plan = Plan::train(config, size, 0, epoch).untargeted();
+        let begun = Instant::now();
+        for batch in Loader::start(samples, &plan, 0, &Device::Cpu) {
+            batch?;
+        }
+        Ok(begun.elapsed())
+    };
+    (0..epochs).map(of_epoch).collect()
 }
 
 /// What a model with given weights makes of images, (batch, size, size, 3) values each, and the gradients of the mean
