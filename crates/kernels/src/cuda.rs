@@ -20,7 +20,8 @@ pub use enabled::{Recording, Uploads, record, rehearse};
 
 use candle_core::{Device, Result};
 
-/// Makes a device fit for training; a GPU keeps the memory that was freed. It must have been opened with one stream.
+/// Makes a device fit for training; a GPU keeps the memory that was freed. It must have been opened with one
+/// stream for all that is computed.
 ///
 /// # Errors
 /// When the device does not answer.

@@ -19,6 +19,7 @@ use crate::watch::{Watch, is_finite};
 use crate::window::Seen;
 use crate::{Config, Device, LearnError, Result, Saved};
 use assay_domain::profile::Profile;
+use assay_kernels::Uploads;
 use candle_core::{DType, Tensor};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ use std::time::{Duration, Instant};
 /// A model that learns.
 pub(crate) struct Learner {
     pub(crate) parameters: Parameters,
+    /// Of all batches that it sees.
+    pub(crate) uploads: Uploads,
     pub(crate) model: Model,
     pub(crate) loss: Loss,
     optimizer: Optimizer,
@@ -71,6 +74,7 @@ impl Learner {
             precision: precision_on(device, config.train.precision)?,
             replay: Replay::of(&model, &config.train),
             parameters,
+            uploads: Uploads::to(device),
             model,
             loss: Loss::new(&config.train),
             optimizer,
@@ -301,7 +305,7 @@ impl Learner {
         self.averaged(|learner| {
             let mut judge = Judge::new(classes, learner.loss.labelling);
             let inference = learner.model.inference()?;
-            for batch in Loader::start(samples, plan, 0, learner.parameters.device()) {
+            for batch in Loader::start(samples, plan, 0, &learner.uploads) {
                 let batch = batch?;
                 let input = batch.input.to_dtype(learner.precision)?;
                 let logits = match batch.of {
@@ -326,10 +330,9 @@ impl Learner {
 
     /// What the layers before the head make of each sample.
     pub(crate) fn features(&self, samples: &Arc<dyn Samples>, plan: &Plan) -> Result<Arc<Features>> {
-        let device = self.parameters.device();
         let inference = self.model.inference()?;
         let (mut width, mut values) = (0, Vec::new());
-        for batch in Loader::start(samples, plan, 0, device) {
+        for batch in Loader::start(samples, plan, 0, &self.uploads) {
             let images = batch?.input.to_dtype(self.precision)?;
             let features = self.model.infer(inference.as_ref(), images)?.features;
             width = features.dims()[1];

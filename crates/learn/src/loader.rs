@@ -256,14 +256,13 @@ pub(crate) struct Loader {
     shape: Vec<usize>,
     of: Of,
     form: Form,
-    device: Device,
     uploads: Uploads,
     waited: Duration,
 }
 
 impl Loader {
     /// Starts at batch `first`.
-    pub(crate) fn start(samples: &Arc<dyn Samples>, plan: &Plan, first: usize, device: &Device) -> Loader {
+    pub(crate) fn start(samples: &Arc<dyn Samples>, plan: &Plan, first: usize, uploads: &Uploads) -> Loader {
         let order: Arc<[usize]> = plan.samples(samples.as_ref()).into();
         let count = order.len().div_ceil(plan.batch);
         let next = Arc::new(AtomicUsize::new(first));
@@ -285,9 +284,8 @@ impl Loader {
             Some(features) => (vec![features.width], Of::Features),
             None => (vec![plan.size, plan.size, 3], Of::Images),
         };
-        let (form, device) = (plan.targets.unwrap_or(Form::Classes), device.clone());
-        let (uploads, waited) = (Uploads::to(&device), Duration::ZERO);
-        Loader { made, early: BTreeMap::new(), next: first, count, shape, of, form, device, uploads, waited }
+        let (form, uploads) = (plan.targets.unwrap_or(Form::Classes), uploads.clone());
+        Loader { made, early: BTreeMap::new(), next: first, count, shape, of, form, uploads, waited: Duration::ZERO }
     }
 
     /// How long the caller has waited for batches so far.
@@ -318,10 +316,11 @@ impl Iterator for Loader {
 }
 
 impl Loader {
-    fn batch(&mut self, raw: Raw) -> Result<Batch> {
+    fn batch(&self, raw: Raw) -> Result<Batch> {
         let shape = [&[raw.labels.len()], self.shape.as_slice()].concat();
-        let target =
-            |(labels, weights): (Vec<Vec<u32>>, Vec<f32>)| Target::new(&labels, self.form, weights, &self.device);
+        let target = |(labels, weights): (Vec<Vec<u32>>, Vec<f32>)| {
+            Target::new(&labels, self.form, weights, self.uploads.device())
+        };
         Ok(Batch {
             input: self.uploads.upload(raw.input, &shape)?,
             of: self.of,
@@ -442,7 +441,7 @@ mod tests {
 
     fn batches(plan: &Plan) -> Vec<Batch> {
         let samples: Arc<dyn Samples> = Arc::new(Few);
-        Loader::start(&samples, plan, 0, &Device::Cpu).collect::<Result<_>>().unwrap()
+        Loader::start(&samples, plan, 0, &Uploads::to(&Device::Cpu)).collect::<Result<_>>().unwrap()
     }
 
     fn values(tensor: &Tensor) -> Vec<f32> {

@@ -11,7 +11,7 @@ use crate::random::{self, Purpose, between};
 use crate::tape::{Tape, Value};
 use crate::weights::Weights;
 use crate::{Config, Device, LearnError, Result};
-use assay_kernels::{KeptMemory, cross_entropy_gradient};
+use assay_kernels::{KeptMemory, Uploads, cross_entropy_gradient};
 use candle_core::Tensor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,11 +86,11 @@ pub fn measure_stream(
 /// When an image cannot be read.
 pub fn measure_loading(config: &Config, samples: &Arc<dyn Samples>, epochs: u64) -> Result<Vec<Duration>> {
     let _memory = KeptMemory::new();
-    let size = image_size(config)?;
+    let (size, uploads) = (image_size(config)?, Uploads::to(&Device::Cpu));
     let of_epoch = |epoch| {
         let plan = Plan::train(config, size, 0, epoch).untargeted();
         let begun = Instant::now();
-        for batch in Loader::start(samples, &plan, 0, &Device::Cpu) {
+        for batch in Loader::start(samples, &plan, 0, &uploads) {
             batch?;
         }
         Ok(begun.elapsed())

@@ -8,7 +8,7 @@ use crate::onnx;
 use crate::parameters::Parameters;
 use crate::{Config, Device, LearnError, Result, Views};
 use assay_domain::Labelling;
-use assay_kernels::KeptMemory;
+use assay_kernels::{KeptMemory, Uploads};
 use candle_core::{DType, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ pub struct Classifier {
     labelling: Labelling,
     /// How many values its parameters have.
     parameters: usize,
-    device: Device,
+    uploads: Uploads,
 }
 
 impl Classifier {
@@ -64,7 +64,7 @@ impl Classifier {
             classes,
             labelling: config.train.labelling(),
             parameters: parameters.counts().1,
-            device: device.clone(),
+            uploads: Uploads::to(device),
         })
     }
 
@@ -142,7 +142,7 @@ impl Classifier {
         }
         let mut values: Vec<f32> = pixels.iter().map(|value| f32::from(*value)).collect();
         self.plan.normalise(&mut values);
-        let logits = self.logits(Tensor::from_vec(values, (count, size, size, 3), &self.device)?)?;
+        let logits = self.logits(self.uploads.upload(values, &[count, size, size, 3])?)?;
         Ok(logits.chunks_exact(self.classes).map(|logits| self.probabilities(logits)).collect())
     }
 
@@ -167,7 +167,7 @@ impl Classifier {
     /// What the model makes of every sample, one after the other, handed to `each`. Ends early when `stop` is set.
     pub fn run(&self, samples: &Arc<dyn Samples>, stop: &AtomicBool, mut each: impl FnMut(Made<'_>)) -> Result<()> {
         let _memory = KeptMemory::new();
-        for batch in Loader::start(samples, &self.plan, 0, &self.device) {
+        for batch in Loader::start(samples, &self.plan, 0, &self.uploads) {
             if stop.load(Ordering::Relaxed) {
                 break;
             }

@@ -198,7 +198,8 @@ impl<'a> Training<'a> {
         loop {
             let waited = loader.waited();
             let Some(batch) = loader.next() else { break };
-            let (batch, waited) = (batch?, loader.waited() - waited);
+            let waited = loader.waited() - waited;
+            let batch = batch.map_err(|error| out_of_memory(error, config.train.batch_size))?;
             let part = Part::of(&config.train, task.train.count(), self.learner.state.batch as usize);
             let factor = self.factor();
             let seen = match self.learner.state.step + 1 == PROFILED_STEP.min(self.steps.total) && part.ends {
@@ -239,7 +240,7 @@ impl<'a> Training<'a> {
         let plan = Plan::train(config, config.data.image_size, self.task.classes.len(), state.epoch)
             .weighing(self.class_weights.clone())
             .seeing(features);
-        Loader::start(&self.task.train, &plan, state.batch as usize, &self.task.device)
+        Loader::start(&self.task.train, &plan, state.batch as usize, &self.learner.uploads)
     }
 
     /// The factor on the learning rate of the next step.

@@ -11,6 +11,13 @@ use std::mem::MaybeUninit;
 const MOST_PARTS: usize = 32;
 const LEAST_ROWS: usize = 16;
 
+/// Pixels side by side that are summed at once, and vectors of each.
+const COLUMNS: usize = 4;
+const VECTORS: usize = 2;
+
+/// Lanes of the longest vectors there are.
+const MOST_LANES: usize = 16;
+
 /// Whether each channel sees itself alone.
 pub(super) fn fits(geometry: &Geometry) -> bool {
     geometry.options.groups == geometry.from && geometry.from == geometry.to
@@ -61,10 +68,6 @@ pub(super) fn input_gradient(g: &Geometry, grad: &[f32], kernel: &[f32]) -> Vec<
     gather(g, grad, g.output, (&turned(&rows, g.input.0), &turned(&columns, g.input.1)), kernel)
 }
 
-/// Pixels side by side that are summed at once, and vectors of each.
-const COLUMNS: usize = 4;
-const VECTORS: usize = 2;
-
 /// Columns side by side that see alike: by the same taps, and each of them source pixels as far from those of the one
 /// before.
 struct Run<'a> {
@@ -77,7 +80,7 @@ struct Run<'a> {
     apart: usize,
 }
 
-/// All columns, as many as may be in runs of [`COLUMNS`].
+/// All columns, as many as may be in runs of [`COLUMNS`]: what each of them sees is what `columns` says, too.
 fn runs(columns: &Seen) -> Vec<Run<'_>> {
     let apart = |one: &[(usize, usize)], next: &[(usize, usize)]| -> Option<usize> {
         let apart = next.first()?.0.checked_sub(one.first()?.0)?;
@@ -109,21 +112,31 @@ fn gather(
     let channels = g.from;
     let kernel = by_tap(kernel, channels);
     let arch = Arch::new();
-    let (runs, size) = (runs(columns), (size.0 * size.1 * channels, size.1));
+    let runs = runs(columns);
+    assert_within((rows, columns), size, g.kernel);
+    assert!(kernel.len() == g.kernel.0 * g.kernel.1 * channels);
+    let of_image = size.0 * size.1 * channels;
     let length = g.batch * rows.len() * columns.len() * channels;
     let write = |out: &mut [MaybeUninit<f32>]| {
         out.par_chunks_exact_mut(columns.len() * channels).enumerate().for_each(|(index, out)| {
-            let image = &source[index / rows.len() * size.0..][..size.0];
+            let image = &source[index / rows.len() * of_image..][..of_image];
             let row = &rows[index % rows.len()];
             let view = View { image, width: size.1, row, runs: &runs, taps: g.kernel.1, channels };
-            arch.dispatch(Along(Gather { view, kernel: &kernel, out }));
+            arch.dispatch(Along { view, pass: Gather { kernel: &kernel, out } });
         });
     };
     // Safety: every row is written to its end.
     unsafe { written(length, write) }
 }
 
-/// What one row of pixels sees of an image.
+/// Asserts that what is seen, by rows and columns, lies within an image and a kernel of these sizes.
+fn assert_within((rows, columns): (&Seen, &Seen), size: (usize, usize), kernel: (usize, usize)) {
+    let within =
+        |seen: &Seen, size: usize, taps: usize| seen.iter().flatten().all(|(at, tap)| *at < size && *tap < taps);
+    assert!(within(rows, size.0, kernel.0) && within(columns, size.1, kernel.1));
+}
+
+/// What one row of pixels sees of an image, all of it within ([`assert_within`]).
 #[derive(Clone, Copy)]
 struct View<'a> {
     image: &'a [f32],
@@ -138,59 +151,73 @@ struct View<'a> {
 }
 
 /// What is done with a row of pixels.
-trait Pass<'a> {
-    fn view(&self) -> View<'a>;
-
-    /// For the P pixels of a run, V vectors of their channels from `first` on, as far as they reach.
-    fn step<S: Simd, const P: usize, const V: usize>(
+trait Pass {
+    /// For the P pixels of a run, V vectors of their channels from `first` on.
+    ///
+    /// # Safety
+    /// The vectors, as far as `lanes` says, must lie within the channels, and what the pass has of a row and a kernel must
+    /// have the sizes of the view.
+    unsafe fn step<S: Simd, const P: usize, const V: usize>(
         &mut self,
         simd: S,
+        view: &View<'_>,
         run: &Run<'_>,
         first: usize,
-        reach: impl Reach,
+        lanes: impl Lanes,
     );
 }
 
 /// A pass along its row: a few channels all the way, then the next, so that their taps and pixels stay in the nearest
 /// cache.
-struct Along<P>(P);
+struct Along<'a, T> {
+    view: View<'a>,
+    pass: T,
+}
 
-impl<'a, T: Pass<'a>> WithSimd for Along<T> {
+impl<T: Pass> WithSimd for Along<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let channels = self.0.view().channels;
+        let channels = self.view.channels;
         let mut first = 0;
-        while first + VECTORS * S::F32_LANES <= channels {
-            self.vectors::<S, VECTORS>(simd, first, Whole);
-            first += VECTORS * S::F32_LANES;
-        }
-        while first + S::F32_LANES <= channels {
-            self.vectors::<S, 1>(simd, first, Whole);
-            first += S::F32_LANES;
-        }
-        if first < channels {
-            self.vectors::<S, 1>(simd, first, Rest(channels - first));
-        }
-    }
-}
-
-impl<'a, T: Pass<'a>> Along<T> {
-    #[inline(always)]
-    fn vectors<S: Simd, const V: usize>(&mut self, simd: S, first: usize, reach: impl Reach) {
-        for run in self.0.view().runs {
-            if run.count == COLUMNS {
-                self.0.step::<S, COLUMNS, V>(simd, run, first, reach);
-            } else {
-                self.0.step::<S, 1, V>(simd, run, first, reach);
+        // Safety: each time, so many channels are left.
+        unsafe {
+            while first + VECTORS * S::F32_LANES <= channels {
+                self.vectors::<S, VECTORS>(simd, first, All);
+                first += VECTORS * S::F32_LANES;
+            }
+            while first + S::F32_LANES <= channels {
+                self.vectors::<S, 1>(simd, first, All);
+                first += S::F32_LANES;
+            }
+            if first < channels {
+                self.vectors::<S, 1>(simd, first, First(channels - first));
             }
         }
     }
 }
 
-/// How many lanes of a vector there are in memory.
-trait Reach: Copy {
+impl<T: Pass> Along<'_, T> {
+    /// # Safety
+    /// As of [`Pass::step`].
+    #[inline(always)]
+    unsafe fn vectors<S: Simd, const V: usize>(&mut self, simd: S, first: usize, lanes: impl Lanes) {
+        for run in self.view.runs {
+            // Safety: as the caller says.
+            unsafe {
+                if run.count == COLUMNS {
+                    self.pass.step::<S, COLUMNS, V>(simd, &self.view, run, first, lanes);
+                } else {
+                    self.pass.step::<S, 1, V>(simd, &self.view, run, first, lanes);
+                }
+            }
+        }
+    }
+}
+
+/// Which lanes of a vector there are in memory.
+trait Lanes: Copy {
     /// # Safety
     /// So many must be readable.
     unsafe fn load<S: Simd>(self, simd: S, from: *const f32) -> S::f32s;
@@ -201,9 +228,9 @@ trait Reach: Copy {
 }
 
 #[derive(Clone, Copy)]
-struct Whole;
+struct All;
 
-impl Reach for Whole {
+impl Lanes for All {
     #[inline(always)]
     unsafe fn load<S: Simd>(self, _: S, from: *const f32) -> S::f32s {
         // Safety: as the caller says.
@@ -217,11 +244,11 @@ impl Reach for Whole {
     }
 }
 
-/// The first so many, fewer than all.
+/// The first so many.
 #[derive(Clone, Copy)]
-struct Rest(usize);
+struct First(usize);
 
-impl Reach for Rest {
+impl Lanes for First {
     #[inline(always)]
     unsafe fn load<S: Simd>(self, simd: S, from: *const f32) -> S::f32s {
         // Safety: as the caller says.
@@ -237,31 +264,24 @@ impl Reach for Rest {
     }
 }
 
-/// Lanes of the longest vectors there are.
-const MOST_LANES: usize = 16;
-
 /// Writes the sum of what each pixel of a row sees.
-struct Gather<'a, 'b> {
-    view: View<'a>,
+struct Gather<'a> {
     /// (taps, channels)
-    kernel: &'b [f32],
-    out: &'b mut [MaybeUninit<f32>],
+    kernel: &'a [f32],
+    out: &'a mut [MaybeUninit<f32>],
 }
 
-impl<'a> Pass<'a> for Gather<'a, '_> {
-    fn view(&self) -> View<'a> {
-        self.view
-    }
-
+impl Pass for Gather<'_> {
     #[inline(always)]
-    fn step<S: Simd, const P: usize, const V: usize>(
+    unsafe fn step<S: Simd, const P: usize, const V: usize>(
         &mut self,
         simd: S,
+        view: &View<'_>,
         run: &Run<'_>,
         first: usize,
-        reach: impl Reach,
+        lanes: impl Lanes,
     ) {
-        let View { image, width, row, taps, channels, .. } = self.view;
+        let View { image, width, row, taps, channels, .. } = *view;
         let mut sums = [[simd.splat_f32s(0.0); V]; P];
         for (y, vertical) in row {
             for (x, horizontal) in run.seen {
@@ -272,11 +292,11 @@ impl<'a> Pass<'a> for Gather<'a, '_> {
                 unsafe {
                     let tap = self.kernel.as_ptr().add(tap);
                     let weights: [S::f32s; V] =
-                        std::array::from_fn(|vector| reach.load(simd, tap.add(vector * S::F32_LANES)));
+                        std::array::from_fn(|vector| lanes.load(simd, tap.add(vector * S::F32_LANES)));
                     for (number, sums) in sums.iter_mut().enumerate() {
                         let pixel = image.as_ptr().add(pixel + number * run.apart * channels);
                         for (vector, (sum, weight)) in sums.iter_mut().zip(weights).enumerate() {
-                            let pixel = reach.load(simd, pixel.add(vector * S::F32_LANES));
+                            let pixel = lanes.load(simd, pixel.add(vector * S::F32_LANES));
                             *sum = simd.mul_add_f32s(pixel, weight, *sum);
                         }
                     }
@@ -287,7 +307,7 @@ impl<'a> Pass<'a> for Gather<'a, '_> {
         for (number, sums) in sums.into_iter().enumerate() {
             for (vector, sum) in sums.into_iter().enumerate() {
                 // Safety: there are P pixels, and these vectors lie within their channels.
-                unsafe { reach.store(simd, out.add(number * channels + first + vector * S::F32_LANES), sum) };
+                unsafe { lanes.store(simd, out.add(number * channels + first + vector * S::F32_LANES), sum) };
             }
         }
     }
@@ -302,6 +322,7 @@ pub(super) fn kernel_gradient(g: &Geometry, input: &[f32], grad: &[f32]) -> Vec<
     let blocks = (MOST_PARTS / g.batch).clamp(1, g.output.0.div_ceil(LEAST_ROWS));
     let height = g.output.0.div_ceil(blocks);
     let length = g.kernel.0 * g.kernel.1 * channels;
+    assert_within((&rows, &columns), g.input, g.kernel);
     let mut parts = vec![0.0; g.batch.div_ceil(images) * blocks * length];
     let arch = Arch::new();
     let (of_image, of_row) = (g.input.0 * g.input.1 * channels, g.output.1 * channels);
@@ -313,7 +334,7 @@ pub(super) fn kernel_gradient(g: &Geometry, input: &[f32], grad: &[f32]) -> Vec<
                 let grad = &grad[(image * g.output.0 + y) * of_row..][..of_row];
                 let view =
                     View { image: input, width: g.input.1, row: &rows[y], runs: &runs, taps: g.kernel.1, channels };
-                arch.dispatch(Along(Sums { view, grad, sums }));
+                arch.dispatch(Along { view, pass: Sums { grad, sums } });
             }
         }
     });
@@ -323,32 +344,28 @@ pub(super) fn kernel_gradient(g: &Geometry, input: &[f32], grad: &[f32]) -> Vec<
 }
 
 /// Adds to the gradient of the kernel what one row of the output's gradient gives.
-struct Sums<'a, 'b> {
-    view: View<'a>,
-    grad: &'b [f32],
+struct Sums<'a> {
+    grad: &'a [f32],
     /// (taps, channels)
-    sums: &'b mut [f32],
+    sums: &'a mut [f32],
 }
 
-impl<'a> Pass<'a> for Sums<'a, '_> {
-    fn view(&self) -> View<'a> {
-        self.view
-    }
-
+impl Pass for Sums<'_> {
     #[inline(always)]
-    fn step<S: Simd, const P: usize, const V: usize>(
+    unsafe fn step<S: Simd, const P: usize, const V: usize>(
         &mut self,
         simd: S,
+        view: &View<'_>,
         run: &Run<'_>,
         first: usize,
-        reach: impl Reach,
+        lanes: impl Lanes,
     ) {
-        let View { image, width, row, taps, channels, .. } = self.view;
+        let View { image, width, row, taps, channels, .. } = *view;
         let grad = self.grad[run.first * channels..][..P * channels].as_ptr();
         // Safety: there are P pixels, and these vectors lie within their channels.
         let grads: [[S::f32s; V]; P] = std::array::from_fn(|number| {
             std::array::from_fn(|vector| unsafe {
-                reach.load(simd, grad.add(number * channels + first + vector * S::F32_LANES))
+                lanes.load(simd, grad.add(number * channels + first + vector * S::F32_LANES))
             })
         });
         for (y, vertical) in row {
@@ -356,17 +373,17 @@ impl<'a> Pass<'a> for Sums<'a, '_> {
                 let (pixel, tap) =
                     ((y * width + x) * channels + first, (vertical * taps + horizontal) * channels + first);
                 for vector in 0..V {
-                    let lanes = vector * S::F32_LANES;
+                    let offset = vector * S::F32_LANES;
                     // Safety: what a run sees, the last of its pixels too, lies within the image and the kernel, and these
                     // vectors within the channels.
                     unsafe {
-                        let place = self.sums.as_mut_ptr().add(tap + lanes);
-                        let mut sum = reach.load(simd, place);
+                        let place = self.sums.as_mut_ptr().add(tap + offset);
+                        let mut sum = lanes.load(simd, place);
                         for (number, grad) in grads.iter().enumerate() {
-                            let pixel = image.as_ptr().add(pixel + number * run.apart * channels + lanes);
-                            sum = simd.mul_add_f32s(grad[vector], reach.load(simd, pixel), sum);
+                            let pixel = image.as_ptr().add(pixel + number * run.apart * channels + offset);
+                            sum = simd.mul_add_f32s(grad[vector], lanes.load(simd, pixel), sum);
                         }
-                        reach.store(simd, place, sum);
+                        lanes.store(simd, place, sum);
                     }
                 }
             }

@@ -76,6 +76,7 @@ pub fn record(_: &Device, _: impl FnOnce() -> Result<()>) -> Result<Option<Recor
 }
 
 /// Brings values to a device.
+#[derive(Clone)]
 pub struct Uploads(Device);
 
 impl Uploads {
@@ -84,11 +85,16 @@ impl Uploads {
         Uploads(device.clone())
     }
 
+    /// Where the values go.
+    pub fn device(&self) -> &Device {
+        &self.0
+    }
+
     /// The values as a tensor of this shape on the device.
     ///
     /// # Errors
     /// When the shape has not as many values.
-    pub fn upload(&mut self, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
+    pub fn upload(&self, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
         Tensor::from_vec(values, shape, &self.0)
     }
 }

@@ -15,10 +15,11 @@ use std::sync::Arc;
 const BLOCK: u32 = 256;
 
 /// Makes a device fit for training: memory that is freed stays with the process, since getting it again from the
-/// system takes longer than most operations; and no events are kept about who uses it, since one stream does it all.
+/// system takes longer than most operations; and no events are kept about who uses it, since one stream computes it all.
 pub(crate) fn prepare(device: &Device) -> Result<Option<()>> {
     let Device::Cuda(device) = device else { return Ok(None) };
-    // Safety: `device` was opened with one stream, on which everything is in order.
+    // Safety: `device` was opened with one stream, on which everything is in order; `uploads.rs` has another, for memory that
+    // nobody else touches, and keeps its own order.
     unsafe { device.disable_event_tracking() };
     let mut most = u64::MAX;
     let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;

@@ -30,7 +30,7 @@ pub fn rehearse<R>(device: &Device, act: impl FnOnce() -> R) -> R {
 
 /// Records what `act` does on a GPU, without doing it; none on other devices, where `act` does not run. It must have
 /// been rehearsed. Tensors that it makes must be gone when it ends; what it is to leave behind, it writes into tensors
-/// that were there before.
+/// that were there before. No other thread may use the device meanwhile.
 ///
 /// # Errors
 /// When `act` fails, or does what cannot be recorded.

@@ -365,13 +365,15 @@ fn a_recording_does_its_work_again_with_what_is_there_then() -> Result<()> {
 #[test]
 fn uploads_arrive_whole_while_the_gpu_computes() -> Result<()> {
     let Some(device) = gpu() else { return Ok(()) };
-    let mut uploads = Uploads::to(&device);
+    let uploads = Uploads::to(&device);
     let busy = noise(&[2048, 2048], 1).to_device(&device)?;
-    // Larger ones and smaller ones, more than there are places for.
-    let sizes = [300_000, 7, 300_000, 900_001, 900_000, 1, 900_001, 450_000];
+    // More of a size than there are buffers, then larger ones and smaller ones.
+    let sizes = [[900_000; 8], [7, 300_000, 900_001, 900_000, 1, 900_001, 450_000, 900_001]].concat();
     let mut found = Vec::new();
-    for (number, count) in sizes.into_iter().enumerate() {
-        busy.matmul(&busy)?;
+    for (number, &count) in sizes.iter().enumerate() {
+        for _ in 0..20 {
+            busy.matmul(&busy)?;
+        }
         let uploaded = uploads.upload(vec![number as f32 + 1.0; count], &[count])?;
         found.push((uploaded * 2.0)?);
     }
