@@ -50,7 +50,7 @@ impl Uploads {
     /// When the shape has not as many values, or the device has no room or does not answer.
     pub fn upload(&self, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
         let Device::Cuda(device) = &self.device else { return Tensor::from_vec(values, shape, &self.device) };
-        if values.len() != shape.iter().product() {
+        if values.len() != shape.iter().product::<usize>() {
             bail!("{} values are no tensor of {shape:?}", values.len());
         }
         let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
