@@ -500,7 +500,9 @@ mod tests {
         let plain = Conv2dOptions::default();
         assert!(message(zeros([1, 4, 4, 3])?, zeros([8, 4, 3, 3])?, plain).contains("does not fit 3 channels"));
         assert!(message(zeros([1, 2, 2, 3])?, zeros([8, 3, 3, 3])?, plain).contains("does not fit 2"));
-        assert!(message(zeros([0, 4, 4, 3])?, zeros([8, 3, 3, 3])?, plain).contains("must not be empty"));
+        for empty in [[0, 4, 4, 3], [1, 0, 4, 3], [1, 4, 0, 3]] {
+            assert!(message(zeros(empty)?, zeros([8, 3, 3, 3])?, plain).contains("must not be empty"));
+        }
         let still = Conv2dOptions { stride: (0, 1), ..plain };
         assert!(message(zeros([1, 4, 4, 3])?, zeros([8, 3, 3, 3])?, still).contains("at least 1"));
         Ok(())

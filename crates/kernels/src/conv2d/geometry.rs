@@ -51,7 +51,7 @@ impl Geometry {
         let (&[batch, height, width, from], &[to, from_of_group, kernel_height, kernel_width]) = (input, kernel) else {
             bail!("conv2d: input {input:?} and kernel {kernel:?} must have 4 dimensions each");
         };
-        if [batch, from, to].contains(&0) {
+        if [batch, height, width, from, to].contains(&0) {
             bail!("conv2d: input {input:?} and kernel {kernel:?} must not be empty");
         }
         let Conv2dOptions { stride, padding, dilation, groups } = options;
