@@ -150,6 +150,15 @@ struct View<'a> {
     channels: usize,
 }
 
+impl View<'_> {
+    /// Where the channels from `first` on begin, of the pixel and of the tap that a row and a column see.
+    #[inline(always)]
+    fn places(&self, (y, vertical): (usize, usize), (x, horizontal): (usize, usize), first: usize) -> (usize, usize) {
+        let (pixel, tap) = (y * self.width + x, vertical * self.taps + horizontal);
+        (pixel * self.channels + first, tap * self.channels + first)
+    }
+}
+
 /// What is done with a row of pixels.
 trait Pass {
     /// For the P pixels of a run, V vectors of their channels from `first` on.
@@ -192,7 +201,7 @@ impl<T: Pass> WithSimd for Along<'_, T> {
                 first += S::F32_LANES;
             }
             if first < channels {
-                self.vectors::<S, 1>(simd, first, First(channels - first));
+                self.vectors::<S, 1>(simd, first, Leading(channels - first));
             }
         }
     }
@@ -246,9 +255,9 @@ impl Lanes for All {
 
 /// The first so many.
 #[derive(Clone, Copy)]
-struct First(usize);
+struct Leading(usize);
 
-impl Lanes for First {
+impl Lanes for Leading {
     #[inline(always)]
     unsafe fn load<S: Simd>(self, simd: S, from: *const f32) -> S::f32s {
         // Safety: as the caller says.
@@ -281,12 +290,11 @@ impl Pass for Gather<'_> {
         first: usize,
         lanes: impl Lanes,
     ) {
-        let View { image, width, row, taps, channels, .. } = *view;
+        let View { image, channels, .. } = *view;
         let mut sums = [[simd.splat_f32s(0.0); V]; P];
-        for (y, vertical) in row {
-            for (x, horizontal) in run.seen {
-                let (pixel, tap) =
-                    ((y * width + x) * channels + first, (vertical * taps + horizontal) * channels + first);
+        for row in view.row {
+            for column in run.seen {
+                let (pixel, tap) = view.places(*row, *column, first);
                 // Safety: what a run sees, the last of its pixels too, lies within the image and the kernel, and these
                 // vectors within the channels.
                 unsafe {
@@ -360,7 +368,7 @@ impl Pass for Sums<'_> {
         first: usize,
         lanes: impl Lanes,
     ) {
-        let View { image, width, row, taps, channels, .. } = *view;
+        let View { image, channels, .. } = *view;
         let grad = self.grad[run.first * channels..][..P * channels].as_ptr();
         // Safety: there are P pixels, and these vectors lie within their channels.
         let grads: [[S::f32s; V]; P] = std::array::from_fn(|number| {
@@ -368,10 +376,9 @@ impl Pass for Sums<'_> {
                 lanes.load(simd, grad.add(number * channels + first + vector * S::F32_LANES))
             })
         });
-        for (y, vertical) in row {
-            for (x, horizontal) in run.seen {
-                let (pixel, tap) =
-                    ((y * width + x) * channels + first, (vertical * taps + horizontal) * channels + first);
+        for row in view.row {
+            for column in run.seen {
+                let (pixel, tap) = view.places(*row, *column, first);
                 for vector in 0..V {
                     let offset = vector * S::F32_LANES;
                     // Safety: what a run sees, the last of its pixels too, lies within the image and the kernel, and these
