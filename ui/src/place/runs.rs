@@ -3,6 +3,7 @@
 use super::Cx;
 use super::data::Data;
 use super::new_run::NewRun;
+use crate::elided::fitted;
 use crate::plot::{Look, Series, chart_ui};
 use crate::route::Route;
 use crate::tokens::{GRID, ROW, strong};
@@ -11,7 +12,7 @@ use crate::zoom::Zoom;
 use assay_domain::entity::{Experiment, Run};
 use assay_domain::{ExperimentId, RunId, RunStatus, Timestamp, counted, query};
 use assay_protocol::{About, RunsQuery, RunsReply, SeriesQuery, SeriesReply, path};
-use egui::{Align, Layout, RichText, ScrollArea, Sense, TextEdit, Ui, vec2};
+use egui::{Align, Layout, RichText, ScrollArea, Sense, TextEdit, TextStyle, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -208,9 +209,12 @@ impl Runs {
                             Some(sort) if *sort == down => " ▼",
                             _ => "",
                         };
+                        let room = ui.available_width() - if arrow.is_empty() { 0.0 } else { 4.0 * GRID };
+                        let shown = fitted(ui, text, &TextStyle::Button.resolve(ui.style()), room);
                         let button =
-                            egui::Button::new(RichText::new(format!("{text}{arrow}")).color(tokens.weak)).frame(false);
-                        if ui.add(button).on_hover_text(format!("Sort by {text}")).clicked() {
+                            egui::Button::new(RichText::new(format!("{shown}{arrow}")).color(tokens.weak)).frame(false);
+                        let button = ui.add(button).accessible_name(format!("{text}{arrow}"));
+                        if button.on_hover_text(format!("Sort by {text}")).clicked() {
                             self.sort = match &self.sort {
                                 Some(sort) if *sort == down => Some(up),
                                 Some(sort) if *sort == up => None,
