@@ -41,10 +41,7 @@ impl Engine {
         if assay_formats::logs::holds_runs(&source) {
             return self.start_import_of_runs(&source, request);
         }
-        if !source.is_dir()
-            && !assay_formats::is_archive(&source)
-            && source.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("csv"))
-        {
+        if !assay_formats::holds_images(&source) {
             return Err(assay_formats::FormatError::Unknown(source).into());
         }
         let name = match request.name.as_deref().map(str::trim) {
@@ -237,7 +234,7 @@ impl Known {
     fn moved_from(&self, folder: &Path, seen: &Seen) -> Option<&Listing> {
         let listing = self.by_hash.get(&seen.hash)?;
         let moved = !self.by_path.contains_key(&seen.path)
-            && !Engine::source_folder(&folder.to_string_lossy()).join(&listing.path).exists();
+            && !assay_formats::folder_of(folder).join(assay_formats::path_of_text(&listing.path)).exists();
         moved.then_some(listing)
     }
 }
@@ -267,8 +264,8 @@ fn look(entry: &Entry, known: &Known) -> Result<Option<Seen>, Problem> {
     }))
 }
 
-const ENDINGS: [&str; 11] =
-    [".tar.gz", ".tgz", ".tar", ".zip", ".csv", ".jsonl", ".ndjson", ".wandb", ".db", ".sqlite", ".sqlite3"];
+const ENDINGS: [&str; 12] =
+    [".tar.gz", ".tgz", ".tar", ".zip", ".csv", ".tsv", ".jsonl", ".ndjson", ".wandb", ".db", ".sqlite", ".sqlite3"];
 
 /// The name of a source without its ending.
 pub(crate) fn own_name(source: &Path) -> String {
