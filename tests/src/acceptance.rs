@@ -164,7 +164,11 @@ fn one_rule_says_what_an_image_is_for_prediction_and_checks() {
     put("none/notes.txt", b"text");
     let nothing = workspace.assay(&["predict", "none", "--model", "digits"]);
     assert_eq!(nothing.status.code(), Some(1));
-    assert!(text(&nothing.stderr).contains("no images to predict (one file there is none)"), "{}", text(&nothing.stderr));
+    assert!(
+        text(&nothing.stderr).contains("no images to predict (one file there is none)"),
+        "{}",
+        text(&nothing.stderr)
+    );
 
     // A class whose files are all passed over fails the check; what was passed over is told.
     put("data/3/a.png", &three);
@@ -177,7 +181,10 @@ fn one_rule_says_what_an_image_is_for_prediction_and_checks() {
     assert_eq!(checked.status.code(), Some(1));
     let told = text(&checked.stdout);
     assert!(told.contains("of 2 images") && told.contains("FAILED  images"), "{told}");
-    assert!(told.contains("of 7, 8") && told.contains("broken.png") && told.contains("1 other file passed over"), "{told}");
+    assert!(
+        told.contains("of 7, 8") && told.contains("broken.png") && told.contains("1 other file passed over"),
+        "{told}"
+    );
     assert!(std::fs::read_to_string(folder.join("report.xml")).expect("a report").contains("name=\"images\""));
     // Without these folders, what is there is enough.
     std::fs::remove_dir_all(folder.join("data/7")).expect("removed");

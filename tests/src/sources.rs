@@ -14,7 +14,9 @@ fn write(path: &Path, bytes: &[u8]) {
 
 /// A small image that is like no other of another number.
 fn picture(number: u32, format: image::ImageFormat) -> Vec<u8> {
-    let image = image::RgbImage::from_fn(24, 16, |x, y| image::Rgb([(x * 9 + number * 31) as u8, (y * 15) as u8, number as u8]));
+    let image = image::RgbImage::from_fn(24, 16, |x, y| {
+        image::Rgb([(x * 9 + number * 31) as u8, (y * 15) as u8, number as u8])
+    });
     let mut bytes = std::io::Cursor::new(Vec::new());
     image.write_to(&mut bytes, format).expect("a picture");
     bytes.into_inner()
@@ -132,7 +134,10 @@ async fn a_table_in_an_archive_labels_its_images() -> anyhow::Result<()> {
     assert_eq!(found.job.status, RunStatus::Finished, "{}", found.job.message);
     let seen: Vec<(&str, Option<&str>, &str)> =
         found.samples.iter().map(|(path, class, split)| (path.as_str(), class.as_deref(), split.as_str())).collect();
-    assert_eq!(&seen[..2], [("inside/images/0.jpg", Some("cat"), "train"), ("inside/images/1.jpg", Some("dog"), "test")]);
+    assert_eq!(
+        &seen[..2],
+        [("inside/images/0.jpg", Some("cat"), "train"), ("inside/images/1.jpg", Some("dog"), "test")]
+    );
     assert_eq!((seen.len(), seen[2].0, seen[2].1), (3, "inside/images/4.jpg", None));
     let reason = |path: &str| {
         let found = found.problems.iter().find(|problem| problem.path == path);
@@ -181,7 +186,10 @@ async fn annotations_are_named_and_make_no_class() -> anyhow::Result<()> {
     let folder = workspace.folder().join("voc");
     for number in 0..3 {
         write(&folder.join(format!("JPEGImages/{number}.jpg")), &jpeg(number));
-        write(&folder.join(format!("Annotations/{number}.xml")), b"<annotation><folder>JPEGImages</folder></annotation>");
+        write(
+            &folder.join(format!("Annotations/{number}.xml")),
+            b"<annotation><folder>JPEGImages</folder></annotation>",
+        );
     }
     write(&folder.join("ImageSets/Main/train.txt"), b"0\n1\n");
     let found = import(&client, &folder, "voc").await?;

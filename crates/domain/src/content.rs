@@ -112,7 +112,9 @@ fn image(head: &[u8]) -> Option<ImageKind> {
 /// Texts may begin with BM too: a bitmap's second header is of one of a few lengths.
 fn is_bitmap(head: &[u8]) -> bool {
     const HEADERS: [u32; 8] = [12, 16, 40, 52, 56, 64, 108, 124];
-    head.get(14..18).and_then(|bytes| bytes.try_into().ok()).is_some_and(|bytes| HEADERS.contains(&u32::from_le_bytes(bytes)))
+    head.get(14..18)
+        .and_then(|bytes| bytes.try_into().ok())
+        .is_some_and(|bytes| HEADERS.contains(&u32::from_le_bytes(bytes)))
 }
 
 fn unread_image(head: &[u8]) -> Option<&'static str> {
@@ -155,7 +157,8 @@ fn unread_image(head: &[u8]) -> Option<&'static str> {
         return Some("PBM, PGM or PPM image");
     }
     let text = String::from_utf8_lossy(head);
-    (text.trim_start_matches('\u{feff}').trim_start().starts_with('<') && text.contains("<svg")).then_some("SVG drawing")
+    (text.trim_start_matches('\u{feff}').trim_start().starts_with('<') && text.contains("<svg"))
+        .then_some("SVG drawing")
 }
 
 fn archive(head: &[u8]) -> Option<ArchiveKind> {

@@ -214,7 +214,9 @@ fn of_lines(item: &Item, name: &str, text: &str, head: &[u8], images: &Images<'_
     if name.ends_with("_boxes.txt") {
         return Some(Kind::TinyImageNet);
     }
-    let first_words = lines.iter().filter(|line| images.has(line.split([' ', '\t', ',']).next().unwrap_or_default()) || images.has(line));
+    let first_words = lines
+        .iter()
+        .filter(|line| images.has(line.split([' ', '\t', ',']).next().unwrap_or_default()) || images.has(line));
     (first_words.count() * 2 > lines.len()).then_some(Kind::Lists)
 }
 
@@ -289,7 +291,9 @@ mod tests {
         ] {
             assert_eq!(kind(path, contents), Some(expected), "{path}: {}", &contents[..contents.len().min(40)]);
         }
-        for (path, contents) in [("notes.txt", "buy milk"), ("x.json", "{\"a\": 1}"), ("z.csv", "1,2\n"), ("n.txt", "1 2 3")] {
+        for (path, contents) in
+            [("notes.txt", "buy milk"), ("x.json", "{\"a\": 1}"), ("z.csv", "1,2\n"), ("n.txt", "1 2 3")]
+        {
             assert_eq!(kind(path, contents), None, "{path}");
         }
     }

@@ -13,7 +13,7 @@ mod text;
 pub(crate) use files::{Files, Index};
 pub(crate) use text::Table;
 
-use crate::tree::Item;
+use crate::tree::{Item, named_as_image};
 use crate::{Entry, FormatError, Listing};
 use assay_domain::{Labelling, Split};
 use columns::{Columns, Labels, SplitOf, no_path_column, path_column};
@@ -53,6 +53,20 @@ pub(crate) struct Said {
     pub(crate) split: Option<Split>,
 }
 
+/// Why what a file's lines say is not taken.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Refused {
+    pub(crate) about: About,
+    pub(crate) why: String,
+}
+
+/// What lines say something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    Label,
+    Split,
+}
+
 pub(crate) fn read(source: &Path, wanted: Labelling) -> Result<Listing, FormatError> {
     let unreadable = |why: String| FormatError::Unreadable { what: "the table", why, path: source.to_owned() };
     let table = Table::read(source).map_err(|why| unreadable(why.to_string()))?;
@@ -66,7 +80,7 @@ pub(crate) fn read(source: &Path, wanted: Labelling) -> Result<Listing, FormatEr
         let Item { file, path } = named.item.clone();
         match named.said(labelling) {
             Ok(Said { label, split }) => listing.entries.push(Entry { file, path, label, split }),
-            Err(why) => listing.problems.push((path, why)),
+            Err(refused) => listing.problems.push((path, refused.why)),
         }
     }
     if listing.entries.is_empty() && !listing.problems.is_empty() {
@@ -156,7 +170,8 @@ fn with_header(table: Table, files: &Files<'_>) -> Result<(Table, usize), String
 
 /// The table; where its first line names a file, it has no header.
 fn headed(table: Table, files: &Files<'_>) -> Table {
-    let names_a_file = |header: &String| !header.is_empty() && matches!(files.find(header), Lookup::Found(_));
+    let names_a_file =
+        |header: &String| named_as_image(Path::new(header)) && matches!(files.find(header), Lookup::Found(_));
     if table.headers.iter().any(names_a_file) { table.without_header() } else { table }
 }
 
@@ -182,7 +197,8 @@ pub(crate) enum TableKind {
 
 impl Named {
     /// What the lines say together; why the file is left out, where they contradict each other or are not understood.
-    pub(crate) fn said(&self, labelling: Labelling) -> Result<Said, String> {
+    pub(crate) fn said(&self, labelling: Labelling) -> Result<Said, Refused> {
+        let refused = |about: About, why: String| Err(Refused { about, why });
         let lines = |says: &[&Says]| {
             let lines: Vec<&str> = says.iter().map(|says| says.line.as_str()).collect();
             listed(&lines)
@@ -197,10 +213,10 @@ impl Named {
             .collect();
         if let Some((_, word)) = unknown.first() {
             let says: Vec<&Says> = unknown.iter().map(|(says, _)| *says).collect();
-            return Err(format!(
-                "the split {word:?} is not understood ({}): write train, val or test; left out",
-                lines(&says)
-            ));
+            return refused(
+                About::Split,
+                format!("the split {word:?} is not understood ({}): write train, val or test; left out", lines(&says)),
+            );
         }
         let mut splits: Vec<(Split, &Says)> = Vec::new();
         let mut labels: Vec<(&Vec<String>, &Says)> = Vec::new();
@@ -219,7 +235,10 @@ impl Named {
         if splits.len() > 1 {
             let names: Vec<&str> = splits.iter().map(|(split, _)| split.as_str()).collect();
             let says: Vec<&Says> = splits.iter().map(|(_, says)| *says).collect();
-            return Err(format!("{} contradict each other: its splits are {}; left out", lines(&says), listed(&names)));
+            return refused(
+                About::Split,
+                format!("{} contradict each other: its splits are {}; left out", lines(&says), listed(&names)),
+            );
         }
         let split = splits.first().map(|(split, _)| *split);
         if labelling == Labelling::AnyClasses {
@@ -232,11 +251,14 @@ impl Named {
             let names: Vec<String> = labels.iter().map(|(label, _)| label.join(", ")).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let says: Vec<&Says> = self.says.iter().filter(|says| says.label.is_some()).collect();
-            return Err(format!(
-                "{} contradict each other: its classes are {}; left out, unless an image may have several classes",
-                lines(&says),
-                listed(&names)
-            ));
+            return refused(
+                About::Label,
+                format!(
+                    "{} contradict each other: its classes are {}; left out, unless an image may have several classes",
+                    lines(&says),
+                    listed(&names)
+                ),
+            );
         }
         Ok(Said { label: labels.first().map(|(label, _)| (*label).clone()), split })
     }

@@ -1,7 +1,7 @@
 //! A folder of images: its classes and splits by folders, by tables beside the images, or by both.
 
 use crate::annotations::{self, Annotations, Kind};
-use crate::csv_list::{self, Files, Index, Rows, Said, Source, Table, TableKind};
+use crate::csv_list::{self, About, Files, Index, Refused, Rows, Said, Source, Table, TableKind};
 use crate::layout::{self, Layout, Place};
 pub(crate) use crate::names::slashed;
 use crate::names::{name_of, natural, stem_of};
@@ -9,6 +9,7 @@ use crate::tree::{self, Item, Tree};
 use crate::{Entry, FormatError, Listing, splits};
 use assay_domain::content::{Content, ImageKind};
 use assay_domain::{Labelling, class_name, counted};
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
@@ -25,9 +26,8 @@ pub(crate) fn read(root: &Path, wanted: Labelling) -> Result<Listing, FormatErro
     let mut tree = tree::walk(root);
     let mut found = Annotations::default();
     set_masks_aside(&mut tree, &mut found);
-    let index = Index::of_slice(&tree.images);
     let mut problems = std::mem::take(&mut tree.problems);
-    let tables = tables(&tree, &index, &mut found, &mut problems, wanted);
+    let tables = tables(&tree, &mut found, &mut problems, wanted);
     let layout = Layout::new(&tree.folders, tree.images.iter().map(|item| item.path.as_str()));
     let mut places: Vec<Place> = tree.images.iter().map(|item| layout.place(&item.path)).collect();
     let mut notes = layout.notes();
@@ -50,13 +50,16 @@ pub(crate) fn read(root: &Path, wanted: Labelling) -> Result<Listing, FormatErro
     if use_of_tables != UseOfTables::Not && tables.iter().any(|table| table.rows.has_lists) {
         listing.labelling = Labelling::AnyClasses;
     }
-    listing.classes_without_images = layout.without_images(&classes(&places)).into_iter().map(|(name, _)| name).collect();
+    listing.classes_without_images =
+        layout.without_images(&classes(&places)).into_iter().map(|(name, _)| name).collect();
     if !listing.classes_without_images.is_empty() {
         notes.push(format!("no images of {}", listing.classes_without_images.join(", ")));
     }
     for table in &tables {
         notes.extend(table.rows.notes.iter().map(|note| format!("{}: {note}", table.name)));
-        problems.extend(table.rows.problems.iter().cloned());
+        // Several tables may name one file that is not there.
+        let known: HashSet<String> = problems.iter().map(|(path, _)| path.clone()).collect();
+        problems.extend(table.rows.problems.iter().filter(|(path, _)| !known.contains(path)).cloned());
     }
     notes.extend(found.note());
     problems.sort_by(|(a, _), (b, _)| natural(a, b));
@@ -68,6 +71,9 @@ pub(crate) fn read(root: &Path, wanted: Labelling) -> Result<Listing, FormatErro
 
 /// Takes masks out of the images.
 fn set_masks_aside(tree: &mut Tree, found: &mut Annotations) {
+    if !layout::may_have_masks(&tree.folders) {
+        return;
+    }
     let folders = layout::folders_of_masks(tree.images.iter().map(|item| item.path.as_str()));
     if folders.is_empty() {
         return;
@@ -90,15 +96,18 @@ struct Labelled {
 /// The tables among the other files, the one that says most first; what the rest is is counted or told.
 fn tables(
     tree: &Tree,
-    index: &Index<'_>,
     found: &mut Annotations,
     problems: &mut Vec<(String, String)>,
     wanted: Labelling,
 ) -> Vec<Labelled> {
-    let images = annotations::Images::new(tree.images.iter().map(|item| item.path.as_str()));
     let mut tables = Vec::new();
+    if tree.others.is_empty() {
+        return tables;
+    }
+    let images = annotations::Images::new(tree.images.iter().map(|item| item.path.as_str()));
+    let index = OnceCell::new();
     for (item, head) in &tree.others {
-        match table(item, head, index, wanted) {
+        match table(item, head, &|| index.get_or_init(|| Index::of_slice(&tree.images)), wanted) {
             Some(Ok(table)) => tables.push(table),
             Some(Err(kind)) => found.add(kind),
             None => match annotations::recognise(item, head, &images) {
@@ -115,7 +124,12 @@ fn tables(
 }
 
 /// A file as a table of these images; what else it is where it is another kind of table.
-fn table(item: &Item, head: &[u8], index: &Index<'_>, wanted: Labelling) -> Option<Result<Labelled, Kind>> {
+fn table<'a>(
+    item: &Item,
+    head: &[u8],
+    index: &dyn Fn() -> &'a Index<'a>,
+    wanted: Labelling,
+) -> Option<Result<Labelled, Kind>> {
     let name = name_of(&item.path).to_lowercase();
     let ending = crate::extension(Path::new(&name));
     let is_named_so = matches!(ending.as_str(), "csv" | "tsv" | "tab");
@@ -125,7 +139,7 @@ fn table(item: &Item, head: &[u8], index: &Index<'_>, wanted: Labelling) -> Opti
     }
     let table = Table::read(&item.file).ok()?;
     let below = layout::above(&item.path);
-    let files = Files::of_tree(item.file.parent().unwrap_or(Path::new(".")), below, index);
+    let files = Files::of_tree(item.file.parent().unwrap_or(Path::new(".")), below, index());
     // A split that the table's own name says: test.csv beside train.csv.
     let split = splits::split_of(stem_of(&name));
     match csv_list::kind_of(&table, &files)? {
@@ -182,8 +196,8 @@ fn decide(tree: &Tree, places: &[Place], tables: &[Labelled], classes: usize) ->
     let names = with_labels.iter().map(|table| table.name.as_str()).collect::<Vec<_>>().join(", ");
     let (mut covered, mut differing) = (0, 0);
     for (item, place) in tree.images.iter().zip(places) {
-        let said = with_labels.iter().find_map(|table| table.rows.of(&item.path));
-        let label = said.and_then(|said| said.said(Labelling::AnyClasses).ok()).and_then(|said| said.label);
+        let label = |table: &&Labelled| table.rows.of(&item.path)?.said(Labelling::AnyClasses).ok()?.label;
+        let label = with_labels.iter().find_map(label);
         if let Some(label) = label {
             covered += 1;
             differing += usize::from(place.class.as_ref().is_some_and(|class| label != [class.clone()]));
@@ -215,21 +229,19 @@ fn entry(
         let labelling = if table.rows.has_lists { Labelling::AnyClasses } else { wanted };
         let own = match named.said(labelling) {
             Ok(own) => own,
-            // Labels that are not asked for contradict nothing.
-            Err(_) if use_of_tables == UseOfTables::Not => continue,
-            Err(why) => return Err(format!("{}: {why}", table.name)),
+            // What is known already, or not asked for, contradicts nothing.
+            Err(Refused { about: About::Label, .. }) if said.label.is_some() || use_of_tables == UseOfTables::Not => {
+                continue;
+            }
+            Err(Refused { about: About::Split, .. }) if said.split.or(place.split).is_some() => continue,
+            Err(Refused { why, .. }) => return Err(why),
         };
         if use_of_tables != UseOfTables::Not {
             said.label = said.label.or(own.label);
         }
         said.split = said.split.or(own.split);
     }
-    Ok(Entry {
-        file: item.file.clone(),
-        path: item.path.clone(),
-        label: said.label,
-        split: said.split.or(place.split),
-    })
+    Ok(Entry { file: item.file.clone(), path: item.path.clone(), label: said.label, split: said.split.or(place.split) })
 }
 
 /// Images that [`images_in`] found.
@@ -254,7 +266,9 @@ pub fn images_in(paths: &[std::path::PathBuf]) -> ImageFiles {
             found.passed_over += tree.passed_over.len() + tree.others.len();
             let told = |(below, why)| (crate::path_text(&path.join(crate::path_of_text(&below))), why);
             found.left_out.extend(tree.problems.into_iter().map(told));
-            found.images.extend(tree.images.into_iter().map(|item| item.file).filter(|file| known.insert(file.clone())));
+            found
+                .images
+                .extend(tree.images.into_iter().map(|item| item.file).filter(|file| known.insert(file.clone())));
             continue;
         }
         match std::fs::metadata(path).ok().and_then(|facts| tree::special(facts.file_type())) {

@@ -11,24 +11,28 @@ use assay_domain::Split;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Folders that never name a class.
-const CONTAINERS: [&str; 12] = [
-    "images",
-    "imgs",
-    "img",
-    "jpegimages",
-    "jpegs",
-    "jpg",
-    "jpeg",
-    "png",
-    "pngs",
-    "imagesets",
-    "rgb",
-    "frames",
-];
+const CONTAINERS: [&str; 12] =
+    ["images", "imgs", "img", "jpegimages", "jpegs", "jpg", "jpeg", "png", "pngs", "imagesets", "rgb", "frames"];
 /// Folders that name no class unless they lie beside some that do.
 const LOOSE_CONTAINERS: [&str; 18] = [
-    "image", "data", "dataset", "datasets", "photo", "photos", "picture", "pictures", "pics", "files", "raw", "input",
-    "inputs", "samples", "all", "original", "originals", "unlabeled",
+    "image",
+    "data",
+    "dataset",
+    "datasets",
+    "photo",
+    "photos",
+    "picture",
+    "pictures",
+    "pics",
+    "files",
+    "raw",
+    "input",
+    "inputs",
+    "samples",
+    "all",
+    "original",
+    "originals",
+    "unlabeled",
 ];
 /// Beside images, folders of these names hold their masks.
 const MASKS: [&str; 22] = [
@@ -149,7 +153,8 @@ impl Layout {
     /// Gives roles to the folders below one.
     fn assign(&mut self, folder: usize, level: Level) {
         let children = self.folders[folder].children.clone();
-        let with_images: Vec<usize> = children.iter().copied().filter(|child| self.folders[*child].images > 0).collect();
+        let with_images: Vec<usize> =
+            children.iter().copied().filter(|child| self.folders[*child].images > 0).collect();
         let splits = match level {
             Level::BeforeSplits => self.splits_among(&with_images),
             Level::BelowSplits | Level::BesideSplits => HashMap::new(),
@@ -194,10 +199,8 @@ impl Layout {
         let named: Vec<usize> =
             level.iter().copied().filter(|child| splits::split_of(&self.folders[*child].name).is_some()).collect();
         let meanings = splits::meanings(named.iter().map(|child| self.folders[*child].name.as_str()));
-        let splits: HashMap<usize, Split> = named
-            .iter()
-            .filter_map(|child| Some((*child, *meanings.get(self.folders[*child].name.trim())?)))
-            .collect();
+        let splits: HashMap<usize, Split> =
+            named.iter().filter_map(|child| Some((*child, *meanings.get(self.folders[*child].name.trim())?))).collect();
         let others: Vec<usize> = level
             .iter()
             .copied()
@@ -276,7 +279,8 @@ impl Layout {
         for (index, folder) in self.folders.iter().enumerate().filter(|(_, folder)| folder.images == 0) {
             let Some(parent) = folder.parent.filter(|_| folder.role == Role::Plain) else { continue };
             let lies_beside_classes = self.folders[parent].children.iter().any(is_class);
-            let is_other = MASKS.contains(&folder.name.to_lowercase().as_str()) || splits::split_of(&folder.name).is_some();
+            let is_other =
+                MASKS.contains(&folder.name.to_lowercase().as_str()) || splits::split_of(&folder.name).is_some();
             if lies_beside_classes && !is_other && !classes.contains(&folder.name) {
                 empty.entry(folder.name.clone()).or_insert_with(|| paths[&index].clone());
             }
@@ -308,6 +312,11 @@ enum Level {
     BesideSplits,
 }
 
+/// Whether folders may be of masks, by their names.
+pub(crate) fn may_have_masks(folders: &[String]) -> bool {
+    folders.iter().any(|folder| is_named_as_masks(name_of(folder)))
+}
+
 /// Folders of masks: beside folders that hold images of the same names, or named as Pascal VOC's.
 pub(crate) fn folders_of_masks<'a>(images: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
     let mut stems: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -327,7 +336,8 @@ pub(crate) fn folders_of_masks<'a>(images: impl Iterator<Item = &'a str>) -> BTr
     let is_of_masks = |(folder, own): &(&&str, &BTreeSet<&str>)| {
         let Some(name) = in_masks(folder) else { return false };
         let stem = |stem: &&&str| {
-            known.contains(**stem) || SUFFIXES.iter().any(|end| stem.strip_suffix(end).is_some_and(|s| known.contains(s)))
+            known.contains(**stem)
+                || SUFFIXES.iter().any(|end| stem.strip_suffix(end).is_some_and(|s| known.contains(s)))
         };
         VOC_MASKS.contains(&name.as_str()) || (are_containers && own.iter().all(|own| stem(&own)))
     };
@@ -417,10 +427,7 @@ mod tests {
         let layout = Layout::new(&[], ["train/a.jpg", "bus/b.jpg"].into_iter());
         assert!(layout.notes()[0].contains("train is taken for a class"), "{:?}", layout.notes());
         // Splits that have classes in them are splits, whatever lies beside them.
-        assert_eq!(
-            places(&["train/cat/a.jpg", "test/dog/b.jpg", "fox/c.png"]),
-            ["cat train", "dog test", "fox -"]
-        );
+        assert_eq!(places(&["train/cat/a.jpg", "test/dog/b.jpg", "fox/c.png"]), ["cat train", "dog test", "fox -"]);
     }
 
     #[test]

@@ -56,7 +56,8 @@ impl Listing {
     /// What was found, in a line: images, how many are labelled, classes, and what was left out.
     pub fn summary(&self) -> String {
         let labelled = self.entries.iter().filter(|entry| entry.label.is_some()).count();
-        let classes: BTreeSet<&String> = self.entries.iter().filter_map(|entry| entry.label.as_ref()).flatten().collect();
+        let classes: BTreeSet<&String> =
+            self.entries.iter().filter_map(|entry| entry.label.as_ref()).flatten().collect();
         let images = counted(self.entries.len(), "image");
         let mut text = format!("{images}, {labelled} labelled, {}", counted(classes.len(), "class"));
         if let Some(left_out) = left_out(&self.problems) {
@@ -141,7 +142,8 @@ pub fn folder_of(source: &Path) -> PathBuf {
 pub fn is_archive(source: &Path) -> bool {
     // Documents that are zips inside.
     const DOCUMENTS: [&str; 16] = [
-        "docx", "xlsx", "pptx", "odt", "ods", "odp", "jar", "apk", "epub", "npz", "pt", "pth", "whl", "keras", "kmz", "ipa",
+        "docx", "xlsx", "pptx", "odt", "ods", "odp", "jar", "apk", "epub", "npz", "pt", "pth", "whl", "keras", "kmz",
+        "ipa",
     ];
     let is_inside = || matches!(tree::content_of(source), Some(Content::Archive(_)));
     let is_document = DOCUMENTS.contains(&extension(source).as_str());

@@ -25,6 +25,9 @@ mod platform {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
     pub(super) fn text(path: &Path) -> String {
+        if let Some(text) = path.to_str().filter(|text| !text.contains(ESCAPE)) {
+            return text.to_owned();
+        }
         let mut text = String::new();
         for chunk in path.as_os_str().as_bytes().utf8_chunks() {
             for sign in chunk.valid().chars() {
@@ -82,6 +85,9 @@ mod platform {
 
 /// A relative path as text, with forward slashes on every system.
 pub(crate) fn slashed(path: &Path) -> String {
+    if path.components().all(|part| matches!(part, Component::Normal(_))) {
+        return path_text(path);
+    }
     let parts = path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(path_text(Path::new(name))),
         _ => None,
@@ -104,27 +110,25 @@ pub(crate) fn stem_of(name: &str) -> &str {
 
 /// The order in which people count: img_2 before img_10.
 pub(crate) fn natural(a: &str, b: &str) -> Ordering {
-    let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
-    loop {
-        match (left.first(), right.first()) {
-            (Some(x), Some(y)) if x.is_ascii_digit() && y.is_ascii_digit() => {
-                let (x, rest_of_x) = digits(left);
-                let (y, rest_of_y) = digits(right);
-                match x.len().cmp(&y.len()).then_with(|| x.cmp(y)) {
-                    Ordering::Equal => (left, right) = (rest_of_x, rest_of_y),
-                    order => return order,
-                }
-            }
-            (Some(x), Some(y)) if x == y => (left, right) = (&left[1..], &right[1..]),
-            // A folder's files come before those of a folder whose name is longer.
-            (Some(b'/'), Some(_)) => return Ordering::Less,
-            (Some(_), Some(b'/')) => return Ordering::Greater,
-            (Some(x), Some(y)) => return x.cmp(y),
-            (None, None) => return a.cmp(b),
-            (None, Some(_)) => return Ordering::Less,
-            (Some(_), None) => return Ordering::Greater,
+    let (left, right) = (a.as_bytes(), b.as_bytes());
+    let common = left.iter().zip(right).take_while(|(x, y)| x == y).count();
+    // Where they part within a number, the whole number counts.
+    let start = left[..common].iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |at| at + 1);
+    let begins_with_digit = |text: &[u8]| text.get(start).is_some_and(u8::is_ascii_digit);
+    if begins_with_digit(left) && begins_with_digit(right) {
+        let (x, rest_of_x) = digits(&left[start..]);
+        let (y, rest_of_y) = digits(&right[start..]);
+        if x != y {
+            return x.len().cmp(&y.len()).then_with(|| x.cmp(y));
         }
+        // Leading zeros alone: what follows decides.
+        let at = |text: &str, rest: &[u8]| text.len() - rest.len();
+        let (x, y) = (&a[at(a, rest_of_x)..], &b[at(b, rest_of_y)..]);
+        return if x == y { a.cmp(b) } else { natural(x, y) };
     }
+    // A folder's files come before those of a folder whose name is longer.
+    let sign = |text: &[u8]| text.get(common).map(|byte| if *byte == b'/' { 0 } else { *byte });
+    sign(left).cmp(&sign(right))
 }
 
 /// The leading digits without their leading zeros, and what follows.

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 /// Words that may stand beside a split's and say nothing: `train_set`, `val2017`, `seg_test`, `images_train`.
 const FILLERS: [&str; 18] = [
-    "set", "sets", "data", "dataset", "images", "image", "imgs", "img", "split", "seg", "samples", "photos", "pictures",
-    "files", "folder", "final", "list", "labels",
+    "set", "sets", "data", "dataset", "images", "image", "imgs", "img", "split", "seg", "samples", "photos",
+    "pictures", "files", "folder", "final", "list", "labels",
 ];
 
 /// The split that a name means by itself; none where it is a word of another kind, or one whose meaning its company decides.

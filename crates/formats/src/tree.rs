@@ -226,7 +226,8 @@ mod tests {
     #[test]
     fn images_are_found_by_content_under_any_name() {
         let root = tempfile::tempdir().unwrap();
-        for name in ["photo.jfif", "scan", "b.dat", "c.jpg.txt", "license.jpg", "readme_1.png", "README", "LICENSE.txt"] {
+        for name in ["photo.jfif", "scan", "b.dat", "c.jpg.txt", "license.jpg", "readme_1.png", "README", "LICENSE.txt"]
+        {
             write(root.path(), name, JPEG);
         }
         let tree = walk(root.path());

@@ -71,9 +71,10 @@ pub fn inspect(bytes: &[u8]) -> Result<Facts, MediaError> {
             return Err(MediaError::Damaged("it ends before its end marker".into()));
         }
         Ok(match orientation {
-            Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
-                Facts { width: height, height: width }
-            }
+            Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH => Facts { width: height, height: width },
             _ => Facts { width, height },
         })
     })
@@ -114,7 +115,9 @@ fn in_8_bits(image: DynamicImage) -> Result<RgbImage, MediaError> {
             Raster { width, height, channels, shape: Shape::GreyAlpha, layout, samples: i.as_raw() }.shown()
         }
         ImageRgb16(i) => Raster { width, height, channels, shape: Shape::Rgb, layout, samples: i.as_raw() }.shown(),
-        ImageRgba16(i) => Raster { width, height, channels, shape: Shape::RgbAlpha, layout, samples: i.as_raw() }.shown(),
+        ImageRgba16(i) => {
+            Raster { width, height, channels, shape: Shape::RgbAlpha, layout, samples: i.as_raw() }.shown()
+        }
         ImageRgb32F(i) => Raster { width, height, channels, shape: Shape::Rgb, layout, samples: i.as_raw() }.shown(),
         ImageRgba32F(i) => {
             Raster { width, height, channels, shape: Shape::RgbAlpha, layout, samples: i.as_raw() }.shown()

@@ -35,6 +35,9 @@ impl<'a> Tiff<'a> {
         limits.intermediate_buffer_size = limits.decoding_buffer_size;
         let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(why)?.with_limits(limits);
         let (width, height) = decoder.dimensions().map_err(why)?;
+        if is_thumbnail_of_raw(&mut decoder) {
+            return Err(MediaError::Unread("a raw image of a camera".into()));
+        }
         let palette = if has_palette { decoder.get_tag_u16_vec(Tag::ColorMap).map_err(why)? } else { Vec::new() };
         // An orientation that cannot be read is none: the pixels are still good.
         let orientation = decoder.find_tag_unsigned::<u8>(Tag::Orientation).ok().flatten();
@@ -159,6 +162,13 @@ impl<'a> Tiff<'a> {
     }
 }
 
+/// Whether the first image only stands for a larger one of another kind, as in the raw files of cameras (TIFF/EP, DNG).
+fn is_thumbnail_of_raw(decoder: &mut Decoder<Cursor<Cow<'_, [u8]>>>) -> bool {
+    let kind = decoder.find_tag_unsigned::<u32>(Tag::NewSubfileType).ok().flatten();
+    let has_others = decoder.find_tag(Tag::SubIfd).is_ok_and(|tag| tag.is_some());
+    kind.is_some_and(|kind| kind & 1 == 1) && has_others
+}
+
 /// ITU-T T.871, section 7.
 fn rgb_of_ycbcr(pixel: &[u8]) -> [u8; 3] {
     let [y, blue, red] = [0, 1, 2].map(|place| f32::from(pixel[place]));
@@ -175,8 +185,7 @@ fn values_of_palette(bytes: &[u8]) -> Option<Vec<u8>> {
         Some(if is_little { part.iter().rev().fold(0, add) } else { part.iter().fold(0, add) })
     };
     let is_big = number(2, 2)? == 43;
-    let (start, counted, entry, value) =
-        if is_big { (number(8, 8)?, 8, 20, 12) } else { (number(4, 4)?, 2, 12, 8) };
+    let (start, counted, entry, value) = if is_big { (number(8, 8)?, 8, 20, 12) } else { (number(4, 4)?, 2, 12, 8) };
     let start = usize::try_from(start).ok()?;
     let count = number(start, counted)?.min(65_535) as usize;
     let first = start.checked_add(counted)?;

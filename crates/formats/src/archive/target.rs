@@ -129,7 +129,9 @@ impl<'a> Target<'a> {
         let path = self.folder.join(&below);
         match std::fs::create_dir(&path) {
             Err(why) if why.kind() == ErrorKind::AlreadyExists && path.is_file() => {
-                let free = (1..).map(|attempt| above.join(numbered(name, attempt))).find(|own| !self.folder.join(own).exists());
+                let free = (1..)
+                    .map(|attempt| above.join(numbered(name, attempt)))
+                    .find(|own| !self.folder.join(own).exists());
                 let free = free.ok_or_else(|| Failure::Entry("no name is free for it; left out".into()))?;
                 std::fs::rename(&path, self.folder.join(&free)).map_err(failure)?;
                 self.files.values_mut().filter(|file| **file == below).for_each(|file| *file = free.clone());
@@ -189,8 +191,7 @@ impl<'a> Target<'a> {
     /// Makes the links and returns how many files there are, and what was left out.
     pub(super) fn finish(mut self) -> Result<(usize, Vec<(String, String)>), Stop> {
         let links = std::mem::take(&mut self.links);
-        let by_name: HashMap<Vec<u8>, Vec<u8>> =
-            links.iter().map(|(_, name, to)| (name.clone(), to.clone())).collect();
+        let by_name: HashMap<Vec<u8>, Vec<u8>> = links.iter().map(|(_, name, to)| (name.clone(), to.clone())).collect();
         for (told, name, first) in links {
             let mut to = &first;
             for _ in 0..MAX_LINKS {
@@ -200,7 +201,8 @@ impl<'a> Target<'a> {
                 }
             }
             let Some(file) = self.files.get(to).cloned() else {
-                self.left_out.push((told, format!("a link to {}, which is no file in the archive; left out", shown(to))));
+                self.left_out
+                    .push((told, format!("a link to {}, which is no file in the archive; left out", shown(to))));
                 continue;
             };
             let parts: Vec<Vec<u8>> = name.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect();

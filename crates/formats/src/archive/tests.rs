@@ -1,7 +1,7 @@
 use super::*;
-use std::io::Write;
 use ::zip::ZipWriter;
 use ::zip::write::SimpleFileOptions;
+use std::io::Write;
 
 /// A folder with an archive in it, and what became of it.
 struct Unpacked {
@@ -251,10 +251,8 @@ fn sparse_files_are_whole() {
         ],
         &[map, vec![b'x'; 512]].concat(),
     );
-    let version_0_1 = pax(
-        &[("GNU.sparse.size", "2000"), ("GNU.sparse.name", "c.bmp"), ("GNU.sparse.map", "1000,512")],
-        &[b'x'; 512],
-    );
+    let version_0_1 =
+        pax(&[("GNU.sparse.size", "2000"), ("GNU.sparse.name", "c.bmp"), ("GNU.sparse.map", "1000,512")], &[b'x'; 512]);
     let unpacked = Unpacked::new("a.tar", &tar_of(&[gnu, version_1, version_0_1])).unwrap();
     assert_eq!((unpacked.names(), &unpacked.left_out), (vec!["a.bmp".into(), "b.bmp".into(), "c.bmp".into()], &vec![]));
     for (name, contents) in unpacked.files() {

@@ -8,9 +8,31 @@ use std::collections::{BTreeSet, HashMap};
 
 /// Columns of paths, the likelier first; written in small letters and without the signs between words.
 const PATHS: [&str; 25] = [
-    "path", "filepath", "imagepath", "imgpath", "file", "filename", "imagefile", "imagefilename", "image", "imagename",
-    "img", "imgname", "imageid", "imgid", "fname", "picture", "photo", "relpath", "relativepath", "sourcefile", "uri",
-    "imageuri", "imageurl", "url", "id",
+    "path",
+    "filepath",
+    "imagepath",
+    "imgpath",
+    "file",
+    "filename",
+    "imagefile",
+    "imagefilename",
+    "image",
+    "imagename",
+    "img",
+    "imgname",
+    "imageid",
+    "imgid",
+    "fname",
+    "picture",
+    "photo",
+    "relpath",
+    "relativepath",
+    "sourcefile",
+    "uri",
+    "imageuri",
+    "imageurl",
+    "url",
+    "id",
 ];
 /// Columns of one class.
 const ONE: [&str; 19] = [
@@ -114,8 +136,7 @@ pub(crate) fn path_column(table: &Table, files: &Files<'_>) -> Option<PathColumn
         if values.is_empty() { 0.0 } else { found as f64 / values.len() as f64 }
     };
     let headers: Vec<String> = table.headers.iter().map(|header| bare(header)).collect();
-    let known: Vec<usize> =
-        PATHS.iter().filter_map(|name| headers.iter().position(|header| header == name)).collect();
+    let known: Vec<usize> = PATHS.iter().filter_map(|name| headers.iter().position(|header| header == name)).collect();
     let best = |places: &[usize], least: f64| {
         let mut best: Option<PathColumn> = None;
         for place in places.iter().copied() {
@@ -186,8 +207,11 @@ impl Columns {
         // One column of 0 and 1 may be about anything.
         let least = if wanted == Labelling::AnyClasses { 1 } else { 2 };
         if flags.len() >= least && (rest.is_empty() || wanted == Labelling::AnyClasses) {
-            let besides =
-                if rest.is_empty() { String::new() } else { format!(", but not {}", names(table, rest.iter().copied())) };
+            let besides = if rest.is_empty() {
+                String::new()
+            } else {
+                format!(", but not {}", names(table, rest.iter().copied()))
+            };
             self.notes.push(format!("{} columns are classes{besides}", flags.len()));
             let column = |place: usize| Ok((place, class_name(&table.headers[place])?));
             return Ok(Labels::Columns(flags.into_iter().map(column).collect::<Result<_, ClassNameError>>()?));

@@ -146,10 +146,9 @@ impl<'a> Index<'a> {
         ranked.sort_by(|(a, left), (b, right)| b.cmp(a).then_with(|| natural(&left.path, &right.path)));
         match ranked.as_slice() {
             [] => not("there is no such file"),
-            [(first, left), (second, right), ..] if first == second => not(&format!(
-                "it is not clear which file is meant: {} and {} are named so",
-                left.path, right.path
-            )),
+            [(first, left), (second, right), ..] if first == second => {
+                not(&format!("it is not clear which file is meant: {} and {} are named so", left.path, right.path))
+            }
             [(_, item), ..] => Lookup::Found((*item).clone()),
         }
     }
@@ -222,7 +221,8 @@ mod tests {
 
     #[test]
     fn spellings_of_one_path_are_one() {
-        for written in ["img/a.jpg", "./img/a.jpg", "img//a.jpg", "img/../img/a.jpg", "img\\a.jpg", ".\\img\\.\\a.jpg"] {
+        for written in ["img/a.jpg", "./img/a.jpg", "img//a.jpg", "img/../img/a.jpg", "img\\a.jpg", ".\\img\\.\\a.jpg"]
+        {
             assert_eq!(normalized(written), Normalized { text: "img/a.jpg".into(), is_absolute: false }, "{written}");
         }
         assert_eq!(normalized("../x/a.jpg").text, "../x/a.jpg");

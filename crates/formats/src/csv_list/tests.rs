@@ -12,8 +12,7 @@ fn folder_of(files: &[&str], table: &[u8]) -> tempfile::TempDir {
     folder
 }
 
-const LETTERS: [&str; 8] =
-    ["a.png", "b.png", "c.png", "d.png", "a b.png", "x,y.jpg", "sub/z.png", "img/e.jpg"];
+const LETTERS: [&str; 8] = ["a.png", "b.png", "c.png", "d.png", "a b.png", "x,y.jpg", "sub/z.png", "img/e.jpg"];
 
 fn listing_of(text: &str, wanted: Labelling) -> Result<Listing, FormatError> {
     let folder = folder_of(&LETTERS, text.as_bytes());
@@ -75,7 +74,9 @@ fn lines_that_contradict_each_other_are_one_finding_that_names_them_all() {
 
 #[test]
 fn spellings_of_one_path_are_one_sample() {
-    for path in ["img/e.jpg", "./img/e.jpg", "img//e.jpg", "img/../img/e.jpg", "img\\e.jpg", "e.jpg", "D:\\old\\img\\e.jpg"] {
+    for path in
+        ["img/e.jpg", "./img/e.jpg", "img//e.jpg", "img/../img/e.jpg", "img\\e.jpg", "e.jpg", "D:\\old\\img\\e.jpg"]
+    {
         let found = listing(&format!("path,label\nimg/e.jpg,cat\n{path},cat\n")).unwrap();
         assert_eq!((labels(&found), found.problems.len()), (vec![("img/e.jpg", "cat".into())], 0), "{path}");
     }
@@ -143,7 +144,8 @@ fn other_columns_are_classes_only_where_nothing_else_can_be_meant() {
 fn words_of_splits_are_understood_or_refused_by_name() {
     use Split::{Test, Train, Val};
     let of = |header: &str, words: &[&str]| {
-        let rows: String = ["a", "b", "c", "d"].iter().zip(words).map(|(name, word)| format!("{name}.png,{word}\n")).collect();
+        let rows: String =
+            ["a", "b", "c", "d"].iter().zip(words).map(|(name, word)| format!("{name}.png,{word}\n")).collect();
         listing(&format!("path,{header}\n{rows}"))
     };
     for (header, words, expected) in [
@@ -161,7 +163,11 @@ fn words_of_splits_are_understood_or_refused_by_name() {
     }
     let some = of("split", &["train", "0", "somewhere"]).unwrap();
     assert_eq!(splits(&some), [Some(Train)]);
-    assert!(some.problems[0].1.contains("\"0\"") && some.problems[1].1.contains("\"somewhere\""), "{:?}", some.problems);
+    assert!(
+        some.problems[0].1.contains("\"0\"") && some.problems[1].1.contains("\"somewhere\""),
+        "{:?}",
+        some.problems
+    );
     // Where no line is understood, nothing is taken.
     let none = of("split", &["0", "1", "0"]).unwrap_err().to_string();
     assert!(none.contains("\"0\" is not understood") && none.contains("2 more"), "{none}");

@@ -109,7 +109,10 @@ fn a_table_beside_the_images_labels_them() {
         ("img/a.jpg", ""),
         ("img/b.jpg", ""),
         ("img/c.jpg", ""),
-        ("labels.csv", "path,label,split\nimg/a.jpg,cat,train\nimg/a.jpg,dog,train\nimg/b.jpg,dog,7\nimg/c.jpg,dog,test\n"),
+        (
+            "labels.csv",
+            "path,label,split\nimg/a.jpg,cat,train\nimg/a.jpg,dog,train\nimg/b.jpg,dog,7\nimg/c.jpg,dog,test\n",
+        ),
     ]);
     assert_eq!(seen(&faults), [("img/c.jpg", Some("dog"), Some(Split::Test))]);
     assert!(faults.problems[0].1.contains("line 2 and labels.csv, line 3"), "{:?}", faults.problems);
@@ -179,7 +182,10 @@ fn annotations_beside_images_are_named_once_and_make_no_classes() {
     let expected = [("images/train/a.jpg", None, Some(Split::Train)), ("images/val/b.jpg", None, Some(Split::Val))];
     assert_eq!((seen(&yolo), yolo.problems.len()), (expected.to_vec(), 0));
     assert!(yolo.note.unwrap().contains("YOLO annotations (3 files)"));
-    let coco = listing(&[("photos/a.jpg", ""), ("trainval.json", "{\"images\": [], \"annotations\": [], \"categories\": []}")]);
+    let coco = listing(&[
+        ("photos/a.jpg", ""),
+        ("trainval.json", "{\"images\": [], \"annotations\": [], \"categories\": []}"),
+    ]);
     assert_eq!((classes(&coco), coco.problems.len()), (vec![None], 0));
     // Classes stay classes where annotations lie beside them.
     let imagenet = listing(&[
@@ -195,10 +201,15 @@ fn annotations_beside_images_are_named_once_and_make_no_classes() {
 
 #[test]
 fn classes_without_images_are_named() {
-    let found = listing(&[("cat/a.jpg", ""), ("dog/notes.txt", "none yet"), ("bird/Thumbs.db", "x"), ("fox/b.jpg", "")]);
+    let found =
+        listing(&[("cat/a.jpg", ""), ("dog/notes.txt", "none yet"), ("bird/Thumbs.db", "x"), ("fox/b.jpg", "")]);
     assert_eq!(found.classes_without_images, ["bird", "dog"]);
     assert!(found.note.as_deref().is_some_and(|note| note.contains("no images of bird, dog")), "{:?}", found.note);
-    assert!(found.summary().starts_with("2 images, 2 labelled, 2 classes, 1 left out (not an image"), "{}", found.summary());
+    assert!(
+        found.summary().starts_with("2 images, 2 labelled, 2 classes, 1 left out (not an image"),
+        "{}",
+        found.summary()
+    );
 }
 
 #[cfg(unix)]
@@ -218,11 +229,9 @@ fn images_to_predict_are_found_by_the_same_rule() {
     ]);
     assert!(std::process::Command::new("mkfifo").arg(root.path().join("pipe.png")).status().unwrap().success());
     let found = images_in(&[root.path().to_owned(), root.path().join("named.txt"), root.path().join("pipe.png")]);
-    let names: Vec<_> = found.images.iter().map(|path| path.strip_prefix(root.path()).unwrap().to_str().unwrap()).collect();
-    assert_eq!(
-        names,
-        ["a/img_2.png", "a/img_10.png", "a/photo.jfif", "a/scan", "broken.png", "named.txt"]
-    );
+    let names: Vec<_> =
+        found.images.iter().map(|path| path.strip_prefix(root.path()).unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["a/img_2.png", "a/img_10.png", "a/photo.jfif", "a/scan", "broken.png", "named.txt"]);
     assert_eq!(found.left_out.len(), 2);
     assert!(found.left_out.iter().all(|(path, why)| path.ends_with("pipe.png") && why.contains("FIFO")));
     assert!(images_in(&[]).images.is_empty());

@@ -136,7 +136,8 @@ mod tiff_files {
     where
         [C::Inner]: TiffValue,
     {
-        let samples: Vec<C::Inner> = (0..256 * channels).map(|index| value((index / channels) as f64 / 255.0)).collect();
+        let samples: Vec<C::Inner> =
+            (0..256 * channels).map(|index| value((index / channels) as f64 / 255.0)).collect();
         let mut bytes = Cursor::new(Vec::new());
         TiffEncoder::new(&mut bytes).unwrap().write_image::<C>(16, 16, &samples).unwrap();
         bytes.into_inner()
@@ -198,7 +199,9 @@ mod tiff_files {
                 bytes.extend(value);
                 place
             };
-            entries.extend([&tag.to_le_bytes()[..], &kind.to_le_bytes(), &(values.len() as u32).to_le_bytes(), &place].concat());
+            entries.extend(
+                [&tag.to_le_bytes()[..], &kind.to_le_bytes(), &(values.len() as u32).to_le_bytes(), &place].concat(),
+            );
         }
         let directory = bytes.len() as u32;
         bytes[4..8].copy_from_slice(&directory.to_le_bytes());
