@@ -11,6 +11,7 @@ pub mod entity;
 pub mod foreign;
 mod id;
 mod label;
+pub mod matching;
 pub mod profile;
 pub mod query;
 pub mod record;

@@ -27,49 +27,21 @@ impl From<String> for Stop {
     }
 }
 
-/// Unpacks the files of a zip or tar (also gzipped), known by its content, into the folder `target`, which is replaced when
-/// all of it is there. Returns what was left out: path and reason.
+/// Unpacks the files of a zip or tar (also gzipped), known by its content, into the folder `target`, in which nothing is
+/// yet. Returns what was left out: path and reason.
 ///
 /// Links to files inside become files; other links and devices are left out, and so is any name that leads outside. Names
 /// that no file can have here are written otherwise: bytes that are not UTF-8 as `%E9`, too long ones shortened.
 pub fn unpack(source: &Path, target: &Path) -> Result<Vec<(String, String)>, FormatError> {
-    let unreadable = |why: String| FormatError::Unreadable { what: "the archive", why, path: source.to_owned() };
-    let beside = |ending: &str| {
-        let name = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        target.with_file_name(format!("{name}.{ending}"))
+    let unpacked = match std::fs::create_dir_all(target) {
+        Ok(()) => unpack_into(source, target),
+        Err(why) if target::is_disk_full(&why) => Err(Stop::DiskFull),
+        Err(why) => Err(Stop::Why(format!("it cannot be unpacked to {} ({why})", target.display()))),
     };
-    // It becomes the folder as a whole, so that nothing of an archive that was there before stays in it.
-    let fresh = beside("unpacking");
-    let remove = |folder: &Path| match std::fs::remove_dir_all(folder) {
-        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(why),
-        _ => Ok(()),
-    };
-    let stopped = |why: std::io::Error| match target::is_disk_full(&why) {
-        true => FormatError::DiskFull(source.to_owned()),
-        false => unreadable(format!("it cannot be unpacked: {why}: {}", fresh.display())),
-    };
-    remove(&fresh).map_err(stopped)?;
-    std::fs::create_dir_all(&fresh).map_err(stopped)?;
-    let left_out = match unpack_into(source, &fresh) {
-        Ok(left_out) => left_out,
-        Err(stop) => {
-            // Its room is needed; what remains of it is removed by the next attempt.
-            let _ = remove(&fresh);
-            return Err(match stop {
-                Stop::DiskFull => FormatError::DiskFull(source.to_owned()),
-                Stop::Why(why) => unreadable(why),
-            });
-        }
-    };
-    let old = beside("old");
-    remove(&old).map_err(stopped)?;
-    match std::fs::rename(target, &old) {
-        Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(stopped(why)),
-        _ => {}
-    }
-    std::fs::rename(&fresh, target).map_err(stopped)?;
-    remove(&old).map_err(stopped)?;
-    Ok(left_out)
+    unpacked.map_err(|stop| match stop {
+        Stop::DiskFull => FormatError::DiskFull(source.to_owned()),
+        Stop::Why(why) => FormatError::Unreadable { what: "the archive", why, path: source.to_owned() },
+    })
 }
 
 fn unpack_into(source: &Path, folder: &Path) -> Result<Vec<(String, String)>, Stop> {

@@ -6,6 +6,7 @@ mod annotations;
 mod archive;
 mod csv_list;
 mod folder;
+mod labels;
 mod layout;
 pub mod logs;
 mod names;
@@ -14,6 +15,7 @@ mod tree;
 
 pub use archive::unpack;
 pub use folder::{ImageFiles, images_in};
+pub use labels::{LabelRow, labels_csv};
 pub use names::{path_of_text, path_text};
 pub use tree::named_as_image;
 

@@ -41,7 +41,7 @@ pub(crate) fn meanings<'a>(words: impl Iterator<Item = &'a str>) -> HashMap<Stri
         Word::TrainAndVal if !has(Split::Train) && !has(Split::Val) => Some(Split::Train),
         Word::TrainAndVal => None,
     };
-    known.into_iter().filter_map(|(name, word)| Some((name, meaning(word)?))).collect()
+    known.iter().filter_map(|(name, word)| Some((name.clone(), meaning(*word)?))).collect()
 }
 
 /// A whole number, also one that a table writes as 1.0.

@@ -25,7 +25,7 @@ pub enum MediaError {
     #[error("not an image that can be read ({})", ImageKind::NAMES)]
     NotAnImage,
     /// An image of a kind that is not read.
-    #[error("not an image that can be read ({}): {0}", ImageKind::NAMES)]
+    #[error("not an image that can be read ({known}): {0}", known = ImageKind::NAMES)]
     Unread(String),
     /// Too large to decode safely.
     #[error("the image claims {width} x {height} pixels; at most {} megapixels are decoded", MAX_PIXELS / 1_000_000)]
@@ -147,9 +147,9 @@ pub fn encode_jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, MediaError>
 
 /// The image as a PNG file.
 pub fn encode_png(image: &RgbImage) -> Result<Vec<u8>, MediaError> {
-    let mut bytes = Cursor::new(Vec::new());
-    image.write_to(&mut bytes, ImageFormat::Png).map_err(reason)?;
-    Ok(bytes.into_inner())
+    let mut bytes = Vec::new();
+    image.write_with_encoder(image::codecs::png::PngEncoder::new(&mut bytes)).map_err(reason)?;
+    Ok(bytes)
 }
 
 /// Whether the end marker follows the image data (in which it cannot occur). Segments before the data, which may hold

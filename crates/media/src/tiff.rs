@@ -3,7 +3,7 @@
 use crate::decode::{MAX_PIXELS, MediaError};
 use crate::window::{Layout, Raster, Sample, Shape};
 use image::metadata::Orientation;
-use image::{GrayImage, RgbImage};
+use image::RgbImage;
 use std::borrow::Cow;
 use std::io::Cursor;
 use tiff::decoder::{Decoder, DecodingResult, Limits};

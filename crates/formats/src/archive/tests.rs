@@ -312,21 +312,3 @@ fn what_cannot_be_unpacked_in_a_zip_is_named() {
     let why = Unpacked::new("secret.zip", &all).map(|_| ()).unwrap_err().to_string();
     assert!(why.contains("encrypted") && why.contains("secret.zip"), "{why}");
 }
-
-#[test]
-fn unpacking_again_replaces_what_was_there() {
-    let folder = tempfile::tempdir().unwrap();
-    let (source, target) = (folder.path().join("a.zip"), folder.path().join("out"));
-    std::fs::write(&source, zip_of(&[("cat/old.jpg", "old"), ("cat/a.jpg", "1")])).unwrap();
-    unpack(&source, &target).unwrap();
-    std::fs::write(&source, zip_of(&[("cat/a.jpg", "2")])).unwrap();
-    unpack(&source, &target).unwrap();
-    assert_eq!(std::fs::read(target.join("cat/a.jpg")).unwrap(), b"2");
-    assert!(!target.join("cat/old.jpg").exists());
-    // What fails leaves what was there.
-    std::fs::write(&source, b"broken").unwrap();
-    unpack(&source, &target).unwrap_err();
-    assert_eq!(std::fs::read(target.join("cat/a.jpg")).unwrap(), b"2");
-    let beside: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(beside.len(), 2, "{beside:?}");
-}

@@ -1,6 +1,6 @@
 //! Which file a table means by a path: as it is written from another folder, another machine or without its ending.
 
-use crate::names::{name_of, natural, path_text, slashed, stem_of};
+use crate::names::{name_of, natural, path_of_text, path_text, slashed, stem_of};
 use crate::tree::{Item, named_as_image, special};
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -63,12 +63,16 @@ impl<'a> Files<'a> {
             let item = index.at(&inside.text).or_else(|| index.at(&path.text))?;
             return Some(Lookup::Found(item.clone()));
         }
-        let file = self.base.join(&path.text);
-        let facts = std::fs::metadata(&file).ok()?;
+        // It may be as this program writes paths that are not UTF-8.
+        let file = [PathBuf::from(&path.text), path_of_text(&path.text)].map(|path| self.base.join(path));
+        let (file, facts) = file.into_iter().find_map(|file| Some((file.clone(), std::fs::metadata(&file).ok()?)))?;
         if let Some(what) = special(facts.file_type()) {
             return Some(Lookup::Not(what));
         }
-        facts.is_file().then(|| Lookup::Found(Item { path: path_text(Path::new(&path.text)), file }))
+        facts.is_file().then(|| {
+            let below = file.strip_prefix(&self.base).unwrap_or(&file);
+            Lookup::Found(Item { path: path_text(below), file: file.clone() })
+        })
     }
 
     fn index(&self) -> &Index<'_> {
