@@ -286,7 +286,7 @@ mod tests {
             ("train.txt", "images/a.jpg 3\n./images/a.jpg 1\n", Kind::Lists),
             ("classes.txt", "cat\ndog\n", Kind::Names),
             ("class_id_to_name.json", "{\"0\": \"cat\"}", Kind::Names),
-            ("a.txt", "a cat on a mat", Kind::Beside),
+            ("a.txt", "one cat on a mat", Kind::Beside),
             ("a.jpg.meta", "whatever", Kind::Beside),
         ] {
             assert_eq!(kind(path, contents), Some(expected), "{path}: {}", &contents[..contents.len().min(40)]);

@@ -1,7 +1,7 @@
 //! From bytes to upright RGB pixels.
 
 use crate::tiff::Tiff;
-use crate::window::{Layout, Raster, Shape};
+use crate::window::{Layout, Raster, Samples, Shape};
 use assay_domain::content::{Content, HEAD_BYTES, ImageKind};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage, RgbaImage};
@@ -106,26 +106,20 @@ fn pixels(bytes: &[u8], kind: ImageKind) -> Result<(RgbImage, Orientation), Medi
 
 fn in_8_bits(image: DynamicImage) -> Result<RgbImage, MediaError> {
     use DynamicImage::{ImageLuma16, ImageLumaA16, ImageRgb16, ImageRgb32F, ImageRgba16, ImageRgba32F};
-    let (width, height) = (image.width(), image.height());
-    let channels = usize::from(image.color().channel_count());
-    let layout = Layout::Interleaved;
-    let shown = match &image {
-        ImageLuma16(i) => Raster { width, height, channels, shape: Shape::Grey, layout, samples: i.as_raw() }.shown(),
-        ImageLumaA16(i) => {
-            Raster { width, height, channels, shape: Shape::GreyAlpha, layout, samples: i.as_raw() }.shown()
-        }
-        ImageRgb16(i) => Raster { width, height, channels, shape: Shape::Rgb, layout, samples: i.as_raw() }.shown(),
-        ImageRgba16(i) => {
-            Raster { width, height, channels, shape: Shape::RgbAlpha, layout, samples: i.as_raw() }.shown()
-        }
-        ImageRgb32F(i) => Raster { width, height, channels, shape: Shape::Rgb, layout, samples: i.as_raw() }.shown(),
-        ImageRgba32F(i) => {
-            Raster { width, height, channels, shape: Shape::RgbAlpha, layout, samples: i.as_raw() }.shown()
-        }
+    let (shape, samples): (Shape, Samples<'_>) = match &image {
+        ImageLuma16(pixels) => (Shape::Grey, pixels.as_raw().as_slice().into()),
+        ImageLumaA16(pixels) => (Shape::GreyAlpha, pixels.as_raw().as_slice().into()),
+        ImageRgb16(pixels) => (Shape::Rgb, pixels.as_raw().as_slice().into()),
+        ImageRgba16(pixels) => (Shape::RgbAlpha, pixels.as_raw().as_slice().into()),
+        ImageRgb32F(pixels) => (Shape::Rgb, pixels.as_raw().as_slice().into()),
+        ImageRgba32F(pixels) => (Shape::RgbAlpha, pixels.as_raw().as_slice().into()),
         _ if !image.color().has_alpha() => return Ok(image.into_rgb8()),
         _ => return Ok(over_white(&image.into_rgba8())),
     };
-    shown.map_err(MediaError::Damaged)
+    let (width, height) = (image.width(), image.height());
+    let channels = usize::from(image.color().channel_count());
+    let raster = Raster { width, height, channels, shape, layout: Layout::Interleaved, samples };
+    raster.shown().map_err(MediaError::Damaged)
 }
 
 fn over_white(rgba: &RgbaImage) -> RgbImage {

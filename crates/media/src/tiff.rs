@@ -1,9 +1,9 @@
 //! TIFF in the kinds that microscopes, scanners and cameras write: 1 to 64 bits, signed, float, palette, planes, JPEG inside.
 
 use crate::decode::{MAX_PIXELS, MediaError};
-use crate::window::{Layout, Raster, Sample, Shape};
-use image::metadata::Orientation;
+use crate::window::{Layout, Raster, Samples, Shape};
 use image::RgbImage;
+use image::metadata::Orientation;
 use std::borrow::Cow;
 use std::io::Cursor;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
@@ -71,39 +71,36 @@ impl<'a> Tiff<'a> {
         };
         let channels = usize::from(color.num_samples());
         let layout = if layout.planes > 1 { Layout::Planar } else { Layout::Interleaved };
-        match samples {
+        let shown = |samples: Samples<'_>| {
+            let raster = Raster { width: self.width, height: self.height, channels, shape, layout, samples };
+            raster.shown().map_err(MediaError::Damaged)
+        };
+        match &samples {
             DecodingResult::U8(values) if color.bit_depth() < 8 => {
-                let shades = self.unpacked(&values, color.bit_depth())?;
                 let full = (1u32 << color.bit_depth()) - 1;
+                let shades = self.unpacked(values, color.bit_depth())?;
                 let bytes: Vec<u8> = shades.iter().map(|value| (u32::from(*value) * 255 / full) as u8).collect();
-                self.shown(&bytes, channels, shape, layout)
+                shown(bytes.as_slice().into())
             }
-            DecodingResult::U8(values) => self.shown(&values, channels, shape, layout),
-            DecodingResult::U16(values) => self.shown(&values, channels, shape, layout),
-            DecodingResult::U32(values) => self.shown(&values, channels, shape, layout),
-            DecodingResult::U64(values) => self.shown(&values, channels, shape, layout),
-            DecodingResult::I8(values) => self.shown(&values, channels, shape, layout),
-            DecodingResult::I16(values) => self.shown(&values, channels, shape, layout),
-            DecodingResult::I32(values) => self.shown(&values, channels, shape, layout),
-            DecodingResult::I64(values) => self.shown(&values, channels, shape, layout),
-            DecodingResult::F32(values) => self.shown(&values, channels, shape, layout),
-            DecodingResult::F64(values) => self.shown(&values, channels, shape, layout),
+            DecodingResult::U8(values) if shape == Shape::Rgb && channels == 3 && layout == Layout::Interleaved => {
+                RgbImage::from_raw(self.width, self.height, values.clone())
+                    .ok_or_else(|| MediaError::Damaged("it has fewer samples than its size says".into()))
+            }
+            DecodingResult::U8(values) => shown(values.as_slice().into()),
+            DecodingResult::U16(values) => shown(values.as_slice().into()),
+            DecodingResult::U32(values) => shown(values.as_slice().into()),
+            DecodingResult::U64(values) => shown(values.as_slice().into()),
+            DecodingResult::I8(values) => shown(values.as_slice().into()),
+            DecodingResult::I16(values) => shown(values.as_slice().into()),
+            DecodingResult::I32(values) => shown(values.as_slice().into()),
+            DecodingResult::I64(values) => shown(values.as_slice().into()),
+            DecodingResult::F32(values) => shown(values.as_slice().into()),
+            DecodingResult::F64(values) => shown(values.as_slice().into()),
             DecodingResult::F16(values) => {
-                let values: Vec<f32> = values.into_iter().map(|value| value.to_f32()).collect();
-                self.shown(&values, channels, shape, layout)
+                let values: Vec<f32> = values.iter().map(|value| value.to_f32()).collect();
+                shown(values.as_slice().into())
             }
         }
-    }
-
-    fn shown<T: Sample>(
-        &self,
-        samples: &[T],
-        channels: usize,
-        shape: Shape,
-        layout: Layout,
-    ) -> Result<RgbImage, MediaError> {
-        let raster = Raster { width: self.width, height: self.height, channels, shape, layout, samples };
-        raster.shown().map_err(MediaError::Damaged)
     }
 
     /// One value a pixel from fewer than 8 bits each; a row begins at a byte.

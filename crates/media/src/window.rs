@@ -34,25 +34,26 @@ pub(crate) enum Layout {
 }
 
 /// Decoded samples: `channels` a pixel, of which the first are shown.
-pub(crate) struct Raster<'a, T> {
+pub(crate) struct Raster<'a> {
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) channels: usize,
     pub(crate) shape: Shape,
     pub(crate) layout: Layout,
-    pub(crate) samples: &'a [T],
+    pub(crate) samples: Samples<'a>,
 }
 
-/// A type of samples.
-pub(crate) trait Sample: Copy {
-    const KIND: SampleKind;
+/// Samples of any type. They are asked for one by one, so that what shows them is compiled once and not for each type.
+pub(crate) struct Samples<'a> {
+    kind: SampleKind,
     /// The value of what is opaque.
-    const OPAQUE: f64;
-    fn value(self) -> f64;
+    opaque: f64,
+    count: usize,
+    value: Box<dyn Fn(usize) -> f64 + 'a>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SampleKind {
+enum SampleKind {
     Unsigned,
     Signed,
     Float,
@@ -60,11 +61,10 @@ pub(crate) enum SampleKind {
 
 macro_rules! samples {
     ($($type:ty, $kind:ident, $opaque:expr;)*) => {
-        $(impl Sample for $type {
-            const KIND: SampleKind = SampleKind::$kind;
-            const OPAQUE: f64 = $opaque as f64;
-            fn value(self) -> f64 {
-                self as f64
+        $(impl<'a> From<&'a [$type]> for Samples<'a> {
+            fn from(samples: &'a [$type]) -> Samples<'a> {
+                let value = Box::new(|index: usize| samples[index] as f64);
+                Samples { kind: SampleKind::$kind, opaque: $opaque as f64, count: samples.len(), value }
             }
         })*
     };
@@ -83,30 +83,32 @@ samples! {
     f64, Float, 1.0;
 }
 
-impl<T: Sample> Raster<'_, T> {
+impl Raster<'_> {
     /// The image in 8 bits: `255 (value - low) / (high - low)`, with low and high as [`Window`] chooses them. Transparent
     /// parts are laid on white.
     pub(crate) fn shown(&self) -> Result<RgbImage, String> {
         let pixels = self.width as usize * self.height as usize;
-        if self.samples.len() < pixels * self.channels || self.channels < self.shape.colors() {
+        let colors = self.shape.colors();
+        if self.samples.count < pixels * self.channels || self.channels < colors {
             return Err("it has fewer samples than its size says".into());
         }
         let at = |pixel: usize, channel: usize| match self.layout {
-            Layout::Interleaved => self.samples[pixel * self.channels + channel].value(),
-            Layout::Planar => self.samples[channel * pixels + pixel].value(),
+            Layout::Interleaved => (self.samples.value)(pixel * self.channels + channel),
+            Layout::Planar => (self.samples.value)(channel * pixels + pixel),
         };
-        let colors = self.shape.colors();
-        let window = Window::of(T::KIND, pixels * colors, colors, |index| at(index / colors, index % colors));
+        let window =
+            Window::of(self.samples.kind, pixels * colors, colors, &|index| at(index / colors, index % colors));
         let mut bytes = Vec::with_capacity(pixels * 3);
         let opaque = self.opaque(&window, pixels, &at);
         for pixel in 0..pixels {
-            let alpha = match opaque {
-                Some(opaque) => (at(pixel, colors) / opaque).clamp(0.0, 1.0),
-                None => 1.0,
+            let alpha = opaque.map_or(1.0, |opaque| (at(pixel, colors) / opaque).clamp(0.0, 1.0));
+            let shade = |channel: usize| {
+                let shade = window.shade(at(pixel, channel));
+                (255.0 * (shade * alpha + 1.0 - alpha)).round() as u8
             };
-            for channel in 0..3 {
-                let shade = window.shade(at(pixel, channel.min(colors - 1)));
-                bytes.push((255.0 * (shade * alpha + 1.0 - alpha)).round() as u8);
+            match colors {
+                1 => bytes.extend([shade(0); 3]),
+                _ => bytes.extend([shade(0), shade(1), shade(2)]),
             }
         }
         RgbImage::from_raw(self.width, self.height, bytes).ok_or_else(|| "its size does not fit into memory".into())
@@ -114,12 +116,12 @@ impl<T: Sample> Raster<'_, T> {
 
     /// The alpha of what is opaque: that of the type, unless all of it fits the window of the colours, as where 12 bits
     /// are stored in 16.
-    fn opaque(&self, window: &Window, pixels: usize, at: &impl Fn(usize, usize) -> f64) -> Option<f64> {
+    fn opaque(&self, window: &Window, pixels: usize, at: &dyn Fn(usize, usize) -> f64) -> Option<f64> {
         if !self.shape.has_alpha() || self.channels <= self.shape.colors() {
             return None;
         }
         let most = (0..pixels).map(|pixel| at(pixel, self.shape.colors())).fold(0.0, f64::max);
-        let full = if T::KIND == SampleKind::Float && most > 1.0 { 255.0 } else { T::OPAQUE };
+        let full = if self.samples.kind == SampleKind::Float && most > 1.0 { 255.0 } else { self.samples.opaque };
         Some(if window.low == 0.0 && most <= window.high { window.high.min(full) } else { full })
     }
 }
@@ -147,16 +149,16 @@ const BEYOND: f64 = 0.001;
 
 impl Window {
     /// Of `count` samples, `colors` of which are a pixel.
-    fn of(kind: SampleKind, count: usize, colors: usize, at: impl Fn(usize) -> f64) -> Window {
+    fn of(kind: SampleKind, count: usize, colors: usize, at: &dyn Fn(usize) -> f64) -> Window {
         let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
-        for value in (0..count).map(&at).filter(|value| value.is_finite()) {
+        for value in (0..count).map(at).filter(|value| value.is_finite()) {
             least = least.min(value);
             most = most.max(value);
         }
         if least > most {
             return Window { low: 0.0, high: 1.0 };
         }
-        let mut some: Vec<f64> = (0..count).step_by(step(count, colors)).map(&at).filter(|v| v.is_finite()).collect();
+        let mut some: Vec<f64> = (0..count).step_by(step(count, colors)).map(at).filter(|v| v.is_finite()).collect();
         some.sort_by(f64::total_cmp);
         let place = |share: f64| some.get((share * (some.len() as f64 - 1.0)).round() as usize).copied();
         let (low, high) = (place(BEYOND).unwrap_or(least), place(1.0 - BEYOND).unwrap_or(most));
@@ -190,7 +192,7 @@ fn of_whole_numbers(high: f64, most: f64) -> Window {
 }
 
 fn of_floats(low: f64, high: f64) -> Option<Window> {
-    let fits = |full: &f64| low >= -0.02 * full && high <= 1.02 * full;
+    let fits = |full: &f64| low >= -0.02 * (high - low) && high <= 1.02 * full;
     [1.0, 255.0].into_iter().find(fits).map(|high| Window { low: 0.0, high })
 }
 
@@ -205,9 +207,13 @@ fn step(count: usize, colors: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn shown<T: Sample>(samples: &[T], width: u32, shape: Shape) -> Vec<u8> {
+    fn shown<'a, T>(values: &'a [T], width: u32, shape: Shape) -> Vec<u8>
+    where
+        Samples<'a>: From<&'a [T]>,
+    {
         let channels = shape.colors() + usize::from(shape.has_alpha());
-        let height = (samples.len() / channels) as u32 / width;
+        let samples = Samples::from(values);
+        let height = (samples.count / channels) as u32 / width;
         let raster = Raster { width, height, channels, shape, layout: Layout::Interleaved, samples };
         raster.shown().unwrap().into_raw().chunks(3).map(|pixel| pixel[0]).collect()
     }
@@ -244,8 +250,8 @@ mod tests {
         assert_eq!(shown(&values, 64, Shape::Grey)[4095], 255);
         let mut values: Vec<f32> = ramp(0.0, 1.0).map(|value| value as f32).collect();
         values[7] = 1e30;
-        is_full_range(&shown(&values[8..], 64, Shape::Grey));
-        assert_eq!(shown(&values, 64, Shape::Grey)[2048], 128);
+        let shown = shown(&values, 64, Shape::Grey);
+        assert_eq!((shown[0], shown[2048], shown[4095]), (0, 128, 255));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) fn unpack(reader: impl Read, target: &mut Target<'_>) -> Result<(), S
                 entry(&mut found, target)?;
             }
             // What lies behind the end of an archive is none of it.
-            Err(_) if zeros.before.get() >= END => return Ok(()),
+            Err(_) if zeros.now.get() >= END || zeros.before.get() >= END => return Ok(()),
             Err(why) => {
                 let after = [b"after ", last.as_slice()].concat();
                 target.leave_out(&after, format!("the archive is damaged or cut off, what follows is lost: {why}"));

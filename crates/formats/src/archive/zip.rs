@@ -4,7 +4,7 @@ use super::Stop;
 use super::target::{LinkBase, Target};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
@@ -49,7 +49,18 @@ fn entry(archive: &mut ZipArchive<BufReader<File>>, index: usize, target: &mut T
             }
             Ok(())
         }
-        Ok(mut contents) => target.file(&name, &mut contents, Some(bytes)),
+        Ok(contents) => {
+            // How it is compressed is seen when it is read.
+            let mut contents = BufReader::new(contents);
+            let inner = contents.fill_buf().err().and_then(|why| why.downcast::<ZipError>().ok());
+            match inner {
+                Some(why) => {
+                    target.leave_out(&name, format!("{}; left out", reason(&why)));
+                    Ok(())
+                }
+                None => target.file(&name, &mut contents, Some(bytes)),
+            }
+        }
         Err(why) => {
             target.leave_out(&name, format!("{}; left out", reason(&why)));
             Ok(())

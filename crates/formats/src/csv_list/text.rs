@@ -52,7 +52,11 @@ impl Table {
                     is_first = false;
                 }
                 Ok(true) => {
-                    let line = record.position().map_or(0, csv::Position::line);
+                    // A record begins, for the library, with the empty lines before it.
+                    let line = record.position().map_or(0, |at| {
+                        let rest = text.as_bytes().get(at.byte() as usize..).unwrap_or_default();
+                        at.line() + rest.iter().take_while(|byte| **byte == b'\n').count() as u64
+                    });
                     table.rows.push((line, record.clone()));
                 }
                 Err(why) => {

@@ -14,11 +14,7 @@ fn what_is_no_image_says_why() {
 
 #[test]
 fn a_truncated_jpeg_is_noticed_without_decoding_it() {
-    let mut jpeg = Cursor::new(Vec::new());
-    RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8 * 4, y as u8 * 4, 7]))
-        .write_to(&mut jpeg, ImageFormat::Jpeg)
-        .unwrap();
-    let jpeg = jpeg.into_inner();
+    let jpeg = encode_jpeg(&RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8 * 4, y as u8 * 4, 7])), 75).unwrap();
     assert_eq!(inspect(&jpeg).unwrap(), Facts { width: 64, height: 64 });
     assert!(matches!(inspect(&jpeg[..jpeg.len() - 40]), Err(MediaError::Damaged(_))));
 }
@@ -118,9 +114,9 @@ fn bits_of_a_sensor_in_a_png_of_16_are_visible() {
         let image = image::ImageBuffer::<image::Luma<u16>, _>::from_fn(64, 64, |x, y| {
             image::Luma([(u64::from(y * 64 + x) * u64::from(most) / 4095) as u16])
         });
-        let mut png = Cursor::new(Vec::new());
-        DynamicImage::ImageLuma16(image).write_to(&mut png, ImageFormat::Png).unwrap();
-        let shown = decode(png.get_ref()).unwrap();
+        let mut png = Vec::new();
+        image.write_with_encoder(image::codecs::png::PngEncoder::new(&mut png)).unwrap();
+        let shown = decode(&png).unwrap();
         assert_eq!((shown.get_pixel(0, 0).0, shown.get_pixel(63, 63).0), ([0; 3], [255; 3]), "{bits} bits");
         assert!(shown.get_pixel(32, 32).0[0].abs_diff(129) < 3, "{bits} bits");
     }
@@ -238,7 +234,7 @@ mod tiff_files {
         assert!(most < Some(24), "{most:?}");
         // What the decoder does not know is told in its own words.
         let old = inspect(&written(16, 16, &jpeg, &tags(6, 6))).unwrap_err().to_string();
-        assert!(old.contains("TIFF image") && old.contains("compression"), "{old}");
+        assert!(old.contains("a TIFF image: "), "{old}");
         let lab = inspect(&written(4, 4, &[0; 48], &tags(8, 1))).unwrap_err().to_string();
         assert!(lab.contains("CIELab"), "{lab}");
     }
