@@ -19,5 +19,6 @@ mod mlflow;
 mod multi_label;
 mod product;
 mod retention;
+mod sources;
 mod terminal;
 mod window;

@@ -6,6 +6,7 @@
 
 pub mod alert;
 pub mod confusion;
+pub mod content;
 pub mod entity;
 pub mod foreign;
 mod id;
