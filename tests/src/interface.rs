@@ -112,7 +112,7 @@ async fn every_place_shows_a_trained_workspace_with_named_widgets() -> Result<()
         (Route::Label(None), "Label as 9"),
         (Route::Review(Some(evaluations[0].id)), "labelled 3 predicted as 3"),
         (Route::Models, "Use best of run"),
-        (Route::Alerts, "the run finished"),
+        (Route::Alerts, "Nothing yet: what the rules watch for"),
     ] {
         see(&mut interface(&client.door, route), text);
     }

@@ -18,5 +18,6 @@ mod mlflow;
 mod multi_label;
 mod product;
 mod retention;
+mod runs;
 mod terminal;
 mod window;

@@ -1,10 +1,9 @@
 //! Charts of series: a mean line with a band from least to greatest, so that no spike is hidden.
 
 use crate::tokens::{Tokens, strong};
-use crate::widgets::number;
 use crate::zoom;
-use assay_domain::Bucket;
 use assay_domain::series::smoothed;
+use assay_domain::{Bucket, number};
 use egui::{Color32, Id, Label, RichText, Ui};
 use egui_plot::{Corner, FilledArea, HoverPosition, Line, Plot, PlotPoint, PlotPoints};
 
