@@ -58,6 +58,9 @@ pub fn duration(secs: f64) -> String {
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const ALIKE: f64 = 0.8;
     const BY_LAST_PART: f64 = 0.95;
+    // One letter too many, too few or another, or two the wrong way round.
+    const BY_A_SLIP: f64 = 0.95;
+    const LETTERS_OF_A_SLIP: usize = 3;
     fn last(name: &str) -> &str {
         name.rsplit(['/', '.']).next().unwrap_or(name)
     }
@@ -65,7 +68,8 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let likeness = |known: &str| {
         let known = known.to_lowercase();
         let part = strsim::jaro_winkler(last(&name), last(&known)) * BY_LAST_PART;
-        strsim::jaro_winkler(&name, &known).max(part)
+        let is_slip = name.chars().count() >= LETTERS_OF_A_SLIP && strsim::osa_distance(&name, &known) == 1;
+        strsim::jaro_winkler(&name, &known).max(part).max(if is_slip { BY_A_SLIP } else { 0.0 })
     };
     let best = known.into_iter().map(|known| (likeness(known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|(likeness, _)| *likeness > ALIKE).map(|(_, known)| known)
@@ -99,6 +103,8 @@ mod tests {
         assert_eq!(nearest("optimiser.lr", known), Some("optimizer.lr"));
         assert_eq!(nearest("accuracy", known), Some("val/accuracy"));
         assert_eq!(nearest("TEAM", known), Some("team"));
+        assert_eq!(nearest("tema", known), Some("team"));
+        assert_eq!(nearest("wre", ["user", "wer"]), Some("wer"));
         assert_eq!(nearest("nosuch", known), None);
         assert_eq!(nearest("x", []), None);
     }
