@@ -196,6 +196,9 @@ async fn a_name_that_no_run_has_is_told_of_with_the_nearest_one() -> Result<()> 
     assert!(
         refused(&workspace, &["compare", "1", "--metric", "accurac", "--chart", chart]).contains("\"val/accuracy\"")
     );
+    let rule = ["alerts", "add", "val/acc", "below", "0.1", "--filter", "teem=vision"];
+    let told = String::from_utf8_lossy(&workspace.assay(&rule).stderr).into_owned();
+    assert!(told.contains("\"metrics.val/accuracy\"") && told.contains("\"team\""), "{told}");
     // What runs have is found, whichever way it is named.
     for filter in [
         "learning_rate=0.1",

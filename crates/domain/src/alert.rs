@@ -179,15 +179,20 @@ impl Condition {
         })
     }
 
-    /// Why it makes no sense, if so.
-    pub fn fault(&self) -> Option<&'static str> {
-        let metric = match self {
+    /// The metric that it is about, if it is about one.
+    pub fn metric(&self) -> Option<&String> {
+        match self {
             Condition::Above { metric, .. }
             | Condition::Below { metric, .. }
             | Condition::NoImprovement { metric, .. } => Some(metric),
             Condition::NotFinite { metric } | Condition::Silent { metric, .. } => metric.as_ref(),
             Condition::Ended { .. } => None,
-        };
+        }
+    }
+
+    /// Why it makes no sense, if so.
+    pub fn fault(&self) -> Option<&'static str> {
+        let metric = self.metric();
         match self {
             _ if metric.is_some_and(|metric| metric.trim().is_empty()) => Some("name the metric, as in train/loss"),
             Condition::Above { value, .. } | Condition::Below { value, .. } if !value.is_finite() => {

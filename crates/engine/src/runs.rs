@@ -200,8 +200,12 @@ impl Engine {
         self.run(run)
     }
 
-    /// Deletes a run so that it can be restored.
+    /// Deletes a run so that it can be restored. One that waits in the queue does so no longer.
     pub fn delete_run(&self, run: RunId) -> Result<()> {
+        let found = self.run(run)?;
+        if found.client.is_none() && found.status == RunStatus::Queued {
+            self.stop_run(run)?;
+        }
         Ok(self.store.write(move |tx| tx.delete_run(run))?)
     }
 
