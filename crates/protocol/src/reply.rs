@@ -364,6 +364,7 @@ pub struct PrecisionFigures {
     /// The mean F1 of all classes.
     pub macro_f1: f64,
     /// The mean cross-entropy, in nats.
+    #[serde(with = "assay_domain::number::json")]
     pub loss: f64,
     /// The median time of predicting one image, in milliseconds.
     pub latency_ms: f64,
