@@ -98,12 +98,13 @@ pub(crate) fn datasets(datasets: &[Dataset], as_json: bool) -> Result<()> {
             dataset.samples.to_string(),
             dataset.labeled.to_string(),
             dataset.classes.len().to_string(),
+            dataset.missing.to_string(),
             dataset.problems.to_string(),
-            dataset.source.clone(),
+            dataset.origin().to_owned(),
         ]
     };
     table(
-        &["id", "name", "images", "labelled", "classes", "left out", "source"],
+        &["id", "name", "images", "labelled", "classes", "missing", "left out", "source"],
         &datasets.iter().map(row).collect::<Vec<_>>(),
     )
 }

@@ -12,6 +12,7 @@ pub mod entity;
 pub mod foreign;
 mod id;
 mod label;
+pub mod matching;
 pub mod number;
 pub mod profile;
 pub mod query;

@@ -205,7 +205,7 @@ impl Engine {
         let begun = self.store.write(move |tx| tx.update_job(id, RunStatus::Running, Progress::default(), ""));
         let result = begun.map_err(EngineError::from).and_then(|()| {
             let attempt = std::panic::AssertUnwindSafe(|| match &job.work {
-                JobKind::Import { name, source } => self.import(job.id, name, source, &stop),
+                JobKind::Import { .. } => self.import(job.id, &job.work, &stop),
                 JobKind::ImportRuns { source, experiment } => self.import_runs(job.id, source, experiment, &stop),
                 JobKind::Merge { source } => self.merge_for(job.id, Path::new(source), &stop),
                 JobKind::Train { run } => self.train(job.id, *run, &stop),

@@ -81,7 +81,7 @@ impl Engine {
         let path = source.canonicalize().unwrap_or_else(|_| source.to_owned()).display().to_string();
         let experiment = match request.name.as_deref().map(str::trim) {
             Some(name) if !name.is_empty() => name.to_owned(),
-            _ => own_name(source),
+            _ => own_name(source, source),
         };
         self.queue(JobKind::ImportRuns { source: path, experiment })
     }
@@ -384,7 +384,11 @@ impl Engine {
             }
             reading.found.points += logged.iter().filter(|logged| matches!(logged, Logged::Point(..))).count() as u64;
             reading.found.files += files.len() as u64;
-            let name = if run.is_empty() { own_name(Path::new(&reading.source.path)) } else { run.clone() };
+            let name = if run.is_empty() {
+                own_name(Path::new(&reading.source.path), Path::new(&reading.source.path))
+            } else {
+                run.clone()
+            };
             all.push((run, Taken { program, name, uid: (self.uid)(), logged, files, read }));
         }
         if all.is_empty() {

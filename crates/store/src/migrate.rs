@@ -2,7 +2,7 @@
 
 use crate::table::{
     alert, artifact, client_run, dataset, direction, evaluation, event, experiment, job, label, logged, registry, run,
-    series, setting, snapshot, source,
+    sample, series, setting, snapshot, source,
 };
 use crate::{Result, StoreError};
 use rusqlite::Connection;
@@ -43,6 +43,7 @@ const STEPS: &[&[&str]] = &[
     &[source::TABLES],
     &[alert::TABLES],
     &[event::ONCE, run::PARAMS_BY_VALUE],
+    &[sample::IDENTITY],
     &[direction::TABLES, run::TAGS_BY_KEY, alert::FAILURES_ONLY],
 ];
 
