@@ -340,3 +340,64 @@ async fn how_an_import_ended_is_told() -> Result<()> {
     client.door.close().await;
     Ok(())
 }
+
+/// A run of a client, whose one metric has this name.
+async fn run_with_metric(client: &Client, key: &str) -> Result<Run> {
+    let api = |what: &str| format!("/api/2.0/mlflow/runs/{what}");
+    let made: serde_json::Value =
+        client.post(&api("create"), &serde_json::json!({ "experiment_id": "0", "start_time": 5 })).await?;
+    let uid = made["run"]["info"]["run_id"].as_str().expect("an id").to_owned();
+    let points = (0..20).map(|step| {
+        serde_json::json!({ "key": key, "value": 0.625 + f64::from(step) * 1e-7, "timestamp": 7 + step, "step": step })
+    });
+    let batch = serde_json::json!({ "run_id": uid, "metrics": points.collect::<Vec<_>>() });
+    let _: serde_json::Value = client.post(&api("log-batch"), &batch).await?;
+    let runs: assay_protocol::RunsReply = client.get(path::RUNS).await?;
+    Ok(runs.runs.into_iter().find(|run| run.uid == uid).expect("the run"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_metric_with_a_long_name_moves_nothing_and_keeps_its_chart_in_the_window() -> Result<()> {
+    let long =
+        [format!("{}loss", "evaluation/".repeat(11)), "W".repeat(121), format!("{}e", "a metric in words ".repeat(8))];
+    assert!(long.iter().all(|key| key.len() >= 121));
+    let mut places = Vec::new();
+    for key in std::iter::once("loss").chain(long.iter().map(String::as_str)) {
+        let workspace = Workspace::new();
+        let client = workspace.open().await;
+        let run = run_with_metric(&client, key).await?;
+        let other = run_with_metric(&client, key).await?;
+        let window = egui::Rect::from_min_size(egui::Pos2::ZERO, egui::vec2(1280.0, 820.0));
+        let mut found = Vec::new();
+        for route in [Route::Runs, Route::Run(run.id)] {
+            let mut harness = interface(&client.door, route);
+            let chart = format!("Chart of {key}");
+            see(&mut harness, &chart);
+            // Axes take the room of their labels from the frame before.
+            harness.run_steps(4);
+            let place = harness.get_by_label(&chart).rect();
+            assert!(window.contains_rect(place), "{key}: {place:?}");
+            assert!(harness.query_all_by_label(key).count() >= 1, "{key} is named nowhere");
+            found.push(place);
+        }
+        let mut harness = interface(&client.door, Route::Run(run.id));
+        see(&mut harness, "Overview");
+        harness.get_by_label("Overview").click();
+        see(&mut harness, "last 0.6250");
+        let value = harness.query_all_by_label_contains("last 0.6250").next().expect("the value").rect();
+        assert!(value.left() < 0.4 * window.right() && value.right() < window.right(), "{key}: {value:?}");
+        let mut harness = interface(&client.door, Route::Compare(vec![run.id, other.id]));
+        see(&mut harness, "Comparing 2 runs");
+        harness.get_by_label("Also what is the same").click();
+        see(&mut harness, key);
+        for place in harness.query_all_by_label_contains(&format!("#{}", other.id)).map(|node| node.rect()) {
+            assert!(window.contains_rect(place), "{key}: {place:?}");
+        }
+        places.push(found);
+        client.door.close().await;
+    }
+    for (place, key) in places.iter().skip(1).zip(&long) {
+        assert_eq!(*place, places[0], "{key}");
+    }
+    Ok(())
+}

@@ -4,6 +4,7 @@ use super::Cx;
 use super::data::Data;
 use super::new_run::NewRun;
 use crate::api::{Api, Then};
+use crate::elided::fitted;
 use crate::plot::{Look, Series, chart_ui};
 use crate::route::Route;
 use crate::tokens::{GRID, ROW, strong};
@@ -13,7 +14,7 @@ use crate::zoom::Zoom;
 use assay_domain::entity::{Experiment, Run};
 use assay_domain::{Best, ExperimentId, RunId, RunStatus, Timestamp, counted, duration, number, query};
 use assay_protocol::{About, DirectionChange, RunsQuery, RunsReply, SeriesQuery, SeriesReply, path};
-use egui::{Align, Layout, RichText, ScrollArea, Sense, TextEdit, Ui, vec2};
+use egui::{Align, Layout, RichText, ScrollArea, Sense, TextEdit, TextStyle, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -209,16 +210,19 @@ impl Runs {
                             Some(sort) if *sort == down => " ▼",
                             _ => "",
                         };
+                        let room = ui.available_width() - if arrow.is_empty() { 0.0 } else { 4.0 * GRID };
+                        let shown = fitted(ui, text, &TextStyle::Button.resolve(ui.style()), room);
                         let button =
-                            egui::Button::new(RichText::new(format!("{text}{arrow}")).color(tokens.weak)).frame(false);
+                            egui::Button::new(RichText::new(format!("{shown}{arrow}")).color(tokens.weak)).frame(false);
                         let is_metric = metrics.iter().any(|metric| metric == key);
                         let best = is_metric.then(|| reply.directions.of(key));
                         let more = if is_metric { "\nRight-click: which value is the best" } else { "" };
-                        let head = ui.add(button).on_hover_text(format!("Sort by {text}{more}"));
+                        let button = ui.add(button).accessible_name(format!("{text}{arrow}"));
+                        let button = button.on_hover_text(format!("Sort by {text}{more}"));
                         if let Some(best) = best {
-                            head.context_menu(|ui| best_ui(ui, api, key, best));
+                            button.context_menu(|ui| best_ui(ui, api, key, best));
                         }
-                        if head.clicked() {
+                        if button.clicked() {
                             self.sort = match &self.sort {
                                 Some(sort) if *sort == down => Some(up),
                                 Some(sort) if *sort == up => None,
