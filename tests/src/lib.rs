@@ -20,5 +20,6 @@ mod multi_label;
 mod product;
 mod retention;
 mod sources;
+mod runs;
 mod terminal;
 mod window;

@@ -3,10 +3,9 @@
 use crate::elided::{elided_ui, shortened};
 use crate::ticks::{AxisLabels, Scale};
 use crate::tokens::{GRID, Tokens, strong};
-use crate::widgets::number;
 use crate::zoom;
-use assay_domain::Bucket;
 use assay_domain::series::smoothed;
+use assay_domain::{Bucket, number};
 use egui::{Color32, Id, Label, Rangef, RichText, Ui};
 use egui_plot::{AxisHints, Corner, FilledArea, HoverPosition, Line, Plot, PlotPoint, PlotPoints};
 

@@ -46,7 +46,7 @@ pub(crate) async fn predict(
             match &prediction.error {
                 Some(error) => {
                     failed = true;
-                    eprintln!("{}: {error}", prediction.path);
+                    crate::out::tell(format_args!("{}: {error}", prediction.path));
                 }
                 None => write(&mut out, format, &mut classes, &prediction)?,
             }

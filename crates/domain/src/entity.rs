@@ -431,6 +431,7 @@ pub struct Evaluation {
     pub classes: Vec<String>,
     /// Mean cross-entropy over the labelled samples, in nats; where samples may have several classes, the mean over classes
     /// too.
+    #[serde(default, with = "crate::number::json_option")]
     pub loss: Option<f64>,
     /// What was confused with what.
     pub confusion: crate::Confusion,
@@ -446,8 +447,10 @@ pub struct Prediction {
     /// The most probable class; where samples may have several, all those that are more probable than not.
     pub predicted: Label,
     /// One probability a class; they sum to 1 where samples have one class.
+    #[serde(with = "crate::number::json_f32s")]
     pub probabilities: Vec<f32>,
     /// Cross-entropy against the label, in nats.
+    #[serde(default, with = "crate::number::json_f32_option")]
     pub loss: Option<f32>,
 }
 
@@ -616,6 +619,8 @@ pub enum Event {
     AlertsChanged,
     /// Someone chose something for the interface.
     SettingsChanged,
+    /// It was declared which way a metric gets better.
+    DirectionsChanged,
 }
 
 /// An event with its place in the log.

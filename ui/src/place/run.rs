@@ -11,10 +11,10 @@ use crate::plot::{Look, Series, chart_ui};
 use crate::route::Route;
 use crate::tokens::{GRID, strong};
 use crate::transport::Method;
-use crate::widgets::{badge_ui, bytes, card_ui, copyable_ui, duration, empty_ui, number, remote_ui, status_ui};
+use crate::widgets::{badge_ui, bytes, card_ui, copyable_ui, empty_ui, remote_ui, status_ui};
 use crate::zoom::Zoom;
 use assay_domain::entity::Run;
-use assay_domain::{RunId, RunStatus, Timestamp};
+use assay_domain::{RunId, RunStatus, Timestamp, duration, number};
 use assay_protocol::{About, RunDetail, RunPatch, SeriesQuery, SeriesReply, path};
 use egui::{Align, Layout, RichText, ScrollArea, TextStyle, Ui, vec2};
 
@@ -251,11 +251,7 @@ impl RunPage {
                         pair_ui(ui, what, &files.join("\n"));
                     }
                 }
-                pair_ui(
-                    ui,
-                    "changes",
-                    if code.dirty { "uncommitted changes, kept under Files" } else { "none: the commit is what ran" },
-                );
+                pair_ui(ui, "changes", code.changes());
             });
             section_ui(ui, "Command", |ui| {
                 pair_ui(ui, "command", &record.command.arguments.join(" "));

@@ -7,6 +7,7 @@
 use crate::points::{self, Points};
 use crate::{Reader, Result, WriteTx};
 use assay_domain::alert::{News, Watched};
+use assay_domain::column::Which;
 use assay_domain::entity::Event;
 use assay_domain::query::Value;
 use assay_domain::series::{Reducer, Summary};
@@ -306,11 +307,12 @@ fn joined(segments: Vec<(String, Summary)>) -> BTreeMap<String, Summary> {
 }
 
 /// One segment of a series.
-struct Segment {
-    series: i64,
+pub(super) struct Segment {
+    pub(super) series: i64,
+    pub(super) number: i64,
     count: u64,
     /// The steps in which no later segment supersedes it.
-    current_until: i64,
+    pub(super) current_until: i64,
 }
 
 impl Reader<'_> {
@@ -322,14 +324,13 @@ impl Reader<'_> {
         Ok(by_run.map(|(run, segments)| (run, joined(segments))).collect())
     }
 
-    /// For each run that has the metric, its last value (`min:KEY` and `max:KEY` give the extremes); `of` may say which runs,
-    /// as SQL.
-    pub(crate) fn metric_values(&self, key: &str, of: &str) -> Result<HashMap<RunId, Value>> {
-        let (column, key) = match key.split_once(':') {
-            Some(("min", key)) => ("min(min)", key),
-            Some(("max", key)) => ("max(max)", key),
+    /// For each run that has the metric, this value of it; `of` may say which runs, as SQL.
+    pub(crate) fn metric_values(&self, which: Which, key: &str, of: &str) -> Result<HashMap<RunId, Value>> {
+        let column = match which {
+            Which::Min => "min(min)",
+            Which::Max => "max(max)",
             // SQLite takes a bare column from the row of the greatest segment.
-            _ => ("last, max(segment)", key),
+            Which::Last => "last, max(segment)",
         };
         let mut statement =
             self.db.prepare(&format!("SELECT run, {column} FROM series WHERE key = ?1 {of} GROUP BY run"))?;
@@ -405,7 +406,7 @@ impl Reader<'_> {
         }
     }
 
-    fn chunk_points(&self, id: i64) -> Result<Points> {
+    pub(super) fn chunk_points(&self, id: i64) -> Result<Points> {
         let mut statement = self.db.prepare_cached("SELECT points FROM chunks WHERE rowid = ?1")?;
         let mut rows = statement.query([id])?;
         match rows.next()? {
@@ -448,7 +449,7 @@ impl Reader<'_> {
         Ok(page)
     }
 
-    fn segments(&self, run: RunId, key: &str) -> Result<Vec<Segment>> {
+    pub(super) fn segments(&self, run: RunId, key: &str) -> Result<Vec<Segment>> {
         let mut statement = self
             .db
             .prepare_cached("SELECT id, segment, count FROM series WHERE run = ?1 AND key = ?2 ORDER BY segment")?;
@@ -464,7 +465,7 @@ impl Reader<'_> {
                 .optional()?
                 .flatten();
             let current_until = next.map_or(i64::MAX, |first| first.saturating_sub(1));
-            segments.push(Segment { series, count: count as u64, current_until });
+            segments.push(Segment { series, number: segment, count: count as u64, current_until });
         }
         Ok(segments)
     }
