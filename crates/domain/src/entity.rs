@@ -140,6 +140,7 @@ pub struct Checkpoint {
     /// Epochs done.
     pub epoch: u64,
     /// The validation accuracy at that time, if there was a validation split.
+    #[serde(with = "crate::number::optional", default)]
     pub val_accuracy: Option<f64>,
     /// When it was saved.
     pub at: Timestamp,
@@ -319,6 +320,7 @@ pub struct Evaluation {
     pub classes: Vec<String>,
     /// Mean cross-entropy over the labelled samples, in nats; where samples may have several classes, the mean over classes
     /// too.
+    #[serde(with = "crate::number::optional", default)]
     pub loss: Option<f64>,
     /// What was confused with what.
     pub confusion: crate::Confusion,
@@ -356,6 +358,12 @@ pub enum JobKind {
         source: String,
         /// The experiment of runs that name none.
         experiment: String,
+        /// The column of steps in tables, where someone chose it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<String>,
+        /// The column of times in tables, where someone chose it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time: Option<String>,
     },
     /// Takes over what another workspace has.
     Merge {

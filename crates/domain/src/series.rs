@@ -177,6 +177,7 @@ pub struct Summary {
     /// How many points there are.
     pub count: u64,
     /// The value at the greatest step (of several, the one of the latest wall time; of several, the greatest).
+    #[serde(with = "crate::number::optional", default)]
     pub last: Option<f64>,
     /// The greatest step.
     pub last_step: i64,
@@ -293,6 +294,18 @@ mod tests {
             [(i64::MIN, 1), (0, 1), (i64::MAX, 2)]
         );
         assert_eq!((reduced[2].mean, reduced[2].odd), (f64::MAX, 1));
+    }
+
+    #[test]
+    fn a_last_value_that_is_no_number_is_told_as_itself() {
+        for (value, word) in [(f64::NAN, "NaN"), (f64::INFINITY, "Infinity"), (f64::NEG_INFINITY, "-Infinity")] {
+            let mut summary = Summary::default();
+            summary.add(point(3, value));
+            let json = serde_json::to_string(&summary).expect("JSON");
+            assert!(json.contains(&format!("\"last\":\"{word}\"")), "{json}");
+            let back: Summary = serde_json::from_str(&json).expect("it reads");
+            assert_eq!(back.last.map(f64::to_bits), summary.last.map(f64::to_bits));
+        }
     }
 
     #[test]
