@@ -9,6 +9,7 @@ mod alerts;
 mod bad_input;
 mod browser;
 mod followed;
+mod foreign;
 mod harness;
 mod interface;
 mod kills;

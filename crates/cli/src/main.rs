@@ -76,7 +76,7 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             let word = if existed { "the workspace is there already" } else { "made the workspace" };
             println!("{word}: {}", client.root().display());
         }
-        Command::Import { source, name, val, test, seed, multi_label } => {
+        Command::Import { source, name, val, test, seed, multi_label, step, time } => {
             let request = ImportRequest {
                 source: std::path::absolute(source)?.display().to_string(),
                 name: name.clone(),
@@ -84,6 +84,8 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
                 test: *test,
                 seed: *seed,
                 labelling: if *multi_label { Labelling::AnyClasses } else { Labelling::OneClass },
+                step: step.clone(),
+                time: time.clone(),
             };
             let job: Job = client.post(path::DATASETS, &request).await?;
             return train::follow_job(client, job, json).await;

@@ -38,8 +38,8 @@ impl Engine {
             }
             return self.queue(JobKind::Merge { source: root.display().to_string() });
         }
-        if assay_formats::logs::holds_runs(&source) {
-            return self.start_import_of_runs(&source, request);
+        if let Some(job) = self.start_import_of_logs(&source, request)? {
+            return Ok(job);
         }
         if !source.is_dir()
             && !assay_formats::is_archive(&source)
@@ -267,8 +267,8 @@ fn look(entry: &Entry, known: &Known) -> Result<Option<Seen>, Problem> {
     }))
 }
 
-const ENDINGS: [&str; 11] =
-    [".tar.gz", ".tgz", ".tar", ".zip", ".csv", ".jsonl", ".ndjson", ".wandb", ".db", ".sqlite", ".sqlite3"];
+const ENDINGS: [&str; 12] =
+    [".tar.gz", ".tgz", ".tar", ".zip", ".csv", ".json", ".jsonl", ".ndjson", ".wandb", ".db", ".sqlite", ".sqlite3"];
 
 /// The name of a source without its ending.
 pub(crate) fn own_name(source: &Path) -> String {

@@ -6,9 +6,12 @@ use crate::{Engine, EngineError, NOTE, RUN_NAME, Result};
 use assay_domain::entity::{Job, JobKind, Progress};
 use assay_domain::foreign::{Contents, Logged};
 use assay_domain::{JobId, Point, SourceId, counted};
-use assay_formats::logs::{self, LONGEST_KEY, LogFile, Named};
+use assay_domain::key;
+use assay_formats::FormatError;
+use assay_formats::logs::{self, LogFile, Mark, Named};
 use assay_protocol::{ImportRequest, LogSource};
-use assay_store::{MlflowDb, MlflowRun, NewBlob, Source, StoreError, Taken};
+use assay_store::{FileMark, MlflowDb, MlflowRun, NewBlob, Source, StoreError, Taken};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -38,9 +41,11 @@ type Files = HashMap<SourceId, HashMap<String, File>>;
 #[derive(Default)]
 struct File {
     /// How far it was read, as the store has it.
-    read: Option<u64>,
+    mark: Option<Mark>,
     /// What it was like when it was read to its end.
     looks: Option<Looks>,
+    /// By which columns of steps and times it was read then, where someone chose them.
+    asked: Option<(Option<String>, Option<String>)>,
 }
 
 /// Size, time, and whether it was settled.
@@ -54,27 +59,124 @@ pub(crate) struct Found {
     points: u64,
     files: u64,
     left_out: u64,
+    /// Where values were left out, as far as that has a name.
+    left_out_of: BTreeMap<String, u64>,
+    /// What was noted of files, and of how many: the columns by which tables are read, what was cut.
+    notes: BTreeMap<String, u64>,
     damaged: Vec<String>,
+    /// Files that are another source's.
+    elsewhere: u64,
 }
+
+/// As many names or reasons are told at once; the log of the program has the rest.
+const TOLD: usize = 20;
 
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Found { runs, new, points, files, left_out, damaged } = self;
+        let Found { runs, new, points, files, left_out, left_out_of, notes, damaged, elsewhere: _ } = self;
         let [runs, points, files] =
             [(runs, "run"), (points, "point"), (files, "file")].map(|(count, what)| counted(*count, what));
         write!(f, "{runs}, {new} of them new; {points} and {files} taken")?;
         if *left_out > 0 {
             write!(f, "; {} left out, neither numbers nor files", counted(*left_out, "value"))?;
+            let of = listed(left_out_of.iter().map(|(name, count)| format!("{name} {count}")));
+            if !of.is_empty() {
+                write!(f, " ({of})")?;
+            }
         }
-        match damaged.as_slice() {
-            [] => Ok(()),
-            [one] => write!(f, "; read in part: {one}"),
-            [one, rest @ ..] => write!(f, "; read in part: {one}, and {} more", rest.len()),
+        let note = |(note, count): (&String, &u64)| if *count > 1 { format!("{note} ({count} times)") } else { note.clone() };
+        let notes = listed(notes.iter().map(note));
+        if !notes.is_empty() {
+            write!(f, "; {notes}")?;
+        }
+        if !damaged.is_empty() {
+            write!(f, "; read in part: {}", listed(damaged.iter().cloned()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A list of texts for people, up to [`TOLD`].
+fn listed(texts: impl ExactSizeIterator<Item = String>) -> String {
+    let more = texts.len().saturating_sub(TOLD);
+    let mut told = texts.take(TOLD).collect::<Vec<_>>().join("; ");
+    if more > 0 {
+        told.push_str(&format!("; and {more} more, which the program's log names"));
+    }
+    told
+}
+
+impl Found {
+    /// What people must know who look for the rest of a list that was cut.
+    fn log_all(&self, path: &str) {
+        for why in &self.damaged {
+            tracing::warn!(path, why, "read in part");
+        }
+        for note in self.notes.keys() {
+            tracing::info!(path, note, "read");
         }
     }
 }
 
 impl Engine {
+    /// Queues the reading of the runs that a source has, and of the datasets that lie away from them; nothing where it has no
+    /// runs.
+    ///
+    /// # Errors
+    /// When it has nothing that can be imported, before anything is made of it.
+    pub(crate) fn start_import_of_logs(&self, source: &Path, request: &ImportRequest) -> Result<Option<Job>> {
+        if source.is_file() {
+            if !logs::find(source).is_empty() {
+                return self.start_import_of_runs(source, request).map(Some);
+            }
+            if source.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
+                assay_formats::read(source, request.labelling)?;
+            }
+            return Ok(None);
+        }
+        let place = source.display().to_string();
+        if self.store.read(|reader| reader.datasets())?.iter().any(|dataset| dataset.source == place) {
+            return Ok(None);
+        }
+        let found = logs::survey(source);
+        if found.has_runs {
+            for dataset in found.datasets {
+                let beside = ImportRequest { source: dataset.display().to_string(), ..ImportRequest::default() };
+                if let Err(error) = self.start_import(&beside) {
+                    tracing::warn!(%error, path = beside.source, "the images beside runs are not imported");
+                }
+            }
+            return self.start_import_of_runs(source, request).map(Some);
+        }
+        match found.images == 0 && assay_formats::read(source, request.labelling)?.entries.is_empty() {
+            true => Err(nothing_here(source)),
+            false => Ok(None),
+        }
+    }
+
+    /// What else lies in the folder of a source, and what becomes of it.
+    fn told_beside(&self, path: &str) -> Result<String> {
+        let found = logs::survey(Path::new(path));
+        let datasets = self.store.read(|reader| reader.datasets())?;
+        let mut told = String::new();
+        for folder in &found.datasets {
+            let name = datasets.iter().find(|dataset| Path::new(&dataset.source) == folder).map(|dataset| &dataset.name);
+            told.push_str(&match name {
+                Some(name) => format!("; the images in {} are the dataset {name}", folder.display()),
+                None => format!("; the images in {} were left out: import that folder by itself", folder.display()),
+            });
+        }
+        if found.images > 0 && found.datasets.is_empty() {
+            told.push_str(&format!("; {} beside the logs left out, as no dataset", counted(found.images, "image")));
+        }
+        if found.others > 0 {
+            let more = if found.others > found.other_names.len() as u64 { ", ..." } else { "" };
+            let others = counted(found.others, "other file");
+            told.push_str(&format!("; {others} left out ({}{more})", found.other_names.join(", ")));
+        }
+        Ok(told)
+    }
+
     /// Queues the reading of the runs below a folder or in a file, which is followed from then on.
     pub(crate) fn start_import_of_runs(&self, source: &Path, request: &ImportRequest) -> Result<Job> {
         // However it is written, a source is one.
@@ -83,7 +185,12 @@ impl Engine {
             Some(name) if !name.is_empty() => name.to_owned(),
             _ => own_name(source),
         };
-        self.queue(JobKind::ImportRuns { source: path, experiment })
+        if source.is_file() && logs::find(source).iter().any(|file| file.named == Named::MlflowDatabase) {
+            // Before anything is made of it.
+            MlflowDb::open(source)?;
+        }
+        let (step, time) = (request.step.clone(), request.time.clone());
+        self.queue(JobKind::ImportRuns { source: path, experiment, step, time })
     }
 
     /// The sources of runs that are followed.
@@ -102,15 +209,40 @@ impl Engine {
         }
     }
 
-    pub(crate) fn import_runs(&self, job: JobId, path: &str, experiment: &str, stop: &AtomicBool) -> Result<Done> {
+    /// Reads the runs of a source, which is followed from then on. Where none can be read, nothing is, and nothing stays.
+    pub(crate) fn import_runs(&self, job: JobId, asked: &Asked<'_>, stop: &AtomicBool) -> Result<Done> {
         // Before it can be followed, so that what is found is told as found by this job.
         let mut files = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (path, experiment) = (path.to_owned(), experiment.to_owned());
-        let source = self.store.write(move |tx| tx.follow_source(&path, &experiment))?;
-        let found = self.read_source(&source, &mut files, &mut self.goes_on(job, "reading runs", stop))?;
+        let Asked { path, experiment, step, time } = *asked;
+        let (own, step, time) = ((path.to_owned(), experiment.to_owned()), step.cloned(), time.cloned());
+        let source =
+            self.store.write(move |tx| tx.follow_source(&own.0, &own.1, step.as_deref(), time.as_deref()))?;
+        let found = self.read_source(&source, &mut files, &mut self.goes_on(job, "reading runs", stop));
+        let why = match &found {
+            Ok(Some(found)) if found.runs == 0 && found.elsewhere == 0 => Some(match found.damaged.as_slice() {
+                [] => nothing_here(Path::new(path)),
+                damaged => EngineError::Invalid(listed(damaged.iter().cloned())),
+            }),
+            Ok(Some(found)) if found.points == 0 && found.files == 0 && !found.damaged.is_empty() => {
+                Some(EngineError::Invalid(listed(found.damaged.iter().cloned())))
+            }
+            Ok(_) => None,
+            Err(_) => Some(EngineError::Invalid(String::new())),
+        };
+        if let Some(why) = why {
+            let id = source.id;
+            if self.store.write(move |tx| tx.drop_empty_source(id))? {
+                files.as_mut().map(|files| files.remove(&id));
+                found?;
+                return Err(why);
+            }
+        }
         drop(files);
         self.follow_anew();
-        Ok(self.done(found.map(|found| found.to_string())))
+        let found = found?;
+        found.iter().for_each(|found| found.log_all(path));
+        let beside = self.told_beside(path)?;
+        Ok(self.done(found.map(|found| format!("{found}{beside}"))))
     }
 
     /// Reads what is new in the sources that are followed; one that cannot be read does not keep the others from being read.
@@ -133,8 +265,8 @@ impl Engine {
     ) -> Result<Option<Found>> {
         if files.is_none() {
             let all = files.insert(Files::new());
-            for (source, path, read) in self.store.read(|reader| reader.source_files())? {
-                all.entry(source).or_default().insert(path, File { read: Some(read), looks: None });
+            for (source, FileMark { path, read, state }) in self.store.read(|reader| reader.source_files())? {
+                all.entry(source).or_default().insert(path, File { mark: Some(Mark { read, state }), ..File::default() });
             }
         }
         let all = files.get_or_insert_default();
@@ -153,13 +285,15 @@ impl Engine {
         let mut databases = Vec::new();
         for file in logs::find(Path::new(&reading.source.path)) {
             match file.named {
-                Named::MlflowDatabase if reading.is_of_another(&file) => {}
+                Named::MlflowDatabase if reading.is_of_another(&file) => reading.found.elsewhere += 1,
                 Named::MlflowDatabase => databases.push(file.path),
                 _ => by_run.entry(file.run.clone()).or_default().push(file),
             }
         }
         // A source within another keeps the runs that are its own.
+        let all = by_run.len();
         by_run.retain(|_, files| !files.iter().any(|file| reading.is_of_another(file)));
+        reading.found.elsewhere += (all - by_run.len()) as u64;
         let total = by_run.len() as u64;
         for (done, (run, files)) in (0..).zip(by_run) {
             if !goes_on(Progress { done, total })? {
@@ -194,14 +328,21 @@ impl Engine {
         }
         'files: for file in files {
             let looks = looks(&file.path, self.now());
-            let path = text(&file.path);
-            let known = reading.own.get(&path);
-            if looks.is_some() && known.and_then(|known| known.looks) == looks {
+            let unit = file.unit();
+            let known = reading.own.get(&unit);
+            let is_asked = known.and_then(|known| known.asked.as_ref()).is_some_and(|asked| *asked == reading.asked());
+            if looks.is_some() && is_asked && known.and_then(|known| known.looks) == looks {
                 continue;
             }
-            let mut from = known.and_then(|known| known.read).unwrap_or(0);
+            let mut mark = known.and_then(|known| known.mark.clone()).unwrap_or_default();
+            let options = logs::Options {
+                now: (self.clock)(),
+                is_settled: looks.is_none_or(|(.., is_settled)| is_settled),
+                step: reading.source.step.clone(),
+                time: reading.source.time.clone(),
+            };
             loop {
-                let part = match logs::read(file, from, looks.is_none_or(|(.., is_settled)| is_settled)) {
+                let part = match logs::read(file, &mark, &options) {
                     Ok(part) => part,
                     Err(error) => {
                         reading.found.damaged.push(error.to_string());
@@ -209,8 +350,12 @@ impl Engine {
                     }
                 };
                 round.left_out += part.left_out;
-                reading.found.damaged.extend(part.damage.as_ref().map(|why| format!("{path}: {why}")));
-                let (has_more, end) = (part.has_more, part.read);
+                for (column, count) in part.left_out_of {
+                    *round.left_out_of.entry(column).or_default() += count;
+                }
+                round.notes.extend(part.notes);
+                reading.found.damaged.extend(part.damage.as_ref().map(|why| format!("{}: {why}", file.path.display())));
+                let (has_more, end) = (part.has_more, Mark { read: part.read, state: part.state });
                 match self.gather(&mut round, part.logged) {
                     // A file that cannot be copied keeps no other back.
                     Err(EngineError::Invalid(why)) => {
@@ -219,9 +364,10 @@ impl Engine {
                     }
                     gathered => gathered?,
                 }
-                if end != from {
-                    round.read.push((path.clone(), end));
-                    from = end;
+                // A reader that has nothing new to remember says nothing of it.
+                if end.read != mark.read || end.state.is_some() && end.state != mark.state {
+                    round.read.push(FileMark { path: unit.clone(), read: end.read, state: end.state.clone() });
+                    mark = end;
                 }
                 if round.logged.len() >= ROUND || round.files.len() >= FILES {
                     self.take(reading, vec![(run.to_owned(), program, std::mem::take(&mut round))])?;
@@ -230,7 +376,7 @@ impl Engine {
                     break;
                 }
             }
-            round.seen.extend(looks.map(|looks| (path, looks)));
+            round.seen.extend(looks.map(|looks| (unit, looks)));
         }
         self.take(reading, vec![(run.to_owned(), program, round)])
     }
@@ -267,7 +413,7 @@ impl Engine {
                     round.logged.extend(points.into_iter().map(|(_, key, point)| Logged::Point(key, point)));
                 }
                 // The path itself says to other sources whose the database is.
-                round.read.extend([(unit, run.fingerprint), (text(path), 0)]);
+                round.read.extend([marked(unit, run.fingerprint), marked(text(path), 0)]);
             }
             let folder = artifact_folder(path, &run.artifacts);
             let files = folder.map(|folder| logs::artifacts(&folder, &run.uid)).unwrap_or_default();
@@ -358,14 +504,21 @@ impl Engine {
                     blob.sync()?;
                     round.files.push((name, blob));
                 }
-                Logged::Point(key, _) | Logged::Param(key, _) | Logged::Tag(key, _) if key.len() > LONGEST_KEY => {
-                    round.left_out += 1;
-                }
                 Logged::Tag(key, value) if key == RUN_NAME => round.logged.push(Logged::Name(value)),
                 Logged::Tag(key, value) if key == NOTE => round.logged.push(Logged::Note(value)),
-                Logged::Param(key, value) => round.logged.push(Logged::Param(key, cut(value))),
-                Logged::Tag(key, value) => round.logged.push(Logged::Tag(key, cut(value))),
-                Logged::Name(name) => round.logged.push(Logged::Name(cut(name))),
+                Logged::Point(key, point) => round.logged.push(Logged::Point(kept(key), point)),
+                Logged::Param(key, value) => {
+                    let value = round.cut("param", &key, value);
+                    round.logged.push(Logged::Param(kept(key), value));
+                }
+                Logged::Tag(key, value) => {
+                    let value = round.cut("tag", &key, value);
+                    round.logged.push(Logged::Tag(kept(key), value));
+                }
+                Logged::Name(name) => {
+                    let name = round.cut("name of run", &name.clone(), name);
+                    round.logged.push(Logged::Name(name));
+                }
                 other => round.logged.push(other),
             }
         }
@@ -376,8 +529,15 @@ impl Engine {
     fn take(&self, reading: &mut Reading<'_>, rounds: Vec<(String, &'static str, Round)>) -> Result<()> {
         let mut all = Vec::new();
         let mut seen = Vec::new();
-        for (run, program, Round { logged, files, read, seen: seen_of_run, left_out }) in rounds {
+        for (run, program, round) in rounds {
+            let Round { logged, files, read, seen: seen_of_run, left_out, left_out_of, notes } = round;
             reading.found.left_out += left_out;
+            for (column, count) in left_out_of {
+                *reading.found.left_out_of.entry(column).or_default() += count;
+            }
+            for note in notes {
+                *reading.found.notes.entry(note).or_default() += 1;
+            }
             seen.extend(seen_of_run);
             if logged.is_empty() && files.is_empty() && read.is_empty() {
                 continue;
@@ -403,8 +563,8 @@ impl Engine {
             Ok((new, replaced))
         })?;
         reading.found.new += new;
-        for (path, to) in read {
-            reading.own.entry(path).or_default().read = Some(to);
+        for FileMark { path, read, state } in read {
+            reading.own.entry(path).or_default().mark = Some(Mark { read, state });
         }
         reading.see(seen);
         Ok(self.store.free(replaced)?)
@@ -413,6 +573,19 @@ impl Engine {
     pub(crate) fn now(&self) -> SystemTime {
         std::time::UNIX_EPOCH + Duration::from_millis(u64::try_from((self.clock)().0).unwrap_or(0))
     }
+}
+
+/// Which runs someone wants to have read.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// The folder or file.
+    pub(crate) path: &'a str,
+    /// The experiment of runs that name none.
+    pub(crate) experiment: &'a str,
+    /// The column of steps in tables.
+    pub(crate) step: Option<&'a String>,
+    /// The column of times in tables.
+    pub(crate) time: Option<&'a String>,
 }
 
 /// What is known while a source is read.
@@ -430,25 +603,61 @@ struct Reading<'a> {
 struct Round {
     logged: Vec<Logged>,
     files: Vec<(String, NewBlob)>,
-    read: Vec<(String, u64)>,
+    read: Vec<FileMark>,
     /// What the files were like that were read to their ends.
     seen: Vec<(String, Looks)>,
     left_out: u64,
+    left_out_of: BTreeMap<String, u64>,
+    notes: Vec<String>,
+}
+
+impl Round {
+    /// A value as it is kept. One that is too long is cut, and that is told.
+    fn cut(&mut self, what: &str, key: &str, mut value: String) -> String {
+        let end = value.floor_char_boundary(VALUE_BYTES);
+        if end < value.len() {
+            let key = &key[..key.floor_char_boundary(80)];
+            let note = format!("the {what} {key:?} is kept up to its first {end} of {} bytes", value.len());
+            self.logged.push(Logged::Line(note.clone()));
+            self.notes.push(note);
+            value.truncate(end);
+        }
+        value
+    }
+}
+
+/// A key as it is kept.
+fn kept(name: String) -> String {
+    match key::kept(&name) {
+        Cow::Borrowed(_) => name,
+        Cow::Owned(safe) => safe,
+    }
+}
+
+fn marked(path: String, read: u64) -> FileMark {
+    FileMark { path, read, state: None }
 }
 
 impl Reading<'_> {
     fn is_of_another(&self, file: &LogFile) -> bool {
-        let path = text(&file.path);
-        self.others.values().any(|files| files.contains_key(&path))
+        let unit = file.unit();
+        self.others.values().any(|files| files.contains_key(&unit))
     }
 
     fn read_to(&self, unit: &str) -> Option<u64> {
-        self.own.get(unit)?.read
+        Some(self.own.get(unit)?.mark.as_ref()?.read)
+    }
+
+    /// The columns that someone chose for the tables of the source.
+    fn asked(&self) -> (Option<String>, Option<String>) {
+        (self.source.step.clone(), self.source.time.clone())
     }
 
     fn see(&mut self, seen: Vec<(String, Looks)>) {
+        let asked = self.asked();
         for (path, looks) in seen {
-            self.own.entry(path).or_default().looks = Some(looks);
+            let file = self.own.entry(path).or_default();
+            (file.looks, file.asked) = (Some(looks), Some(asked.clone()));
         }
     }
 
@@ -481,7 +690,7 @@ fn looks(path: &Path, now: SystemTime) -> Option<Looks> {
 /// That the points of a database were read up to a row, and which one has its number.
 fn read_until(database: &MlflowDb, last: u64, units: &[String; 2]) -> Result<Round> {
     let [row, fingerprint] = units.clone();
-    let read = vec![(row, last), (fingerprint, database.fingerprint_of(last)?.unwrap_or(0))];
+    let read = vec![marked(row, last), marked(fingerprint, database.fingerprint_of(last)?.unwrap_or(0))];
     Ok(Round { read, ..Round::default() })
 }
 
@@ -501,7 +710,8 @@ fn copy(path: &Path, blob: &mut NewBlob) -> Result<()> {
     blob.write_file(&mut file)?.map_err(unreadable)
 }
 
-fn cut(mut value: String) -> String {
-    value.truncate(value.floor_char_boundary(VALUE_BYTES));
-    value
+/// That a folder or file has nothing of what is looked for.
+pub(crate) fn nothing_here(path: &Path) -> EngineError {
+    let found = logs::survey(path);
+    FormatError::Nothing { path: path.to_owned(), others: found.others, names: found.other_names }.into()
 }

@@ -43,6 +43,7 @@ const STEPS: &[&[&str]] = &[
     &[source::TABLES],
     &[alert::TABLES],
     &[event::ONCE, run::PARAMS_BY_VALUE],
+    &[source::MARKS, series::KEPT, client_run::HIDDEN_NAMES],
 ];
 
 /// The format that this version writes.

@@ -26,6 +26,9 @@ CREATE INDEX snapshots_by_hash ON snapshots (hash);
 /// The file ?1 and what is below it as a folder; everything where it is empty.
 const BELOW: &str = "(?1 = '' OR path = ?1 OR (path > ?1 || '/' AND path < ?1 || '0'))";
 
+/// A path at which a file keeps the file ?1 from being: above it, or below it as a folder.
+const IN_THE_WAY: &str = "(path > ?1 || '/' AND path < ?1 || '0' OR path <> ?1 AND path || '/' = substr(?1, 1, length(path) + 1))";
+
 /// The three files of a checkpoint, in the order weights, optimizer, state.
 const FILES: [&str; 3] = ["model.safetensors", "optimizer.safetensors", "state.json"];
 
@@ -42,6 +45,30 @@ impl WriteTx<'_> {
             .execute(params![run.0, path, hash.as_str(), bytes as i64])?;
         self.emit(&Event::ArtifactsChanged { run })?;
         before.map(|hash| Hash::parse(&hash)).transpose()
+    }
+
+    /// The file that stands in the way of another at this path: a file where a folder would have to be, or one below it.
+    pub fn in_the_way_of_artifact(&self, run: RunId, path: &str) -> Result<Option<String>> {
+        let sql = format!("SELECT path FROM artifacts WHERE run = ?2 AND {IN_THE_WAY} LIMIT 1");
+        Ok(self.db.prepare_cached(&sql)?.query_row(params![path, run.0], |row| row.get(0)).optional()?)
+    }
+
+    /// The same among the files of clients that are of no run.
+    pub fn in_the_way_of_client_file(&self, path: &str) -> Result<Option<String>> {
+        let sql = format!("SELECT path FROM client_files WHERE {IN_THE_WAY} LIMIT 1");
+        Ok(self.db.prepare_cached(&sql)?.query_row([path], |row| row.get(0)).optional()?)
+    }
+
+    /// A name for an artifact at which no other stands in the way: the path itself, or with tildes.
+    pub(super) fn free_name_of_artifact(&self, run: RunId, path: String) -> Result<String> {
+        let mut name = path;
+        while let Some(other) = self.in_the_way_of_artifact(run, &name)? {
+            match name.strip_prefix(&other) {
+                Some(rest) => name = format!("{other}~{rest}"),
+                None => name.push('~'),
+            }
+        }
+        Ok(name)
     }
 
     /// Forgets an artifact of a run, or all below a folder. Returns the hashes that they had.
