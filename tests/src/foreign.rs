@@ -154,7 +154,10 @@ async fn a_folder_is_looked_at_as_a_whole_and_an_import_of_nothing_leaves_nothin
     let job = import(&client, &root.join("project")).await?;
     assert!(job.message.contains("are the dataset data"), "{}", job.message);
     let datasets: Vec<Dataset> = client.get(path::DATASETS).await?;
-    assert_eq!(datasets.iter().map(|dataset| (dataset.name.as_str(), dataset.samples)).collect::<Vec<_>>(), [("data", 3)]);
+    assert_eq!(
+        datasets.iter().map(|dataset| (dataset.name.as_str(), dataset.samples)).collect::<Vec<_>>(),
+        [("data", 3)]
+    );
     assert_eq!(runs(&client).await?.len(), 2);
 
     // Nothing that could be taken.
@@ -250,8 +253,16 @@ async fn the_columns_of_steps_and_times_are_told_and_can_be_chosen() -> Result<(
 async fn every_key_that_an_import_takes_can_be_asked_for() -> Result<()> {
     let workspace = Workspace::new();
     put(workspace.folder(), "pandas.csv", ",step,loss\n0,1,0.5\n1,2,0.4\n");
-    put(workspace.folder(), "odd.jsonl", "{\"step\": 1, \"\": 1, \"a/../b\": 2, \"./c\": 3, \"acc@1 (top)\": 4, \"\\u0000\": 5}\n");
-    put(workspace.folder(), "tb/events.out.tfevents.1", [scalar(1.6e9, 1, "", 1.0), scalar(1.6e9, 1, "a//b", 2.0)].concat());
+    put(
+        workspace.folder(),
+        "odd.jsonl",
+        "{\"step\": 1, \"\": 1, \"a/../b\": 2, \"./c\": 3, \"acc@1 (top)\": 4, \"\\u0000\": 5}\n",
+    );
+    put(
+        workspace.folder(),
+        "tb/events.out.tfevents.1",
+        [scalar(1.6e9, 1, "", 1.0), scalar(1.6e9, 1, "a//b", 2.0)].concat(),
+    );
     let client = workspace.open().await;
     for source in ["pandas.csv", "odd.jsonl", "tb"] {
         import(&client, &workspace.folder().join(source)).await?;
@@ -261,7 +272,8 @@ async fn every_key_that_an_import_takes_can_be_asked_for() -> Result<()> {
     for run in found {
         for key in run.metrics.keys() {
             let query = form_urlencoded(&run.uid, key);
-            let request = Request::builder().uri(format!("/api/2.0/mlflow/metrics/get-history?{query}")).body(Vec::new())?;
+            let request =
+                Request::builder().uri(format!("/api/2.0/mlflow/metrics/get-history?{query}")).body(Vec::new())?;
             let response = client.door.call(request).await;
             let answer: Value = serde_json::from_slice(response.body())?;
             let count = answer["metrics"].as_array().map_or(0, Vec::len) as u64;
@@ -280,7 +292,11 @@ fn form_urlencoded(run: &str, key: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn values_that_are_no_numbers_are_themselves_in_the_replies() -> Result<()> {
     let workspace = Workspace::new();
-    put(workspace.folder(), "a.jsonl", "{\"step\": 1, \"nan\": NaN, \"up\": Infinity, \"down\": -Infinity, \"one\": 1}\n");
+    put(
+        workspace.folder(),
+        "a.jsonl",
+        "{\"step\": 1, \"nan\": NaN, \"up\": Infinity, \"down\": -Infinity, \"one\": 1}\n",
+    );
     let client = workspace.open().await;
     import(&client, &workspace.folder().join("a.jsonl")).await?;
     let reply: Value = client.get(path::RUNS).await?;
@@ -334,9 +350,14 @@ async fn tables_for_download_and_histories_of_trainers_are_runs() -> Result<()> 
     put(&logs, "tb/run-digits-tag-loss.csv", "Wall time,Step,Value\n1600000000.0,1,0.5\n1600000060.0,2,0.25\n");
     put(&logs, "tb/run-digits-tag-acc.csv", "Wall time,Step,Value\n1600000000.0,1,0.75\n");
     let header = "\"Step\",\"sunny-1 - loss\",\"sunny-1 - loss__MIN\",\"windy-2 - loss\"";
-    put(&logs, "wandb_export_x.csv", format!("{header}\n\"1\",\"0.5\",\"0.5\",\"0.9\"\n\"2\",\"0.4\",\"0.4\",\"0.8\"\n"));
+    put(
+        &logs,
+        "wandb_export_x.csv",
+        format!("{header}\n\"1\",\"0.5\",\"0.5\",\"0.9\"\n\"2\",\"0.4\",\"0.4\",\"0.8\"\n"),
+    );
     let entry = |step: u32| json!({ "step": step, "epoch": f64::from(step) / 4.0, "loss": 1.0 / f64::from(step) });
-    let state = |steps: &[u32]| json!({ "log_history": steps.iter().map(|step| entry(*step)).collect::<Vec<_>>() }).to_string();
+    let state =
+        |steps: &[u32]| json!({ "log_history": steps.iter().map(|step| entry(*step)).collect::<Vec<_>>() }).to_string();
     put(&logs, "hf/checkpoint-5/trainer_state.json", state(&[1, 5]));
     let client = workspace.open().await;
     import(&client, &logs).await?;

@@ -584,8 +584,13 @@ async fn a_search_thins_points_of_one_step_and_finds_what_is_no_number() -> Resu
         let found = get(&client, &address).await;
         for run in [&first, &second].into_iter().filter(|run| address.contains(run.as_str())) {
             let of_run = |point: &&Value| point["run_id"] == **run;
-            let values: Vec<f64> =
-                found["metrics"].as_array().expect("a list").iter().filter(of_run).filter_map(|p| p["value"].as_f64()).collect();
+            let values: Vec<f64> = found["metrics"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .filter(of_run)
+                .filter_map(|p| p["value"].as_f64())
+                .collect();
             assert!(values.len() <= most + 4, "{} for {most}", values.len());
             assert_eq!((values.first(), values.last()), (Some(&0.0), Some(&999.0)));
         }
@@ -628,7 +633,8 @@ async fn a_run_begins_with_tags_of_any_key_and_a_name_that_is_made_up() -> Resul
     };
     for key in keys {
         assert_eq!(tag(key).await, Some(json!("1")), "{key}");
-        let (status, _) = ask(&client, Method::POST, "runs/set-tag", &json!({ "run_id": uid, "key": key, "value": "2" })).await;
+        let (status, _) =
+            ask(&client, Method::POST, "runs/set-tag", &json!({ "run_id": uid, "key": key, "value": "2" })).await;
         assert_eq!(status, 400, "later ones are looked at: {key}");
     }
     // The tag with the name can be removed; the name stays, and comes back with the next one.
@@ -654,9 +660,11 @@ async fn a_file_is_no_folder_too() -> Result<()> {
     let run = new_run(&client, "0").await;
     for root in [format!("0/{run}/artifacts"), "0/models/m-1/artifacts".to_owned()] {
         let put = async |path: &str| {
-            raw(&client, Method::PUT, &format!("/api/2.0/mlflow-artifacts/artifacts/{root}/{path}"), b"x".to_vec()).await
+            raw(&client, Method::PUT, &format!("/api/2.0/mlflow-artifacts/artifacts/{root}/{path}"), b"x".to_vec())
+                .await
         };
-        for (first, second) in [("f.txt", "f.txt/inner.txt"), ("d/inner.txt", "d"), ("a/b/c", "a/b"), ("e", "e/f/g/h")] {
+        for (first, second) in [("f.txt", "f.txt/inner.txt"), ("d/inner.txt", "d"), ("a/b/c", "a/b"), ("e", "e/f/g/h")]
+        {
             assert_eq!(put(first).await.0, 200, "{first}");
             let (status, why) = put(second).await;
             assert_eq!(status, 400, "{second}: {why}");
@@ -675,7 +683,10 @@ async fn a_file_is_no_folder_too() -> Result<()> {
         .iter()
         .filter_map(|file| Some((file["path"].as_str()?, file["is_dir"].as_bool()?)))
         .collect();
-    assert_eq!(files, [("a", true), ("d", true), ("d-", false), ("dd", false), ("e", false), ("f.txt", false), ("f.txt2", false)]);
+    assert_eq!(
+        files,
+        [("a", true), ("d", true), ("d-", false), ("dd", false), ("e", false), ("f.txt", false), ("f.txt2", false)]
+    );
     client.door.close().await;
     Ok(())
 }
@@ -689,7 +700,10 @@ async fn experiments_and_inputs_are_held_to_the_limits_that_clients_know() -> Re
         (status, why["message"].as_str().unwrap_or_default().to_owned())
     };
     let (status, message) = why(Method::GET, "experiments/get?experiment_id=invalid_id", Value::Null).await;
-    assert_eq!((status, message.as_str()), (400, "Invalid experiment ID 'invalid_id'. Experiment ID must be a valid integer."));
+    assert_eq!(
+        (status, message.as_str()),
+        (400, "Invalid experiment ID 'invalid_id'. Experiment ID must be a valid integer.")
+    );
     let experiment = post(&client, "experiments/create", json!({ "name": "a" })).await["experiment_id"].clone();
     for (name, message) in [("x".repeat(501), "'name' exceeds the maximum length"), (String::new(), "Missing value")] {
         let body = json!({ "experiment_id": experiment, "new_name": name });
@@ -747,9 +761,17 @@ async fn searches_of_the_registry_say_what_is_wrong_with_them() -> Result<()> {
     let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
     let list = "While parsing a list in the query, expected";
     for (what, filter, message) in [
-        ("model-versions", "run_id IN (1,2,3)", format!("{list} string value, punctuation, or whitespace, but got different type in list")),
+        (
+            "model-versions",
+            "run_id IN (1,2,3)",
+            format!("{list} string value, punctuation, or whitespace, but got different type in list"),
+        ),
         ("model-versions", "run_id IN ()", format!("{list} a non-empty list of string values, but got empty list")),
-        ("model-versions", "run_id IN (,)", format!("{list} a non-empty list of string values, but got ill-formed list")),
+        (
+            "model-versions",
+            "run_id IN (,)",
+            format!("{list} a non-empty list of string values, but got ill-formed list"),
+        ),
         ("model-versions", "run_id IN (", "Invalid clause(s) in filter string".into()),
         ("model-versions", "name IN ('a')", "Invalid comparator for attribute".into()),
         ("model-versions", "creation_timestamp > 5", "Invalid attribute key 'creation_timestamp' specified".into()),

@@ -224,7 +224,9 @@ fn comparison(tokens: &[Token]) -> Result<Option<(Comparison, &[Token])>, Search
             None => return Ok(None),
         },
         // Such words mean something else than themselves.
-        [Token::Word(word), ..] if ["true", "false", "null", "and", "or", "not", "in", "is"].iter().any(|own| is(word, own)) => {
+        [Token::Word(word), ..]
+            if ["true", "false", "null", "and", "or", "not", "in", "is"].iter().any(|own| is(word, own)) =>
+        {
             return Ok(None);
         }
         [Token::Word(word), ..] if !wants_list => {

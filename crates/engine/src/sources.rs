@@ -5,8 +5,8 @@ use crate::jobs::{Done, GoesOn};
 use crate::{Engine, EngineError, NOTE, RUN_NAME, Result};
 use assay_domain::entity::{Job, JobKind, Progress};
 use assay_domain::foreign::{Contents, Logged};
-use assay_domain::{JobId, Point, SourceId, counted};
 use assay_domain::key;
+use assay_domain::{JobId, Point, SourceId, counted};
 use assay_formats::FormatError;
 use assay_formats::logs::{self, LogFile, Mark, Named};
 use assay_protocol::{ImportRequest, LogSource};
@@ -48,8 +48,16 @@ struct File {
     asked: Option<(Option<String>, Option<String>)>,
 }
 
-/// Size, time, and whether it was settled.
-type Looks = (u64, SystemTime, bool);
+/// What a file looks like without being opened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Looks {
+    bytes: u64,
+    modified: SystemTime,
+    /// Which file it is of those that had its name: one that is renamed to it may have the size and time of the one before.
+    id: u64,
+    /// Whether nobody has written to it for a while.
+    is_settled: bool,
+}
 
 /// What reading a source brought.
 #[derive(Default)]
@@ -84,7 +92,8 @@ impl std::fmt::Display for Found {
                 write!(f, " ({of})")?;
             }
         }
-        let note = |(note, count): (&String, &u64)| if *count > 1 { format!("{note} ({count} times)") } else { note.clone() };
+        let note =
+            |(note, count): (&String, &u64)| if *count > 1 { format!("{note} ({count} times)") } else { note.clone() };
         let notes = listed(notes.iter().map(note));
         if !notes.is_empty() {
             write!(f, "; {notes}")?;
@@ -160,7 +169,8 @@ impl Engine {
         let datasets = self.store.read(|reader| reader.datasets())?;
         let mut told = String::new();
         for folder in &found.datasets {
-            let name = datasets.iter().find(|dataset| Path::new(&dataset.source) == folder).map(|dataset| &dataset.name);
+            let name =
+                datasets.iter().find(|dataset| Path::new(&dataset.source) == folder).map(|dataset| &dataset.name);
             told.push_str(&match name {
                 Some(name) => format!("; the images in {} are the dataset {name}", folder.display()),
                 None => format!("; the images in {} were left out: import that folder by itself", folder.display()),
@@ -215,8 +225,7 @@ impl Engine {
         let mut files = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Asked { path, experiment, step, time } = *asked;
         let (own, step, time) = ((path.to_owned(), experiment.to_owned()), step.cloned(), time.cloned());
-        let source =
-            self.store.write(move |tx| tx.follow_source(&own.0, &own.1, step.as_deref(), time.as_deref()))?;
+        let source = self.store.write(move |tx| tx.follow_source(&own.0, &own.1, step.as_deref(), time.as_deref()))?;
         let found = self.read_source(&source, &mut files, &mut self.goes_on(job, "reading runs", stop));
         let why = match &found {
             Ok(Some(found)) if found.runs == 0 && found.elsewhere == 0 => Some(match found.damaged.as_slice() {
@@ -266,7 +275,9 @@ impl Engine {
         if files.is_none() {
             let all = files.insert(Files::new());
             for (source, FileMark { path, read, state }) in self.store.read(|reader| reader.source_files())? {
-                all.entry(source).or_default().insert(path, File { mark: Some(Mark { read, state }), ..File::default() });
+                all.entry(source)
+                    .or_default()
+                    .insert(path, File { mark: Some(Mark { read, state }), ..File::default() });
             }
         }
         let all = files.get_or_insert_default();
@@ -337,7 +348,7 @@ impl Engine {
             let mut mark = known.and_then(|known| known.mark.clone()).unwrap_or_default();
             let options = logs::Options {
                 now: (self.clock)(),
-                is_settled: looks.is_none_or(|(.., is_settled)| is_settled),
+                is_settled: looks.is_none_or(|looks| looks.is_settled),
                 step: reading.source.step.clone(),
                 time: reading.source.time.clone(),
             };
@@ -684,7 +695,19 @@ fn text(path: &Path) -> String {
 fn looks(path: &Path, now: SystemTime) -> Option<Looks> {
     let metadata = std::fs::metadata(path).ok()?;
     let modified = metadata.modified().ok()?;
-    Some((metadata.len(), modified, now.duration_since(modified).is_ok_and(|age| age >= SETTLED)))
+    let is_settled = now.duration_since(modified).is_ok_and(|age| age >= SETTLED);
+    Some(Looks { bytes: metadata.len(), modified, id: id_of(&metadata), is_settled })
+}
+
+#[cfg(unix)]
+fn id_of(metadata: &std::fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    metadata.ino() ^ metadata.dev().rotate_left(32)
+}
+
+#[cfg(not(unix))]
+fn id_of(_: &std::fs::Metadata) -> u64 {
+    0
 }
 
 /// That the points of a database were read up to a row, and which one has its number.

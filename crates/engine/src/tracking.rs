@@ -263,12 +263,12 @@ impl Engine {
 /// A name for a run whose client gives it none: two words and a number, told apart and said more easily than digits.
 fn made_up_name(uid: &str) -> String {
     const FIRST: [&str; 16] = [
-        "bold", "bright", "calm", "capable", "clean", "gentle", "nimble", "orderly", "peaceful", "polite", "rare", "silent",
-        "sincere", "useful", "valuable", "wise",
+        "bold", "bright", "calm", "capable", "clean", "gentle", "nimble", "orderly", "peaceful", "polite", "rare",
+        "silent", "sincere", "useful", "valuable", "wise",
     ];
     const SECOND: [&str; 16] = [
-        "birch", "brook", "cedar", "cliff", "dune", "field", "fjord", "harbor", "island", "lake", "meadow", "mountain", "reef",
-        "river", "valley", "willow",
+        "birch", "brook", "cedar", "cliff", "dune", "field", "fjord", "harbor", "island", "lake", "meadow", "mountain",
+        "reef", "river", "valley", "willow",
     ];
     let number = u32::from_str_radix(uid.get(..8).unwrap_or_default(), 16).unwrap_or_default();
     let (first, second) = (FIRST[(number % 16) as usize], SECOND[(number / 16 % 16) as usize]);

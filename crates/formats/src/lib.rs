@@ -107,7 +107,10 @@ pub fn is_archive(source: &Path) -> bool {
 /// Whether a file's name says that [`read`], [`unpack`] or [`logs::read`] takes it.
 pub fn is_named_as_source(path: &Path) -> bool {
     is_named_as_archive(path)
-        || matches!(extension(path).as_str(), "csv" | "json" | "jsonl" | "ndjson" | "wandb" | "db" | "sqlite" | "sqlite3")
+        || matches!(
+            extension(path).as_str(),
+            "csv" | "json" | "jsonl" | "ndjson" | "wandb" | "db" | "sqlite" | "sqlite3"
+        )
 }
 
 fn is_named_as_archive(path: &Path) -> bool {

@@ -186,7 +186,11 @@ fn sealed(
     };
     let from = if is_same { mark.read } else { 0 };
     let mut part = read(path, from)?;
-    let points = || part.logged.iter().filter_map(|logged| if let Logged::Point(key, point) = logged { Some((key, point)) } else { None });
+    let points = || {
+        part.logged
+            .iter()
+            .filter_map(|logged| if let Logged::Point(key, point) = logged { Some((key, point)) } else { None })
+    };
     if !is_same {
         // Until it says something, what it said before stands.
         let Some(step) = points().map(|(_, point)| point.step).min() else {

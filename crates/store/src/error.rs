@@ -30,7 +30,9 @@ pub enum StoreError {
     #[error("this file is not an Assay database; move it away or choose another folder: {0}")]
     Foreign(PathBuf),
     /// The file is no database of an MLflow server.
-    #[error("{found}; of databases, only those of MLflow's server are read, which have runs, metrics, params, tags and experiments: {path}")]
+    #[error(
+        "{found}; of databases, only those of MLflow's server are read, which have runs, metrics, params, tags and experiments: {path}"
+    )]
     NotMlflow {
         /// What it is.
         found: String,

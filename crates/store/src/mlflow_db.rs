@@ -37,7 +37,8 @@ impl MlflowDb {
     pub fn open(path: &Path) -> Result<MlflowDb> {
         let other = |found: String| StoreError::NotMlflow { found, path: path.to_owned() };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let no_database = |why: rusqlite::Error| other(format!("this file is no SQLite database that can be read ({why})"));
+        let no_database =
+            |why: rusqlite::Error| other(format!("this file is no SQLite database that can be read ({why})"));
         let db = Connection::open_with_flags(path, flags).map_err(no_database)?;
         db.busy_timeout(Duration::from_secs(5))?;
         let tables = tables_of(&db).map_err(no_database)?;
@@ -131,7 +132,8 @@ impl MlflowDb {
 const TABLES: [&str; 5] = ["runs", "metrics", "params", "tags", "experiments"];
 
 fn tables_of(db: &Connection) -> rusqlite::Result<Vec<String>> {
-    let sql = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY name";
+    let sql =
+        "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY name";
     db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
@@ -168,7 +170,10 @@ mod tests {
         let why = |path: &Path| MlflowDb::open(path).map(|_| ()).map_err(|why| why.to_string()).unwrap_err();
         assert!(why(&path).starts_with("this SQLite database is empty"));
         let other = folder.path().join("optuna.db");
-        Connection::open(&other).unwrap().execute_batch("CREATE TABLE trials (id); CREATE TABLE studies (id);").unwrap();
+        Connection::open(&other)
+            .unwrap()
+            .execute_batch("CREATE TABLE trials (id); CREATE TABLE studies (id);")
+            .unwrap();
         assert!(why(&other).contains("another program's, with the tables studies, trials; of databases, only"));
         std::fs::write(folder.path().join("none.db"), "no database at all").unwrap();
         assert!(why(&folder.path().join("none.db")).contains("no SQLite database that can be read"));

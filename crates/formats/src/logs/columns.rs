@@ -199,13 +199,15 @@ pub(super) fn choose(rows: &[Row], refused: &[String], now_ms: i64) -> Choice {
 
 fn step_of(rows: &[Row], refused: &[String]) -> Option<String> {
     let candidates = best(rows, &STEPS, refused).into_iter();
-    let candidates: Vec<(String, Steps)> = candidates.map(|column| (column.clone(), Steps::of(&column, rows))).collect();
+    let candidates: Vec<(String, Steps)> =
+        candidates.map(|column| (column.clone(), Steps::of(&column, rows))).collect();
     let is_epoch = |column: &str| plain(column).starts_with("epoch");
     let usable = || candidates.iter().filter(|(_, steps)| steps.is_step());
     let counts = || usable().filter(|(column, _)| !is_epoch(column));
     // One that says something of most lines, and never the same of all.
-    let rising =
-        |(_, steps): &&(String, Steps)| steps.falls.is_empty() && (steps.rises > 0 || steps.present < 2) && steps.present * 2 >= rows.len();
+    let rising = |(_, steps): &&(String, Steps)| {
+        steps.falls.is_empty() && (steps.rises > 0 || steps.present < 2) && steps.present * 2 >= rows.len()
+    };
     if let Some((column, _)) = counts().find(rising) {
         return Some(column.clone());
     }
@@ -246,7 +248,9 @@ fn best(rows: &[Row], names: &[&str], refused: &[String]) -> Vec<String> {
     columns.sort_unstable();
     columns.dedup();
     columns.retain(|column| !refused.contains(column));
-    let of = |name: &&str| columns.iter().filter(|column| plain(column) == **name).map(|column| (*column).clone()).collect::<Vec<_>>();
+    let of = |name: &&str| {
+        columns.iter().filter(|column| plain(column) == **name).map(|column| (*column).clone()).collect::<Vec<_>>()
+    };
     names.iter().flat_map(|name| of(&name)).collect()
 }
 

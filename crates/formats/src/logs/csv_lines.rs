@@ -74,7 +74,8 @@ fn open_line<'a>(lines: impl Iterator<Item = &'a str>) -> Option<usize> {
 /// Of comma, semicolon and tab the one that separates most names.
 fn delimiter_of(line: &str) -> u8 {
     let fields = |delimiter: &u8| {
-        let mut reader = csv::ReaderBuilder::new().delimiter(*delimiter).has_headers(false).from_reader(line.as_bytes());
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(*delimiter).has_headers(false).from_reader(line.as_bytes());
         let mut record = csv::StringRecord::new();
         if matches!(reader.read_record(&mut record), Ok(true)) { record.len() } else { 0 }
     };
@@ -98,9 +99,12 @@ pub(super) fn header(fields: &[String]) -> Vec<String> {
 /// Whether a record is the names of columns once more, as a training that was resumed appends them.
 pub(super) fn is_header_again(fields: &[String], header: &[String]) -> bool {
     let is_name = |text: &String| !text.is_empty() && Cell::of(text, b',').number().is_none();
+    if !fields.iter().all(is_name) {
+        return false;
+    }
     let again = self::header(fields);
     let known = again.iter().filter(|name| header.contains(name)).count();
-    fields.iter().all(is_name) && known > 0 && known * 2 >= header.len().min(again.len())
+    known > 0 && known * 2 >= header.len().min(again.len())
 }
 
 /// The metrics that columns are; nothing of those of other runs.
@@ -137,7 +141,9 @@ fn is_of_tensorboard(header: &[String]) -> bool {
 pub(super) fn run_and_tag(path: &Path) -> Option<(String, String)> {
     let stem = path.file_stem()?.to_string_lossy().into_owned();
     let named = stem.strip_prefix("run-").and_then(|rest| rest.split_once("-tag-"));
-    named.map(|(run, tag)| (run.trim_matches(['.', '_']).to_owned(), tag.to_owned())).filter(|(run, tag)| !run.is_empty() && !tag.is_empty())
+    named
+        .map(|(run, tag)| (run.trim_matches(['.', '_']).to_owned(), tag.to_owned()))
+        .filter(|(run, tag)| !run.is_empty() && !tag.is_empty())
 }
 
 /// The columns of a CSV, its first lines, as many as there are of so many, and what separates them.
@@ -190,7 +196,11 @@ pub(super) enum Place {
 
 /// What a CSV is.
 pub(super) fn shape(path: &Path, place: Place) -> Shape {
-    let Ok(Some((header, rows, delimiter))) = Piece::read_up_to(path, 0, 64 << 10).map(|piece| beginning_of(&piece, 200)) else { return Shape::Other };
+    let Ok(Some((header, rows, delimiter))) =
+        Piece::read_up_to(path, 0, 64 << 10).map(|piece| beginning_of(&piece, 200))
+    else {
+        return Shape::Other;
+    };
     if is_of_tensorboard(&header) {
         return Shape::Tensorboard;
     }
@@ -201,8 +211,18 @@ pub(super) fn shape(path: &Path, place: Place) -> Shape {
         return Shape::Wandb(runs.into_iter().map(str::to_owned).collect());
     }
     const PATHS: [&str; 12] = [
-        "path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "image_name", "img",
-        "img_path", "image_id",
+        "path",
+        "file",
+        "filename",
+        "file_name",
+        "filepath",
+        "file_path",
+        "image",
+        "image_path",
+        "image_name",
+        "img",
+        "img_path",
+        "image_id",
     ];
     let names_files = header.iter().any(|name| PATHS.contains(&plain(name).as_str()))
         || rows.iter().flatten().any(|text| named_as_image(Path::new(text)));

@@ -29,7 +29,8 @@ const JSON: [&str; 4] = ["metrics.json", "progress.json", "result.json", "scalar
 /// How a file in a folder may be read, by its name alone.
 pub(super) fn is_named_as_log(name: &str) -> bool {
     let name = name.to_lowercase();
-    let is_download = name.ends_with(".csv") && (name.starts_with("run-") && name.contains("-tag-") || name.starts_with("wandb_export"));
+    let is_download = name.ends_with(".csv")
+        && (name.starts_with("run-") && name.contains("-tag-") || name.starts_with("wandb_export"));
     CSV.contains(&name.as_str())
         || JSON_LINES.contains(&name.as_str())
         || JSON.contains(&name.as_str())
@@ -151,7 +152,8 @@ fn joined(folder: &str, name: &str) -> String {
 fn without_copies(mut files: Vec<LogFile>) -> Vec<LogFile> {
     let folder = |file: &LogFile| file.path.parent().map(Path::to_owned).unwrap_or_default();
     let name = |file: &LogFile| file.path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let of = |is: &dyn Fn(&LogFile) -> bool| files.iter().filter(|file| is(file)).map(folder).collect::<HashSet<PathBuf>>();
+    let of =
+        |is: &dyn Fn(&LogFile) -> bool| files.iter().filter(|file| is(file)).map(folder).collect::<HashSet<PathBuf>>();
     let with_events = of(&|file| file.named == Named::Events);
     let with_lines = of(&|file| matches!(name(file).as_str(), "progress.json" | "result.json"));
     let mut latest: HashMap<String, (u64, PathBuf)> = HashMap::new();

@@ -151,10 +151,8 @@ pub(super) fn read_through(named: &Named, bytes: &[u8]) -> Result<Vec<Logged>, T
     let file = LogFile { path, run: String::new(), named: named.clone() };
     let (mut from, mut state, mut logged) = (0, None, Vec::new());
     let options = Options { now: Timestamp(4_000_000_000_000), is_settled: true, ..Options::default() };
-    let is_byte = !matches!(
-        named,
-        Named::TrainerState | Named::MlflowMeta | Named::MlflowParam(_) | Named::MlflowTag(_)
-    );
+    let is_byte =
+        !matches!(named, Named::TrainerState | Named::MlflowMeta | Named::MlflowParam(_) | Named::MlflowTag(_));
     let is_key = |logged: &Logged| match logged {
         Logged::Point(key, _) | Logged::Param(key, _) | Logged::Tag(key, _) => key::kept(key) == key.as_str(),
         _ => true,

@@ -71,7 +71,8 @@ mod tests {
             };
             assert!(holds(&text) && holds(&[&text[..], b"and more"].concat()));
             assert!(!holds(&text[..length - 1]), "it became shorter");
-            for place in [0, length / 2, length - 1].into_iter().filter(|&place| place < 60_000 || place == length - 1) {
+            for place in [0, length / 2, length - 1].into_iter().filter(|&place| place < 60_000 || place == length - 1)
+            {
                 let mut other = text.clone();
                 other[place] ^= 1;
                 assert!(!holds(&[&other[..], b"and more"].concat()), "{place} of {length}");

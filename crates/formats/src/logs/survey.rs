@@ -81,7 +81,8 @@ pub fn survey(source: &Path) -> Survey {
 
 /// The folders of two class folders or more, or of splits with such, in which and in whose folders no program logs.
 fn datasets(with_images: &BTreeMap<PathBuf, u64>, with_logs: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
-    let is_split = |folder: &Path| folder.file_name().is_some_and(|name| Split::parse(&name.to_string_lossy()).is_some());
+    let is_split =
+        |folder: &Path| folder.file_name().is_some_and(|name| Split::parse(&name.to_string_lossy()).is_some());
     let mut classes: BTreeMap<PathBuf, u64> = BTreeMap::new();
     for folder in with_images.keys().filter(|folder| !is_split(folder)) {
         if let Some(parent) = folder.parent() {

@@ -21,6 +21,9 @@ use std::path::Path;
 /// The choice of columns is made by as many lines at most.
 const LINES_FOR_CHOICE: usize = 20_000;
 
+/// As many lines are compared to know a CSV again that was written anew.
+const COMPARED: u64 = 64;
+
 /// As many metrics of a table are known by name; should it be written anew, no others are superseded.
 const KEYS: usize = 4096;
 
@@ -59,9 +62,9 @@ struct State {
     /// What separates them.
     #[serde(default)]
     delimiter: u8,
-    /// A hash of its first lines, by the values in these columns.
+    /// A hash of so many of its first lines, by the values in these columns.
     #[serde(default)]
-    values: Option<String>,
+    values: Option<(u64, String)>,
     /// The metrics that it has.
     #[serde(default)]
     keys: BTreeSet<String>,
@@ -89,7 +92,7 @@ pub(super) fn read(path: &Path, format: Format<'_>, mark: &Mark, options: &Optio
         };
         return Reading { path, format, options, superseded: None }.go_on(0, State { taken, ..fresh });
     };
-    let anew = |why: &'static str| {
+    let anew = |why: &'static str| -> std::io::Result<Part> {
         let superseded = Some((before.keys.iter().cloned().collect(), why));
         let part = Reading { path, format, options, superseded }.go_on(0, fresh.clone())?;
         let has_points = part.logged.iter().any(|logged| matches!(logged, Logged::Point(..)));
@@ -167,11 +170,11 @@ impl Reading<'_> {
         if part.read > from {
             part.logged.push(Logged::Heard(Timestamp(wall_ms)));
             state.seal = Seal::of(self.path, part.read)?;
+            let compared = state.lines.min(COMPARED);
             if let Format::Csv { .. } = self.format
-                && state.values.is_none()
-                && state.lines > 0
+                && state.values.as_ref().is_none_or(|(lines, _)| *lines < compared)
             {
-                state.values = values_hash(self.path, &state.header, state.lines)?;
+                state.values = values_hash(self.path, &state.header, compared)?.map(|hash| (compared, hash));
             }
             part.state = serde_json::to_string(&state).ok();
         }
@@ -225,16 +228,15 @@ impl Reading<'_> {
             let found = found.map(|column| Some((*column).to_owned()));
             found.ok_or_else(|| format!("it has no column {name:?}: it has {}", columns.join(", ")))
         };
-        Ok(Choice {
-            step: asked(&self.options.step)?.or(best.step),
-            time: asked(&self.options.time)?.or(best.time),
-        })
+        Ok(Choice { step: asked(&self.options.step)?.or(best.step), time: asked(&self.options.time)?.or(best.time) })
     }
 
     fn told(&self, choice: &Choice, notes: &mut Vec<String>) -> Vec<Logged> {
         notes.push(choice.to_string());
         let name = match self.format {
-            Format::Csv { of_run } => of_run.map(str::to_owned).or_else(|| csv_lines::run_and_tag(self.path).map(|(run, _)| run)),
+            Format::Csv { of_run } => {
+                of_run.map(str::to_owned).or_else(|| csv_lines::run_and_tag(self.path).map(|(run, _)| run))
+            }
             Format::Json => None,
         };
         let line = Logged::Line(format!("{}: {choice}", self.name()));
@@ -309,8 +311,8 @@ impl Reading<'_> {
     /// Where to read on in a CSV that was written anew with the same lines in more columns, and its columns.
     fn place_in_wider(&self, before: &State) -> std::io::Result<Option<(u64, Vec<String>)>> {
         let Format::Csv { .. } = self.format else { return Ok(None) };
-        let Some(known) = &before.values else { return Ok(None) };
-        if values_hash(self.path, &before.header, before.lines)?.as_ref() != Some(known) {
+        let Some((lines, known)) = &before.values else { return Ok(None) };
+        if values_hash(self.path, &before.header, *lines)?.as_ref() != Some(known) {
             return Ok(None);
         }
         csv_lines::place_after(self.path, before.lines)
@@ -330,11 +332,10 @@ fn cell(value: Value) -> Option<Cell> {
 /// A hash of the first lines of a CSV by the values in some columns, whatever others it has; none where it lacks one of them
 /// or has fewer lines.
 fn values_hash(path: &Path, columns: &[String], lines: u64) -> std::io::Result<Option<String>> {
-    const COMPARED: u64 = 64;
-    let Some((header, rows, delimiter)) = csv_lines::beginning(path, COMPARED.min(lines) as usize)? else { return Ok(None) };
+    let Some((header, rows, delimiter)) = csv_lines::beginning(path, lines as usize)? else { return Ok(None) };
     let places: Option<Vec<usize>> =
         columns.iter().map(|column| header.iter().position(|name| name == column)).collect();
-    let Some(places) = places.filter(|_| rows.len() as u64 == COMPARED.min(lines)) else { return Ok(None) };
+    let Some(places) = places.filter(|_| rows.len() as u64 == lines && lines > 0) else { return Ok(None) };
     let mut bytes = Vec::new();
     for row in &rows {
         for place in &places {

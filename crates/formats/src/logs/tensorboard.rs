@@ -456,7 +456,8 @@ mod tests {
         let start = |status| Event { step: 7, session_log: Some(SessionLog { status }), ..Event::default() };
         let [begins, stops] = [1, 2].map(|status| record(&start(status).encode_to_vec()));
         let part = of(&[scalar(9, 0.5), stops, begins, scalar(7, 0.25)].concat(), 0);
-        let kept: Vec<&Logged> = part.logged.iter().filter(|one| !matches!(one, Logged::Heard(_) | Logged::Began(_))).collect();
+        let kept: Vec<&Logged> =
+            part.logged.iter().filter(|one| !matches!(one, Logged::Heard(_) | Logged::Began(_))).collect();
         assert_eq!(kept.len(), 3);
         assert_eq!(*kept[1], Logged::Restarted { step: 7, keys: Vec::new() });
     }

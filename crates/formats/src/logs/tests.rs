@@ -26,7 +26,10 @@ fn tables_of_many_programs_are_known_in_a_folder_and_others_are_not() {
         ("ray/result.json", "{\"training_iteration\": 1, \"episode_reward_mean\": 5}\n"),
         ("both/progress.csv", sb3),
         ("both/events.out.tfevents.1", ""),
-        ("detectron/metrics.json", "{\"iteration\": 19, \"total_loss\": 0.5}\n{\"iteration\": 39, \"total_loss\": 0.4}\n"),
+        (
+            "detectron/metrics.json",
+            "{\"iteration\": 19, \"total_loss\": 0.5}\n{\"iteration\": 39, \"total_loss\": 0.4}\n",
+        ),
         ("hf/checkpoint-5/trainer_state.json", "{\"log_history\": [{\"step\": 5, \"loss\": 1}]}"),
         ("hf/checkpoint-10/trainer_state.json", "{\"log_history\": [{\"step\": 5, \"loss\": 1}]}"),
         ("tb/run-a-tag-loss.csv", "Wall time,Step,Value\n1600000000,0,1\n"),
@@ -108,7 +111,9 @@ fn points_of_a_store_that_was_written_anew_replace_those_before() {
     let file = LogFile { path: path.clone(), run: String::new(), named: Named::MlflowMetric("loss".into()) };
     let options = Options { now: Timestamp(1_800_000_000_000), ..Options::default() };
     let read = |mark: &Mark| read(&file, mark, &options).expect("it reads");
-    for (before, after) in [("5 0.5 1\n6 0.4 2\n", "9 0.9 7\n"), ("5 0.5 1\n", "5 0.7 1\n6 0.6 2\n"), ("5 0.5 1\n", "5 0.6 1\n")] {
+    for (before, after) in
+        [("5 0.5 1\n6 0.4 2\n", "9 0.9 7\n"), ("5 0.5 1\n", "5 0.7 1\n6 0.6 2\n"), ("5 0.5 1\n", "5 0.6 1\n")]
+    {
         std::fs::write(&path, before).expect("a file");
         let first = read(&Mark::default());
         std::fs::write(&path, after).expect("a file");
@@ -141,7 +146,10 @@ fn what_clocks_say_of_a_life_is_bounded_by_the_times_of_the_file() {
         ]
     );
     let ended = |at| Logged::Status(RunStatus::Finished, at);
-    assert_eq!(of(vec![ended(Some(future)), ended(Some(past)), ended(Some(sane))]), [ended(Some(Timestamp(modified))), ended(None), ended(Some(sane))]);
+    assert_eq!(
+        of(vec![ended(Some(future)), ended(Some(past)), ended(Some(sane))]),
+        [ended(Some(Timestamp(modified))), ended(None), ended(Some(sane))]
+    );
 }
 
 #[test]
@@ -152,7 +160,8 @@ fn keys_that_nobody_could_ask_for_are_kept_under_a_name_that_is_told() {
     let file = LogFile { path, run: String::new(), named: Named::JsonLines };
     let part = read(&file, &Mark::default(), &Options { now: Timestamp(1_800_000_000_000), ..Options::default() });
     let part = part.expect("it reads");
-    let keys = part.logged.iter().filter_map(|one| if let Logged::Point(key, _) = one { Some(key.as_str()) } else { None });
+    let keys =
+        part.logged.iter().filter_map(|one| if let Logged::Point(key, _) = one { Some(key.as_str()) } else { None });
     assert_eq!(keys.collect::<Vec<_>>(), ["unnamed", "a/_/b", "acc@1"]);
     assert!(part.notes.iter().any(|note| note.contains("\"a//b\" is kept as \"a/_/b\"")), "{:?}", part.notes);
 }

@@ -34,7 +34,8 @@ pub(super) fn folder(path: &Path) -> PathBuf {
 
 /// Whether a file that someone names is such a state.
 pub(super) fn is_state(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(NAME)) || state(path).is_ok_and(|state| state.is_some())
+    path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(NAME))
+        || state(path).is_ok_and(|state| state.is_some())
 }
 
 /// Whether a file that is called JSON has a JSON object in each line.
@@ -76,7 +77,8 @@ pub(super) fn read(path: &Path, mark: &Mark, options: &Options) -> std::io::Resu
         Some(Value::Array(entries)) => entries,
         _ => Vec::new(),
     };
-    let hash_of = |entries: &[Value]| hash(entries.iter().map(Value::to_string).collect::<Vec<_>>().join("\n").as_bytes());
+    let hash_of =
+        |entries: &[Value]| hash(entries.iter().map(Value::to_string).collect::<Vec<_>>().join("\n").as_bytes());
     let known: Known = mark.state.as_ref().and_then(|state| serde_json::from_str(state).ok()).unwrap_or_default();
     let before = mark.read as usize;
     let is_same = before == 0 || entries.get(..before).is_some_and(|entries| hash_of(entries) == known.hash);
@@ -133,7 +135,9 @@ mod tests {
     use super::*;
 
     fn history(path: &Path, steps: &[(u32, f64)]) {
-        let entry = |(step, loss): &(u32, f64)| format!("{{\"epoch\": {}, \"loss\": {loss}, \"step\": {step}}}", f64::from(*step) / 8.0);
+        let entry = |(step, loss): &(u32, f64)| {
+            format!("{{\"epoch\": {}, \"loss\": {loss}, \"step\": {step}}}", f64::from(*step) / 8.0)
+        };
         let entries: Vec<String> = steps.iter().map(entry).collect();
         let text = format!("{{\n \"max_steps\": 40,\n \"log_history\": [{}]\n}}", entries.join(",\n"));
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
@@ -162,7 +166,10 @@ mod tests {
         let mark = Mark { read: part.read, state: part.state };
         let rest = read(&second, &mark, &options).expect("it reads");
         assert_eq!(losses(&rest), [(10, 0.3)]);
-        assert_eq!(losses(&read(&second, &Mark { read: rest.read, state: rest.state.clone() }, &options).expect("it reads")), []);
+        assert_eq!(
+            losses(&read(&second, &Mark { read: rest.read, state: rest.state.clone() }, &options).expect("it reads")),
+            []
+        );
         history(&second, &[(1, 0.7), (5, 0.6)]);
         let anew = read(&second, &Mark { read: rest.read, state: rest.state }, &options).expect("it reads");
         assert!(matches!(&anew.logged[1], Logged::Restarted { step: 1, keys } if keys.contains(&"loss".to_owned())));

@@ -314,7 +314,10 @@ impl ModelsToken {
         });
         Ok(ModelsToken([
             ("Experiment IDs in the page token do not match what", hash(json!(fields.texts("experiment_ids")?))),
-            ("Filter string in the page token does not match what", hash(json!(fields.text("filter")?.unwrap_or_default()))),
+            (
+                "Filter string in the page token does not match what",
+                hash(json!(fields.text("filter")?.unwrap_or_default())),
+            ),
             ("Order by in the page token does not match what", hash(order.collect::<Answer<Value>>()?)),
         ]))
     }
@@ -331,7 +334,9 @@ impl ModelsToken {
         let offset: u32 = parts.next().and_then(|offset| offset.parse().ok()).ok_or_else(invalid)?;
         for (what, own) in &self.0 {
             if parts.next().ok_or_else(invalid)? != own {
-                return Err(Failure::invalid(format!("{what} was requested: go on with the request that the token came from.")));
+                return Err(Failure::invalid(format!(
+                    "{what} was requested: go on with the request that the token came from."
+                )));
             }
         }
         Ok(offset as usize)

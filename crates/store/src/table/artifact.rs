@@ -27,7 +27,8 @@ CREATE INDEX snapshots_by_hash ON snapshots (hash);
 const BELOW: &str = "(?1 = '' OR path = ?1 OR (path > ?1 || '/' AND path < ?1 || '0'))";
 
 /// A path at which a file keeps the file ?1 from being: above it, or below it as a folder.
-const IN_THE_WAY: &str = "(path > ?1 || '/' AND path < ?1 || '0' OR path <> ?1 AND path || '/' = substr(?1, 1, length(path) + 1))";
+const IN_THE_WAY: &str =
+    "(path > ?1 || '/' AND path < ?1 || '0' OR path <> ?1 AND path || '/' = substr(?1, 1, length(path) + 1))";
 
 /// The three files of a checkpoint, in the order weights, optimizer, state.
 const FILES: [&str; 3] = ["model.safetensors", "optimizer.safetensors", "state.json"];

@@ -417,8 +417,9 @@ impl Reader<'_> {
             // SQLite takes a bare column from the row of the greatest segment.
             _ => ("iif(kept_count IS NULL, last, kept_last), max(segment)", key),
         };
-        let mut statement =
-            self.db.prepare(&format!("SELECT run, {column} FROM series WHERE key = ?1 AND kept_count IS NOT 0 {of} GROUP BY run"))?;
+        let mut statement = self.db.prepare(&format!(
+            "SELECT run, {column} FROM series WHERE key = ?1 AND kept_count IS NOT 0 {of} GROUP BY run"
+        ))?;
         let rows = statement.query_map([key], |row| {
             Ok((RunId(row.get(0)?), Value::Number(row.get::<_, Option<f64>>(1)?.unwrap_or(f64::NAN))))
         })?;
@@ -642,8 +643,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (store, run) = store(folder.path());
         let point = |key: &str, step: i64, value: f64| (key.to_owned(), Point { step, wall_ms: step, value });
-        let old: Vec<(String, Point)> =
-            (0..10).flat_map(|step| [point("loss", step, 100.0 - step as f64), point("acc", step, step as f64)]).collect();
+        let old: Vec<(String, Point)> = (0..10)
+            .flat_map(|step| [point("loss", step, 100.0 - step as f64), point("acc", step, step as f64)])
+            .collect();
         store.write(move |tx| tx.append_points(run, &old)).unwrap();
         let superseded = |step, keys: &[&str]| {
             let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
@@ -671,7 +673,9 @@ mod tests {
         assert_eq!(store.read(|reader| reader.metric_values("acc", "")).unwrap(), HashMap::new());
         let drawn = store.read(|reader| reader.series(run, "loss", SeriesRange::whole(100))).unwrap();
         assert_eq!(drawn.iter().map(|bucket| bucket.step).collect::<Vec<_>>(), [0, 1]);
-        let all: i64 = store.read(|reader| Ok(reader.db.query_row("SELECT sum(count) FROM series", [], |row| row.get(0))?)).unwrap();
+        let all: i64 = store
+            .read(|reader| Ok(reader.db.query_row("SELECT sum(count) FROM series", [], |row| row.get(0))?))
+            .unwrap();
         assert_eq!(all, 22, "every point is there");
     }
 }

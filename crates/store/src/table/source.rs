@@ -213,7 +213,9 @@ impl WriteTx<'_> {
             self.append_points(run, &points)?;
         }
         lines.extend(superseded_from.map(|step| {
-            format!("it began again: what was logged before from step {step} on is kept, and superseded by what came then")
+            format!(
+                "it began again: what was logged before from step {step} on is kept, and superseded by what came then"
+            )
         }));
         if !lines.is_empty() {
             let at = self.now;
@@ -275,8 +277,9 @@ fn source_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Source> {
 impl Reader<'_> {
     /// The sources of runs that are followed.
     pub fn sources(&self) -> Result<Vec<Source>> {
-        let mut statement =
-            self.db.prepare_cached("SELECT id, path, experiment, step, time FROM sources WHERE followed ORDER BY path")?;
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT id, path, experiment, step, time FROM sources WHERE followed ORDER BY path")?;
         Ok(statement.query_map([], source_of)?.collect::<rusqlite::Result<_>>()?)
     }
 

@@ -79,7 +79,9 @@ fn a_table_that_a_restarted_training_writes_is_read_from_its_first_line() {
     let json = |step: u32| format!("{{\"step\": {step}, \"loss\": {}}}\n", f64::from(step) / 2.0);
     for (name, head, form) in [("a.csv", "step,loss\n", csv as fn(u32) -> String), ("a.jsonl", "", json)] {
         // Longer, as long, shorter, of one line, and from the beginning.
-        for (before, after) in [(1..11, 11..26), (1..11, 12..22), (1..11, 11..13), (1..2, 5..6), (1..11, 0..30), (1..3, 7..900)] {
+        for (before, after) in
+            [(1..11, 11..26), (1..11, 12..22), (1..11, 11..13), (1..2, 5..6), (1..11, 0..30), (1..3, 7..900)]
+        {
             let mut table = Table::new(name);
             table.put(format!("{head}{}", rows(before.clone(), form)));
             assert_eq!(points(&table.read()).len(), before.len(), "{name} {before:?}");
@@ -124,7 +126,9 @@ fn an_epoch_that_turns_out_to_be_a_fraction_is_no_step_any_more() {
     let part = table.read();
     assert_eq!(of(&part, "loss").last(), Some(&(70, 1.0)));
     assert!(restarted(&part).is_some());
-    assert!(part.logged.iter().any(|one| matches!(one, Logged::Line(line) if line.contains("steps of \"global_step\""))));
+    assert!(
+        part.logged.iter().any(|one| matches!(one, Logged::Line(line) if line.contains("steps of \"global_step\"")))
+    );
 }
 
 #[test]
@@ -136,7 +140,10 @@ fn what_someone_chose_is_taken_and_a_column_that_is_not_there_is_told() {
     table.options.time = Some("at".into());
     let part = table.read();
     assert_eq!(of(&part, "loss"), [(640, 0.5), (1280, 0.4)]);
-    assert!(part.logged.contains(&Logged::Point("loss".into(), Point { step: 640, wall_ms: 1_600_000_000_000, value: 0.5 })));
+    assert!(
+        part.logged
+            .contains(&Logged::Point("loss".into(), Point { step: 640, wall_ms: 1_600_000_000_000, value: 0.5 }))
+    );
     assert_eq!(restarted(&part).map(|(step, _)| step), Some(640));
     table.options.step = Some("nosuch".into());
     let damage = table.read().damage.expect("it is told");
@@ -175,7 +182,9 @@ fn marks_and_wide_letters_and_other_separators_are_read() {
             assert_eq!(of(&table.read(), key).iter().map(|(step, _)| *step).collect::<Vec<_>>(), [1, 2]);
         }
     }
-    for text in ["step;loss\n1;0,5\n2;0,25\n", "step\tloss\n1\t0.5\n2\t0.25\n", "\"step\",\"loss\"\n\"1\",\"0.5\"\n2,0.25\n"] {
+    for text in
+        ["step;loss\n1;0,5\n2;0,25\n", "step\tloss\n1\t0.5\n2\t0.25\n", "\"step\",\"loss\"\n\"1\",\"0.5\"\n2,0.25\n"]
+    {
         let mut table = Table::new("a.csv");
         table.put(text);
         assert_eq!(of(&table.read(), "loss"), [(1, 0.5), (2, 0.25)], "{text}");
@@ -204,7 +213,8 @@ fn columns_without_a_name_get_one_and_equal_names_are_told_apart() {
 #[test]
 fn json_lines_may_be_nested_and_the_last_one_waits_for_its_end() {
     let mut table = Table::new("log.jsonl");
-    let text = "{\"step\": 3, \"timestamp\": 1600000000, \"val\": {\"acc\": 0.5}, \"note\": \"x\"}\nnonsense\n{\"loss\": NaN}";
+    let text =
+        "{\"step\": 3, \"timestamp\": 1600000000, \"val\": {\"acc\": 0.5}, \"note\": \"x\"}\nnonsense\n{\"loss\": NaN}";
     table.put(text);
     let first = table.read();
     assert_eq!((points(&first), first.left_out), (vec![("val.acc", 3, 0.5)], 2));
