@@ -14,6 +14,7 @@ pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod run_list;
 pub(crate) mod search;
+pub(crate) mod segment;
 pub(crate) mod series;
 pub(crate) mod setting;
 pub(crate) mod snapshot;
