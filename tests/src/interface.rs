@@ -150,8 +150,10 @@ async fn where_an_image_has_several_classes_each_key_adds_or_takes_one() -> Resu
     let workspace = Workspace::new();
     let client = workspace.open().await;
     client.import_digits().await?;
-    let change =
-        serde_json::to_vec(&assay_protocol::DatasetChange { labelling: Some(assay_domain::Labelling::AnyClasses) })?;
+    let change = serde_json::to_vec(&assay_protocol::DatasetChange {
+        labelling: Some(assay_domain::Labelling::AnyClasses),
+        ..Default::default()
+    })?;
     let _: assay_domain::entity::Dataset = client.send(http::Method::PATCH, "/api/v1/datasets/1", change).await?;
     let mut harness = interface(&client.door, Route::Label(None));
     see(&mut harness, "Label with none of the classes");

@@ -98,6 +98,62 @@ async fn a_killed_server_keeps_every_acknowledged_label() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn an_import_that_is_killed_at_any_moment_is_mended_by_the_next_one() -> Result<()> {
+    const COUNT: u32 = 40;
+    let workspace = Workspace::new();
+    let images = workspace.folder().join("images");
+    std::fs::create_dir(&images)?;
+    let picture = |number: u32| -> Result<Vec<u8>> {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let color = image::Rgb([number as u8, (number >> 8) as u8, 7]);
+        image::RgbImage::from_pixel(4, 4, color).write_to(&mut bytes, image::ImageFormat::Png)?;
+        Ok(bytes.into_inner())
+    };
+    let name = |place: u32| images.join(format!("{place}.png"));
+    let mut shown: Vec<u32> = (0..COUNT).collect();
+    for number in 0..COUNT {
+        std::fs::write(name(number), picture(number)?)?;
+    }
+    let begin = || workspace.command(&["import", "images"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    // Killed while the dataset is made; what of it is there is gone on with.
+    for millis in [1, 20, 40, 60] {
+        let mut import = begin()?;
+        std::thread::sleep(Duration::from_millis(millis));
+        kill(&mut import);
+    }
+    assert!(workspace.assay(&["import", "images"]).status.success());
+    let page: SamplePage = workspace.json(&["data", "samples", "images", "--limit", "1000"]);
+    assert_eq!(page.samples.len(), COUNT as usize);
+    let hashes: Vec<(String, assay_protocol::domain::SampleId)> =
+        page.samples.iter().map(|sample| (sample.hash.clone(), sample.id)).collect();
+    for millis in [1, 10, 20, 30, 40, 50, 60, 80] {
+        // All files are renumbered, and killed somewhere in between.
+        shown.rotate_right(1);
+        for (place, number) in shown.iter().enumerate() {
+            std::fs::write(name(place as u32), picture(*number)?)?;
+        }
+        let mut import = begin()?;
+        std::thread::sleep(Duration::from_millis(millis));
+        kill(&mut import);
+    }
+    let output = workspace.assay(&["import", "images"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page: SamplePage = workspace.json(&["data", "samples", "images", "--limit", "1000"]);
+    let mut now: Vec<(String, assay_protocol::domain::SampleId)> =
+        page.samples.iter().map(|sample| (sample.hash.clone(), sample.id)).collect();
+    let mut before = hashes;
+    (now.sort(), before.sort());
+    assert_eq!(now, before, "each sample is still its picture");
+    for sample in &page.samples {
+        assert_eq!(sample.state(), None);
+        let file = std::fs::read(images.join(&sample.path))?;
+        let place: usize = sample.path.trim_end_matches(".png").parse()?;
+        assert_eq!(file, picture(shown[place])?);
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_workspace_goes_on_with_its_training_when_it_is_opened_again() -> Result<()> {
     let workspace = Workspace::new();

@@ -8,6 +8,7 @@ mod acceptance;
 mod alerts;
 mod bad_input;
 mod browser;
+mod data;
 mod followed;
 mod foreign;
 mod harness;

@@ -108,7 +108,7 @@ async fn images_of_several_classes_are_learned_reviewed_and_checked() -> Result<
     assert_eq!(again.samples, one.samples);
     let refused = label(&client, sample, LabelChange::Add(ClassId(9))).await.unwrap_err().to_string();
     assert!(refused.contains("no class 9"), "{refused}");
-    let change = serde_json::to_vec(&DatasetChange { labelling: Some(Labelling::OneClass) })?;
+    let change = serde_json::to_vec(&DatasetChange { labelling: Some(Labelling::OneClass), ..Default::default() })?;
     let address = path::dataset(dataset.id, "");
     let refused = client.send::<Dataset>(http::Method::PATCH, &address, change).await.unwrap_err().to_string();
     assert!(refused.contains("several classes or none"), "{refused}");
@@ -176,7 +176,7 @@ async fn a_dataset_of_one_class_an_image_may_have_several_from_then_on() -> Resu
     let refused = label(&client, sample, LabelChange::Add(ClassId(7))).await.unwrap_err().to_string();
     assert!(refused.contains("has one class"), "{refused}");
     let address = path::dataset(dataset.id, "");
-    let change = |labelling| serde_json::to_vec(&DatasetChange { labelling: Some(labelling) });
+    let change = |labelling| serde_json::to_vec(&DatasetChange { labelling: Some(labelling), ..Default::default() });
     let before: Snapshot = client.post(&path::dataset(dataset.id, "/snapshots"), &()).await?;
     let changed: Dataset = client.send(http::Method::PATCH, &address, change(Labelling::AnyClasses)?).await?;
     assert_eq!(changed.labelling, Labelling::AnyClasses);

@@ -354,6 +354,7 @@ fn invalidate(entries: &mut HashMap<String, Entry>, event: &Event) {
         let runs = query.and_then(|query| query.split('&').find_map(|part| part.strip_prefix("runs=")));
         runs.is_some_and(|runs| runs.split("%2C").any(|one| one == run.0.to_string()))
     };
+    let of_datasets = |path: &str| path == path::DATASETS || path.starts_with("/api/v1/datasets?");
     let list_of_runs = |path: &str| path == path::RUNS || path.starts_with("/api/v1/runs?");
     let figures_of_runs = |path: &str| list_of_runs(path) || own(path::MODELS, path) || own(path::COMPARE, path);
     let changed = |path: &str| match event {
@@ -366,9 +367,9 @@ fn invalidate(entries: &mut HashMap<String, Entry>, event: &Event) {
         Event::MetricsLogged { run } => own(&path::run(*run, ""), path) || list_of_runs(path) || series_of(path, *run),
         Event::LogWritten { run } => own(&path::run(*run, ""), path),
         Event::ArtifactsChanged { run } => own(&path::run(*run, ""), path) || own(path::MODELS, path),
-        Event::DatasetChanged { dataset } => own(&path::dataset(*dataset, ""), path) || path == path::DATASETS,
+        Event::DatasetChanged { dataset } => own(&path::dataset(*dataset, ""), path) || of_datasets(path),
         Event::LabelChanged { dataset, sample } => {
-            own(&path::dataset(*dataset, ""), path) || path == path::DATASETS || own(&path::sample(*sample, ""), path)
+            own(&path::dataset(*dataset, ""), path) || of_datasets(path) || own(&path::sample(*sample, ""), path)
         }
         Event::SnapshotMade { dataset } => own(&path::dataset(*dataset, "/snapshots"), path),
         Event::EvaluationMade { run, .. } => {

@@ -1,7 +1,8 @@
 //! The command line.
 
 use anyhow::{Context, Result};
-use assay_protocol::domain::{RuleId, SourceId, Split};
+use assay_protocol::domain::entity::SampleState;
+use assay_protocol::domain::{RuleId, SampleId, SourceId, Split};
 use assay_server::{FOLDER, data_folder, find_workspace};
 use clap::{Parser, Subcommand};
 use std::net::IpAddr;
@@ -31,6 +32,13 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Make a workspace in this folder (or in FOLDER).
     Init { folder: Option<PathBuf> },
+    /// See what Assay does, in a minute: import the 1,797 digits that come with it, train on them, and open the window. It has
+    /// a workspace of its own, unless one is named.
+    Demo {
+        /// Train only.
+        #[arg(long)]
+        no_open: bool,
+    },
     /// Import a folder of class folders, a zip or tar of one, or a CSV of path,label (or path,labels, as cat|dog); again to
     /// bring it up to date. Or the runs that TensorBoard, W&B (offline) or MLflow wrote to a folder, or a CSV or JSON lines of
     /// metrics: they are followed from then on. Or another workspace, which is taken over as merge does it.
@@ -65,7 +73,16 @@ pub(crate) enum Command {
         forget: Option<SourceId>,
     },
     /// List the datasets.
-    Datasets,
+    Datasets {
+        /// Those that were removed.
+        #[arg(long)]
+        removed: bool,
+    },
+    /// Change a dataset: its name, place and samples; export its labels: assay data export digits labels.csv
+    Data {
+        #[command(subcommand)]
+        what: DataCommand,
+    },
     /// List the versions of a dataset that runs learned from.
     Snapshots {
         /// The dataset's name or number; not needed where there is one only.
@@ -254,6 +271,97 @@ pub(crate) enum Command {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum DataCommand {
+    /// Give a dataset another name.
+    Rename { dataset: String, name: String },
+    /// Remove a dataset; its name is free, and it can be restored.
+    Remove { dataset: String },
+    /// Bring a removed dataset back, by its name or number.
+    Restore { dataset: String },
+    /// Say where the source of a dataset was moved to; its images are known again by their contents.
+    Relocate { dataset: String, source: PathBuf },
+    /// List what could not be taken, and what contradicts itself.
+    Problems { dataset: String },
+    /// List samples.
+    Samples {
+        dataset: String,
+        #[command(flatten)]
+        which: WhichSamples,
+        /// How many to list.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Put samples into a split; all that match, or those that are numbered.
+    Split {
+        dataset: String,
+        /// train, val or test.
+        #[arg(value_parser = split)]
+        to: Split,
+        #[command(flatten)]
+        which: WhichSamples,
+    },
+    /// Remove samples from a dataset; they can be restored, and their files stay where they are.
+    RemoveSamples {
+        dataset: String,
+        #[command(flatten)]
+        which: WhichSamples,
+    },
+    /// Bring removed samples back.
+    RestoreSamples {
+        dataset: String,
+        #[command(flatten)]
+        which: WhichSamples,
+    },
+    /// Say that the labels of images that changed are right for what they show now.
+    Confirm {
+        dataset: String,
+        #[command(flatten)]
+        which: WhichSamples,
+        /// Who says so.
+        #[arg(long, env = "USER", default_value = "somebody")]
+        person: String,
+    },
+    /// Write the labels to a CSV of path,label,split, or the images into class folders.
+    Export {
+        dataset: String,
+        target: PathBuf,
+        /// csv, or class-folders: copies of the images in SPLIT/CLASS.
+        #[arg(long, value_enum, default_value_t)]
+        format: ExportFormat,
+    },
+}
+
+/// Which samples of a dataset; all without any of these.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(crate) struct WhichSamples {
+    /// The samples of these numbers.
+    #[arg(long, value_delimiter = ',', value_name = "NUMBER")]
+    pub(crate) sample: Vec<SampleId>,
+    /// Only those of this class, none for those without a label, empty for those labelled with no class.
+    #[arg(long)]
+    pub(crate) class: Option<String>,
+    /// Only those in train, val or test.
+    #[arg(long = "in", value_name = "SPLIT", value_parser = split)]
+    pub(crate) split: Option<Split>,
+    /// Only those that are missing, changed or removed.
+    #[arg(long, value_parser = state)]
+    pub(crate) state: Option<SampleState>,
+    /// Only those whose path contains this.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+/// How labels are exported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// A CSV of path, label and split.
+    #[default]
+    Csv,
+    /// A folder for each split, in it one for each class.
+    ClassFolders,
+}
+
+#[derive(Subcommand)]
 pub(crate) enum AlertsCommand {
     /// List the rules.
     Rules,
@@ -299,6 +407,10 @@ pub(crate) enum PredictionFormat {
     Jsonl,
 }
 
+fn state(word: &str) -> Result<SampleState, String> {
+    SampleState::parse(word).ok_or_else(|| "a state is missing, changed or removed".into())
+}
+
 fn split(word: &str) -> Result<Split, String> {
     Split::parse(word).ok_or_else(|| "a split is train, val or test".into())
 }
@@ -329,6 +441,7 @@ impl Arguments {
             (Command::Init { folder: Some(folder) }, _) => of(folder)?,
             (_, Some(folder)) => of(folder)?,
             (Command::Init { folder: None }, None) => here.join(FOLDER),
+            (Command::Demo { .. }, None) => data_folder(|name| std::env::var_os(name)).join("demo").join(FOLDER),
             (_, None) => find_workspace(&here, &data_folder(|name| std::env::var_os(name))),
         })
     }

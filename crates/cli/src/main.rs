@@ -5,6 +5,8 @@ mod alerts;
 mod arguments;
 mod check;
 mod client;
+mod data;
+mod demo;
 mod model;
 mod predict;
 mod serve;
@@ -66,7 +68,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
     let client = Client::open(&root, work).await?;
     let result = command(&client, &arguments, existed).await;
     client.close().await;
-    result
+    match (&arguments.command, &result) {
+        (Command::Demo { no_open: false }, Ok(code)) if *code == ExitCode::SUCCESS => serve::ui(&root).await,
+        _ => result,
+    }
 }
 
 async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Result<ExitCode> {
@@ -76,6 +81,7 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             let word = if existed { "the workspace is there already" } else { "made the workspace" };
             println!("{word}: {}", client.root().display());
         }
+        Command::Demo { .. } => return demo::train_on_digits(client, json).await,
         Command::Import { source, name, val, test, seed, multi_label, step, time } => {
             let request = ImportRequest {
                 source: std::path::absolute(source)?.display().to_string(),
@@ -94,7 +100,11 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
         Command::Sources { forget: None } => {
             tables::sources(&client.get::<Vec<LogSource>>(path::SOURCES).await?, json)?
         }
-        Command::Datasets => tables::datasets(&client.get::<Vec<Dataset>>(path::DATASETS).await?, json)?,
+        Command::Datasets { removed } => {
+            let removed = if *removed { "?removed=true" } else { "" };
+            tables::datasets(&client.get::<Vec<Dataset>>(&format!("{}{removed}", path::DATASETS)).await?, json)?;
+        }
+        Command::Data { what } => return data::data(client, what, json).await,
         Command::Snapshots { dataset } => {
             let found = find_dataset(client, dataset.as_deref(), "after snapshots").await?;
             tables::snapshots(&client.get::<Vec<Snapshot>>(&path::dataset(found.id, "/snapshots")).await?, json)?;

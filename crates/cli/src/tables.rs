@@ -13,7 +13,7 @@ use assay_protocol::{
 use std::process::ExitCode;
 
 /// Prints columns as wide as their widest cell.
-fn table(head: &[&str], rows: &[Vec<String>]) {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([head[column].chars().count()]).max().unwrap_or(0)
@@ -27,7 +27,7 @@ fn table(head: &[&str], rows: &[Vec<String>]) {
     rows.iter().for_each(|row| line(row));
 }
 
-fn json(value: &impl serde::Serialize) -> Result<()> {
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
@@ -177,12 +177,13 @@ pub(crate) fn datasets(datasets: &[Dataset], as_json: bool) -> Result<()> {
             dataset.samples.to_string(),
             dataset.labeled.to_string(),
             dataset.classes.len().to_string(),
+            dataset.missing.to_string(),
             dataset.problems.to_string(),
-            dataset.source.clone(),
+            dataset.origin().to_owned(),
         ]
     };
     table(
-        &["id", "name", "images", "labelled", "classes", "left out", "source"],
+        &["id", "name", "images", "labelled", "classes", "missing", "left out", "source"],
         &datasets.iter().map(row).collect::<Vec<_>>(),
     );
     Ok(())

@@ -159,10 +159,16 @@ pub struct Dataset {
     pub id: DatasetId,
     /// Its name, unique in the workspace.
     pub name: String,
-    /// The folder, archive or CSV it was imported from.
+    /// The folder or CSV that its files are below.
     pub source: String,
+    /// The archive that they were unpacked from.
+    #[serde(default)]
+    pub archive: Option<String>,
     /// When it was first imported.
     pub created: Timestamp,
+    /// When it was removed; it can be restored.
+    #[serde(default)]
+    pub removed: Option<Timestamp>,
     /// The classes; a [`ClassId`] is a position in this list, which only ever grows.
     pub classes: Vec<String>,
     /// How many classes a sample has.
@@ -177,6 +183,25 @@ pub struct Dataset {
     pub splits: Vec<SplitCount>,
     /// Files that were found and could not be taken.
     pub problems: u64,
+    /// What else needs a look.
+    #[serde(default)]
+    pub findings: u64,
+    /// Samples whose file was not found: they keep their labels and are not learned from.
+    #[serde(default)]
+    pub missing: u64,
+    /// Samples whose image is another one than their label was set for, until it is confirmed.
+    #[serde(default)]
+    pub changed: u64,
+    /// Samples that people removed, and that can be restored; they count nowhere else.
+    #[serde(default)]
+    pub removed_samples: u64,
+}
+
+impl Dataset {
+    /// What a person imported: the archive, folder or CSV.
+    pub fn origin(&self) -> &str {
+        self.archive.as_deref().unwrap_or(&self.source)
+    }
 }
 
 /// How many samples a class has in a split.
@@ -222,13 +247,100 @@ pub struct Sample {
     pub split: Split,
     /// Its label, if it has one.
     pub label: Option<Label>,
+    /// Since when its file is missing.
+    #[serde(default)]
+    pub missing: Option<Timestamp>,
+    /// The hash of the image that its label was set for, where the file was edited since.
+    #[serde(default)]
+    pub changed_from: Option<String>,
+    /// When it was removed.
+    #[serde(default)]
+    pub removed: Option<Timestamp>,
 }
 
-/// A file that could not be taken as a sample.
+impl Sample {
+    /// Why it does not count; none when it does.
+    pub fn state(&self) -> Option<SampleState> {
+        if self.removed.is_some() {
+            Some(SampleState::Removed)
+        } else if self.missing.is_some() {
+            Some(SampleState::Missing)
+        } else {
+            self.changed_from.as_ref().map(|_| SampleState::Changed)
+        }
+    }
+}
+
+/// Why a sample does not count: it is neither learned from nor evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SampleState {
+    /// Its file was not found.
+    Missing,
+    /// Its image is another one than its label was set for.
+    Changed,
+    /// A person removed it.
+    Removed,
+}
+
+impl SampleState {
+    /// All states.
+    pub const ALL: [SampleState; 3] = [SampleState::Missing, SampleState::Changed, SampleState::Removed];
+
+    /// The word that is sent and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SampleState::Missing => "missing",
+            SampleState::Changed => "changed",
+            SampleState::Removed => "removed",
+        }
+    }
+
+    /// The state with this word.
+    pub fn parse(word: &str) -> Option<SampleState> {
+        SampleState::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+/// What kind of thing needs a look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemKind {
+    /// A file that could not be taken.
+    #[default]
+    LeftOut,
+    /// A person and the source label a sample differently.
+    LabelDiffers,
+    /// The same image has two labels, or is both learned from and tested on.
+    SameImage,
+}
+
+impl ProblemKind {
+    /// The word that is stored and sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProblemKind::LeftOut => "left-out",
+            ProblemKind::LabelDiffers => "label-differs",
+            ProblemKind::SameImage => "same-image",
+        }
+    }
+
+    /// The kind with this word.
+    pub fn parse(word: &str) -> Option<ProblemKind> {
+        [ProblemKind::LeftOut, ProblemKind::LabelDiffers, ProblemKind::SameImage]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+    }
+}
+
+/// Something about a file of a source that needs a look.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Problem {
     /// The path below the source.
     pub path: String,
+    /// Of which kind.
+    #[serde(default)]
+    pub kind: ProblemKind,
     /// Why, and what can be done.
     pub reason: String,
 }
@@ -351,6 +463,21 @@ pub enum JobKind {
         name: String,
         /// The folder, archive or CSV.
         source: String,
+        /// Share of validation samples of a new dataset.
+        #[serde(default)]
+        val: Option<f64>,
+        /// Share of test samples of a new dataset.
+        #[serde(default)]
+        test: Option<f64>,
+        /// The seed of the splits of a new dataset.
+        #[serde(default)]
+        seed: Option<u64>,
+        /// How many classes an image has, where the source does not say.
+        #[serde(default)]
+        labelling: Labelling,
+        /// Whether the dataset's files were somewhere else before.
+        #[serde(default)]
+        relocate: bool,
     },
     /// Reads the runs that another program logged.
     ImportRuns {

@@ -11,6 +11,7 @@ pub mod foreign;
 mod id;
 pub mod key;
 mod label;
+pub mod matching;
 pub mod number;
 pub mod profile;
 pub mod query;

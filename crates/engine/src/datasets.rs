@@ -4,13 +4,23 @@ use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Author, Dataset, LabelEdit, Problem, Snapshot};
 use assay_domain::split::Stratum;
 use assay_domain::{DatasetId, SampleId, class_name};
-use assay_protocol::{DatasetChange, LabelRequest, SampleDetail, SamplePage, SamplesQuery};
+use assay_protocol::{
+    DatasetChange, LabelRequest, SampleDetail, SamplePage, SamplesAct, SamplesChange, SamplesChanged, SamplesQuery,
+};
 use assay_store::SampleFilter;
+
+/// Samples that are changed in one transaction.
+const CHANGED: usize = 1000;
 
 impl Engine {
     /// All datasets.
     pub fn datasets(&self) -> Result<Vec<Dataset>> {
         Ok(self.store.read(|reader| reader.datasets())?)
+    }
+
+    /// The datasets that were removed.
+    pub fn removed_datasets(&self) -> Result<Vec<Dataset>> {
+        Ok(self.store.read(|reader| reader.removed_datasets())?)
     }
 
     /// One dataset.
@@ -30,14 +40,7 @@ impl Engine {
 
     /// A page of samples in browsing order.
     pub fn samples(&self, dataset: DatasetId, query: &SamplesQuery) -> Result<SamplePage> {
-        let stratum = match query.class.as_deref() {
-            None | Some("") => None,
-            Some(word) => Some(
-                Stratum::parse(word)
-                    .ok_or_else(|| EngineError::Invalid(format!("class is a number, none or empty, not {word:?}")))?,
-            ),
-        };
-        let filter = SampleFilter { stratum, split: query.split };
+        let filter = filter_of(query)?;
         let limit = query.limit.unwrap_or(200).min(5_000);
         let (samples, total) = self.store.read(|reader| reader.samples(dataset, &filter, query.offset, limit))?;
         Ok(SamplePage { samples, total })
@@ -66,7 +69,56 @@ impl Engine {
         if let Some(labelling) = change.labelling {
             self.store.write(move |tx| tx.set_labelling(dataset, labelling))?;
         }
+        if let Some(name) = &change.name {
+            let name = name.trim().to_owned();
+            if name.is_empty() {
+                return Err(EngineError::Invalid("a dataset needs a name".into()));
+            }
+            self.store.write(move |tx| tx.rename_dataset(dataset, &name))?;
+        }
+        match change.removed {
+            Some(true) => self.store.write(move |tx| tx.remove_dataset(dataset))?,
+            Some(false) => self.store.write(move |tx| tx.restore_dataset(dataset))?,
+            None => {}
+        }
         self.dataset(dataset)
+    }
+
+    /// Changes samples of a dataset; says how many.
+    pub fn change_samples(&self, dataset: DatasetId, change: &SamplesChange) -> Result<SamplesChanged> {
+        self.dataset(dataset)?;
+        let samples = match &change.samples {
+            Some(samples) => {
+                let own = |sample: &SampleId| Ok(self.store.read(|reader| reader.sample(*sample))?.dataset == dataset);
+                if !samples.iter().map(own).collect::<Result<Vec<bool>>>()?.into_iter().all(|own| own) {
+                    return Err(EngineError::Invalid(format!("not all of these samples are of dataset {dataset}")));
+                }
+                samples.clone()
+            }
+            None => {
+                let filter = filter_of(&change.filter)?;
+                self.store.read(|reader| reader.sample_ids(dataset, &filter))?
+            }
+        };
+        let count = samples.len() as u64;
+        for samples in samples.chunks(CHANGED) {
+            let samples = samples.to_vec();
+            match &change.act {
+                SamplesAct::Split(split) => {
+                    let split = *split;
+                    self.store.write(move |tx| tx.set_split(dataset, &samples, split))?;
+                }
+                SamplesAct::Remove => self.store.write(move |tx| tx.remove_samples(dataset, &samples))?,
+                SamplesAct::Restore => self.store.write(move |tx| tx.restore_samples(dataset, &samples))?,
+                SamplesAct::Confirm(by) => {
+                    let author = Author::Person(person(by)?);
+                    self.store.write(move |tx| {
+                        samples.iter().try_for_each(|sample| tx.confirm_label(*sample, &author).map(|_| ()))
+                    })?;
+                }
+            }
+        }
+        Ok(SamplesChanged { samples: count })
     }
 
     /// Changes a label; durable when this returns.
@@ -101,6 +153,18 @@ impl Engine {
     pub fn snapshots(&self, dataset: DatasetId) -> Result<Vec<Snapshot>> {
         Ok(self.store.read(|reader| reader.snapshots(dataset))?)
     }
+}
+
+fn filter_of(query: &SamplesQuery) -> Result<SampleFilter> {
+    let stratum = match query.class.as_deref() {
+        None | Some("") => None,
+        Some(word) => Some(
+            Stratum::parse(word)
+                .ok_or_else(|| EngineError::Invalid(format!("class is a number, none or empty, not {word:?}")))?,
+        ),
+    };
+    let name = query.name.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+    Ok(SampleFilter { stratum, split: query.split, state: query.state, name })
 }
 
 fn person(name: &str) -> Result<String> {

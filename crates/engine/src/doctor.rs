@@ -2,6 +2,7 @@
 
 use crate::{Engine, Result};
 use assay_domain::counted;
+use assay_domain::entity::Dataset;
 use assay_learn::{Device, DeviceChoice};
 use assay_protocol::Check;
 use assay_store::Hash;
@@ -40,15 +41,18 @@ impl Engine {
             let folder = Engine::source_folder(&dataset.source);
             let what = format!("dataset {}", dataset.name);
             checks.push(match folder.is_dir() {
-                true => check(
-                    &what,
-                    Some(true),
-                    format!("{}, {} left out", counted(dataset.samples, "image"), dataset.problems),
-                ),
+                true => {
+                    let (is_as_known, found) = self.health(&dataset, deep)?;
+                    check(&what, Some(is_as_known), found)
+                }
                 false => check(
                     &what,
                     Some(false),
-                    format!("its folder is gone; import it again from where it is now: {}", folder.display()),
+                    format!(
+                        "its folder is gone; say where it is now: assay data relocate {:?} FOLDER: {}",
+                        dataset.name,
+                        folder.display()
+                    ),
                 ),
             });
         }
@@ -66,5 +70,28 @@ impl Engine {
             device => check("cuda", Some(true), DeviceChoice::name(&device).into()),
         });
         Ok(checks)
+    }
+
+    /// Whether the images of a dataset are as they are known, and what there is to say of them.
+    fn health(&self, dataset: &Dataset, deep: bool) -> Result<(bool, String)> {
+        let missing = dataset.missing + self.mark_missing(dataset.id)?;
+        let mut parts = vec![counted(dataset.samples, "image"), format!("{} left out", dataset.problems)];
+        let mut also = |count: u64, what: &str| parts.extend((count > 0).then(|| format!("{count} {what}")));
+        also(missing, "missing (import it again to look for them)");
+        also(dataset.changed, "changed since they were labelled (confirm their labels)");
+        also(dataset.findings, "contradictions (Data lists them)");
+        let mut is_as_known = missing == 0;
+        if deep {
+            let (count, changed) = self.verify_images(dataset.id)?;
+            is_as_known &= changed.is_empty();
+            parts.push(match changed.as_slice() {
+                [] => format!("{} compared with their hashes", counted(count, "image")),
+                [first, rest @ ..] => {
+                    let others = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+                    format!("{first}{others} changed on disk: import it again")
+                }
+            });
+        }
+        Ok((is_as_known, parts.join(", ")))
     }
 }

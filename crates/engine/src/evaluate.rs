@@ -103,12 +103,16 @@ impl Engine {
             return Ok(None);
         }
         let (mut predictions, mut embeddings) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
-        let samples: Arc<dyn Samples> = samples;
-        classifier.run(&samples, stop, |made| {
-            let (sample, label) = &ids[predictions.len()];
+        let shown: Arc<dyn Samples> = samples.clone();
+        classifier.run(&shown, stop, |made| {
+            let (sample, label) = &ids[made.sample];
             predictions.push(prediction(&classifier, *sample, label.clone(), made.logits));
             embeddings.push(Embedding::of(made.features));
         })?;
+        let lines = self.lines_of_lost(&samples.take_lost());
+        if !lines.is_empty() {
+            self.store.write(move |tx| tx.append_log(run, &lines))?;
+        }
         if self.ended_by(stop).is_some() {
             return Ok(None);
         }

@@ -7,9 +7,10 @@ use assay_domain::entity::Sample;
 use assay_learn::Samples;
 use assay_media::RgbImage;
 use assay_store::Hash;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The thumbnail cache holds at most so many bytes; the oldest go first.
 const CACHE_BYTES: u64 = 512 << 20;
@@ -131,18 +132,43 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-/// Labelled samples of a snapshot as the trainer wants them. Each file is verified against its hash when it is decoded.
+/// One sample of a snapshot as the trainer wants it.
+#[derive(Clone)]
+pub(crate) struct SnapshotSample {
+    pub(crate) id: SampleId,
+    pub(crate) path: PathBuf,
+    pub(crate) hash: Hash,
+    pub(crate) classes: Vec<u32>,
+}
+
+/// A sample that could not be shown.
+pub(crate) struct LostSample {
+    pub(crate) id: SampleId,
+    /// Which file, and why.
+    pub(crate) reason: String,
+    /// Whether the file is there, with other contents.
+    pub(crate) is_changed: bool,
+}
+
+/// Samples of a snapshot. Each file is verified against its hash when it is decoded; one that cannot be used is remembered, so
+/// that it is told of once and not tried again.
 pub(crate) struct SnapshotSamples {
-    files: Vec<(PathBuf, Hash, Vec<u32>)>,
+    files: Vec<SnapshotSample>,
     decoded: Arc<Decoded>,
     /// The decoded images of the side that was asked for last.
     side: Mutex<Option<Arc<Side>>>,
+    lost: Mutex<Lost>,
+}
+
+#[derive(Default)]
+struct Lost {
+    reasons: BTreeMap<usize, String>,
+    untold: Vec<LostSample>,
 }
 
 impl SnapshotSamples {
-    /// From file, hash and classes of each sample.
-    pub(crate) fn new(files: Vec<(PathBuf, Hash, Vec<u32>)>, decoded: &Arc<Decoded>) -> Arc<SnapshotSamples> {
-        Arc::new(SnapshotSamples { files, decoded: decoded.clone(), side: Mutex::default() })
+    pub(crate) fn new(files: Vec<SnapshotSample>, decoded: &Arc<Decoded>) -> Arc<SnapshotSamples> {
+        Arc::new(SnapshotSamples { files, decoded: decoded.clone(), side: Mutex::default(), lost: Mutex::default() })
     }
 
     fn side(&self, pixels: usize) -> Arc<Side> {
@@ -152,6 +178,27 @@ impl SnapshotSamples {
             None => side.insert(self.decoded.side(pixels)).clone(),
         }
     }
+
+    fn lost(&self) -> MutexGuard<'_, Lost> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The samples that could not be shown since this was last asked.
+    pub(crate) fn take_lost(&self) -> Vec<LostSample> {
+        std::mem::take(&mut self.lost().untold)
+    }
+
+    /// Reads, verifies and scales a file.
+    fn pixels(&self, file: &SnapshotSample, side: usize) -> Result<Vec<u8>, LostSample> {
+        let lost = |reason: String, is_changed: bool| LostSample { id: file.id, reason, is_changed };
+        let bytes = read_file(&file.path).map_err(|why| lost(why.to_string(), false))?;
+        let name = file.path.display();
+        if Hash::of(&bytes) != file.hash {
+            return Err(lost(format!("it has changed since the snapshot; import its folder again: {name}"), true));
+        }
+        let image = assay_media::decode(&bytes).map_err(|why| lost(format!("{why}: {name}"), false))?;
+        Ok(assay_media::square(&image, side as u32))
+    }
 }
 
 impl Samples for SnapshotSamples {
@@ -160,27 +207,33 @@ impl Samples for SnapshotSamples {
     }
 
     fn classes(&self, index: usize) -> &[u32] {
-        &self.files[index].2
+        &self.files[index].classes
     }
 
     fn show(&self, index: usize, side: usize, see: &mut dyn FnMut(&[u8])) -> Result<(), String> {
-        let (path, hash, _) = &self.files[index];
+        let file = &self.files[index];
+        if let Some(reason) = self.lost().reasons.get(&index) {
+            return Err(reason.clone());
+        }
         let kept = self.side(side);
-        let key = hash.bytes();
+        let key = file.hash.bytes();
         if kept.show(&key, see) {
             return Ok(());
         }
-        let bytes = read_file(path).map_err(|why| why.to_string())?;
-        if Hash::of(&bytes) != *hash {
-            return Err(format!(
-                "this image has changed since the snapshot; import the folder again: {}",
-                path.display()
-            ));
+        match self.pixels(file, side) {
+            Ok(pixels) => {
+                kept.keep(&key, &pixels);
+                see(&pixels);
+                Ok(())
+            }
+            Err(lost) => {
+                let reason = lost.reason.clone();
+                let mut known = self.lost();
+                if known.reasons.insert(index, reason.clone()).is_none() {
+                    known.untold.push(lost);
+                }
+                Err(reason)
+            }
         }
-        let image = assay_media::decode(&bytes).map_err(|why| format!("{why}: {}", path.display()))?;
-        let pixels = assay_media::square(&image, side as u32);
-        kept.keep(&key, &pixels);
-        see(&pixels);
-        Ok(())
     }
 }

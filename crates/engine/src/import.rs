@@ -1,35 +1,42 @@
 //! Importing a source into a dataset, and looking at it again.
+//!
+//! What a source holds is listed, each file is hashed unless it is as it was, and then files and samples are matched by
+//! contents ([`assay_domain::matching`]). Each step of what follows can be the last one: samples that move are marked missing
+//! first and placed then, so that an import that is killed is mended by the next one.
+
+mod archive;
+#[cfg(test)]
+mod tests;
 
 use crate::jobs::Done;
 use crate::{Engine, EngineError, Result, merge};
-use assay_domain::entity::{Job, JobKind, Problem, Progress};
+use assay_domain::entity::{Dataset, Job, JobKind, Problem, ProblemKind, Progress};
+use assay_domain::matching::{Found, Known, Match, match_files};
 use assay_domain::split::{Fractions, Stratum, assign};
-use assay_domain::{ClassId, DatasetId, JobId, Label, Labelling, RunStatus, Split, counted};
+use assay_domain::{ClassId, DatasetId, JobId, Label, Labelling, RunStatus, SampleId, Split, counted};
 use assay_formats::Entry;
 use assay_protocol::ImportRequest;
-use assay_store::{Hash, Listing, NewSample};
+use assay_store::{Copy, FileFacts, Followed, Hash, Listing, NewSample, SplitBy};
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
-/// Files that are looked at before the progress is told and the samples are stored.
+/// Files that are looked at before the progress is told.
 const ROUND: usize = 512;
+/// Samples that are written in one transaction.
+const WRITTEN: usize = 2048;
 
 impl Engine {
     /// Queues the import of images from a folder, archive or CSV, of the runs that another program logged, or of what another
-    /// workspace has. A dataset of the name is brought up to date, else made.
+    /// workspace has. A dataset of the source, or of the name, is brought up to date, else made.
     pub fn start_import(&self, request: &ImportRequest) -> Result<Job> {
         let given = PathBuf::from(request.source.trim());
         if request.source.trim().is_empty() {
             return Err(EngineError::Invalid("an import needs the path of a folder, archive or CSV".into()));
         }
-        let source =
-            std::path::absolute(&given).map_err(|why| EngineError::Invalid(format!("{why}: {}", given.display())))?;
-        if !source.exists() {
-            return Err(assay_formats::FormatError::Missing(source).into());
-        }
+        let source = real_path(&given)?;
         if let Some(root) = merge::workspace_to_merge(&source) {
             if request.name.is_some() || request.val.is_some() || request.test.is_some() || request.seed.is_some() {
                 let message =
@@ -47,119 +54,409 @@ impl Engine {
         {
             return Err(assay_formats::FormatError::Unknown(source).into());
         }
-        let name = match request.name.as_deref().map(str::trim) {
-            Some(name) if !name.is_empty() => name.to_owned(),
-            _ => own_name(&source),
-        };
         let defaults = Fractions::default();
-        let fractions = Fractions::new(request.val.unwrap_or(defaults.val), request.test.unwrap_or(defaults.test))
+        Fractions::new(request.val.unwrap_or(defaults.val), request.test.unwrap_or(defaults.test))
             .map_err(|why| EngineError::Invalid(why.to_string()))?;
-        let folder = self.place_of(&source).display().to_string();
-        let existing = self.store.read(|reader| reader.datasets())?.into_iter().find(|dataset| dataset.name == name);
-        let dataset = match existing {
-            Some(dataset) if dataset.source != folder => {
-                return Err(EngineError::Conflict(format!(
-                    "there is a dataset named {name:?} already, from another source ({}): give this one another name",
-                    dataset.source
-                )));
-            }
-            Some(dataset) => dataset.id,
-            None => {
-                let (name, seed) = (name.clone(), request.seed.unwrap_or(0));
-                self.store.write(move |tx| tx.create_dataset(&name, &folder, seed, fractions))?
-            }
+        let name = self.name_of_import(&given, &source, request.name.as_deref())?;
+        self.queue(JobKind::Import {
+            name,
+            source: source.display().to_string(),
+            val: request.val,
+            test: request.test,
+            seed: request.seed,
+            labelling: request.labelling,
+            relocate: false,
+        })
+    }
+
+    /// Queues the search for a dataset's files at another place, where its source was moved to.
+    pub fn relocate(&self, dataset: DatasetId, source: &str) -> Result<Job> {
+        let found = self.dataset(dataset)?;
+        let source = real_path(Path::new(source.trim()))?;
+        self.queue(JobKind::Import {
+            name: found.name,
+            source: source.display().to_string(),
+            val: None,
+            test: None,
+            seed: None,
+            labelling: found.labelling,
+            relocate: true,
+        })
+    }
+
+    /// The name of the dataset that a source is imported into: the one asked for, that of the dataset that has the source
+    /// already, else the source's own.
+    fn name_of_import(&self, given: &Path, source: &Path, asked: Option<&str>) -> Result<String> {
+        let datasets = self.datasets()?;
+        let same = |dataset: &&Dataset| self.is_source_of(dataset, source);
+        let asked = asked.map(str::trim).filter(|name| !name.is_empty());
+        let name = match (asked, datasets.iter().find(same)) {
+            (Some(name), _) => name.to_owned(),
+            (None, Some(dataset)) => return Ok(dataset.name.clone()),
+            (None, None) => own_name(given, source),
         };
-        if request.labelling == Labelling::AnyClasses {
-            self.store.write(move |tx| tx.set_labelling(dataset, Labelling::AnyClasses))?;
+        match datasets.iter().find(|dataset| dataset.name == name) {
+            Some(dataset) if !same(&dataset) => Err(EngineError::Conflict(format!(
+                "there is a dataset named {name:?} already, from another source ({}): give this one another name (--name), \
+                 or say that the source was moved: assay data relocate {name:?} {:?}",
+                dataset.origin(),
+                source.display().to_string()
+            ))),
+            _ => Ok(name),
         }
-        self.queue(JobKind::Import { name, source: source.display().to_string() })
     }
 
-    /// Where the files of a source lie: archives are unpacked into the workspace.
-    fn place_of(&self, source: &Path) -> PathBuf {
-        if !assay_formats::is_archive(source) {
-            return source.to_owned();
-        }
-        let key = Hash::of(source.to_string_lossy().as_bytes());
-        self.store.root().join("imports").join(&key.as_str()[..16])
+    /// Whether a dataset was imported from here. Of those from archives, the oldest do not say from which.
+    fn is_source_of(&self, dataset: &Dataset, source: &Path) -> bool {
+        is_same_place(Path::new(dataset.origin()), source)
+            || (dataset.archive.is_none() && Path::new(&dataset.source) == self.place_of_archive(source))
     }
 
-    pub(crate) fn import(&self, job: JobId, name: &str, source: &str, stop: &AtomicBool) -> Result<Done> {
+    pub(crate) fn import(&self, job: JobId, work: &JobKind, stop: &AtomicBool) -> Result<Done> {
+        let JobKind::Import { name, source, val, test, seed, labelling, relocate } = work else {
+            return Err(EngineError::Internal("BUG: another job than an import".into()));
+        };
         let source = Path::new(source);
-        let dataset = self.store.read(|reader| reader.find_dataset(name))?;
-        let folder = self.place_of(source);
-        let mut left_out = Vec::new();
-        if folder != source {
-            self.tell(job, Progress::default(), "unpacking")?;
-            left_out = assay_formats::unpack(source, &folder)?;
+        let known = self.datasets()?.into_iter().find(|dataset| dataset.name == *name);
+        if let Some(dataset) = &known
+            && !relocate
+            && !self.is_source_of(dataset, source)
+        {
+            return Err(EngineError::Conflict(format!("dataset {name:?} has another source: {}", dataset.origin())));
         }
+        let files = self.files_of_source(job, known.as_ref(), source)?;
+        let wanted = match (&known, labelling) {
+            (Some(dataset), Labelling::OneClass) => dataset.labelling,
+            _ => *labelling,
+        };
         self.tell(job, Progress::default(), "looking for files")?;
-        let own = self.store.read(|reader| reader.dataset(dataset))?.labelling;
-        let listing = assay_formats::read(&folder, own)?;
-        let mut problems: Vec<Problem> =
-            left_out.into_iter().chain(listing.problems).map(|(path, reason)| Problem { path, reason }).collect();
-        let mut notes = listing.note.map(|note| format!("; {note}")).unwrap_or_default();
-        if listing.labelling != own {
-            self.store.write(move |tx| tx.set_labelling(dataset, Labelling::AnyClasses))?;
-            notes.push_str("; an image may have several classes");
+        let listing = assay_formats::read(&files.folder, wanted)?;
+        let left_out = files.left_out.into_iter().chain(listing.problems);
+        let mut import = Import {
+            engine: self,
+            job,
+            name,
+            files: (files.folder.display().to_string(), files.archive),
+            rule: (seed.unwrap_or(0), *val, *test),
+            labelling: listing.labelling,
+            dataset: known.as_ref().map(|dataset| dataset.id),
+            problems: left_out.map(|(path, reason)| Problem { path, kind: ProblemKind::LeftOut, reason }).collect(),
+            told: Told { notes: listing.note.into_iter().collect(), ..Told::default() },
+        };
+        if let Some(dataset) = known.as_ref().filter(|dataset| dataset.labelling != listing.labelling) {
+            let (id, labelling) = (dataset.id, listing.labelling);
+            self.store.write(move |tx| tx.set_labelling(id, labelling))?;
+            import.told.notes.push("an image may have several classes".into());
         }
-        let classes = self.classes_of(dataset, &listing.entries)?;
-        let known = Known::new(self.store.read(|reader| reader.listings(dataset))?);
-        let total = listing.entries.len() as u64;
-        let (mut done, mut new, mut changed) = (0, 0, 0);
-        for round in listing.entries.chunks(ROUND) {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(if self.jobs.is_closing() { Done::Requeue } else { Done::Stopped });
-            }
-            let looked: Vec<Result<Option<Seen>, Problem>> =
-                round.par_iter().map(|entry| look(entry, &known)).collect();
-            let mut seen = Vec::new();
-            for result in looked {
-                match result {
-                    Ok(found) => seen.extend(found),
-                    Err(problem) => problems.push(problem),
-                }
-            }
-            let (moved, kept): (Vec<Seen>, Vec<Seen>) =
-                seen.into_iter().partition(|seen| known.moved_from(&folder, seen).is_some());
-            for seen in moved {
-                if let Some(listing) = known.moved_from(&folder, &seen) {
-                    let (sample, path) = (listing.id, seen.path.clone());
-                    self.store.write(move |tx| tx.move_sample(sample, &path))?;
-                    changed += 1;
-                }
-            }
-            let samples = self.with_splits(dataset, kept, &classes, &known)?;
-            let fresh = samples.iter().filter(|sample| !known.by_path.contains_key(&sample.path)).count();
-            new += fresh;
-            changed += samples.len() - fresh;
-            if !samples.is_empty() {
-                self.store.write(move |tx| tx.put_samples(dataset, &samples).map(|_| ()))?;
-            }
-            done += round.len() as u64;
-            self.tell(job, Progress { done, total }, "reading images")?;
+        let listings = match import.dataset {
+            Some(dataset) => self.store.read(|reader| reader.listings(dataset))?,
+            None => Vec::new(),
+        };
+        let Some(seen) = import.look_at(listing.entries, &listings, stop)? else {
+            return Ok(if self.jobs.is_closing() { Done::Requeue } else { Done::Stopped });
+        };
+        if *relocate {
+            import.move_to_new_place(&seen, &listings)?;
+        } else if let Some(dataset) = known.filter(|dataset| dataset.archive != import.files.1) {
+            let (source, archive) = import.files.clone();
+            self.store.write(move |tx| tx.relocate_dataset(dataset.id, &source, archive.as_deref()))?;
         }
-        let left_out = problems.len();
-        self.store.write(move |tx| tx.set_problems(dataset, &problems))?;
-        if let Err(error) = self.watch_dataset(dataset) {
-            tracing::warn!(%error, "the folder is not watched");
-        }
-        let images = counted(self.store.read(|reader| reader.dataset(dataset))?.samples, "image");
-        Ok(Done::Finished(format!("{new} new, {changed} changed, {left_out} left out; {name} has {images}{notes}")))
+        import.finish(seen, &listings)
     }
 
     pub(crate) fn tell(&self, job: JobId, progress: Progress, message: &str) -> Result<()> {
         let message = message.to_owned();
         Ok(self.store.write(move |tx| tx.update_job(job, RunStatus::Running, progress, &message))?)
     }
+}
+
+/// One import on its way.
+struct Import<'a> {
+    engine: &'a Engine,
+    job: JobId,
+    name: &'a str,
+    /// The folder or CSV that the files are below, and the archive that they came from.
+    files: (String, Option<String>),
+    /// Of a new dataset: the seed of its splits, the shares of validation and test.
+    rule: (u64, Option<f64>, Option<f64>),
+    labelling: Labelling,
+    dataset: Option<DatasetId>,
+    problems: Vec<Problem>,
+    told: Told,
+}
+
+/// What an import did.
+#[derive(Default)]
+struct Told {
+    new: usize,
+    moved: usize,
+    changed: usize,
+    returned: usize,
+    missing: usize,
+    relabelled: usize,
+    notes: Vec<String>,
+}
+
+/// A file that was looked at.
+struct Seen {
+    file: FileFacts,
+    label: Option<Vec<String>>,
+    split: Option<Split>,
+}
+
+impl Import<'_> {
+    /// Looks at every file. The first import stores samples on the way, so that there is something to see; a later one has to
+    /// know all files before it can tell what became of which sample. Nothing when it was stopped.
+    fn look_at(&mut self, entries: Vec<Entry>, known: &[Listing], stop: &AtomicBool) -> Result<Option<Vec<Seen>>> {
+        let mut by_path: HashMap<&str, &Listing> = HashMap::new();
+        for listing in known {
+            let place = by_path.entry(&listing.file.path).or_insert(listing);
+            if place.is_missing {
+                *place = listing;
+            }
+        }
+        let total = entries.len() as u64;
+        let (mut all, mut done) = (Vec::new(), 0);
+        for round in entries.chunks(ROUND) {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let looked: Vec<Result<Seen, Problem>> = round
+                .par_iter()
+                .map(|entry| look(entry, by_path.get(entry.path.as_str()).map(|listing| &listing.file)))
+                .collect();
+            let mut seen = Vec::with_capacity(looked.len());
+            for result in looked {
+                match result {
+                    Ok(file) => seen.push(file),
+                    Err(problem) => self.problems.push(problem),
+                }
+            }
+            match known.is_empty() {
+                true => self.add(seen, &HashMap::new())?,
+                false => all.extend(seen),
+            }
+            done += round.len() as u64;
+            self.engine.tell(self.job, Progress { done, total }, "reading images")?;
+        }
+        Ok(Some(all))
+    }
+
+    /// The dataset, made when the first of its samples is there.
+    fn dataset(&mut self) -> Result<DatasetId> {
+        if let Some(dataset) = self.dataset {
+            return Ok(dataset);
+        }
+        let (name, (source, archive)) = (self.name.to_owned(), self.files.clone());
+        let (seed, val, test) = self.rule;
+        let defaults = Fractions::default();
+        let fractions = Fractions::new(val.unwrap_or(defaults.val), test.unwrap_or(defaults.test))
+            .map_err(|why| EngineError::Invalid(why.to_string()))?;
+        let labelling = self.labelling;
+        let dataset = self.engine.store.write(move |tx| {
+            let dataset = tx.create_dataset(&name, (&source, archive.as_deref()), seed, fractions)?;
+            if labelling == Labelling::AnyClasses {
+                tx.set_labelling(dataset, labelling)?;
+            }
+            Ok(dataset)
+        })?;
+        self.dataset = Some(dataset);
+        Ok(dataset)
+    }
+
+    /// Stores new samples. `splits` says where contents are that are known already.
+    fn add(&mut self, seen: Vec<Seen>, splits: &HashMap<&str, Split>) -> Result<()> {
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let dataset = self.dataset()?;
+        let classes = self.classes_of(dataset, &seen)?;
+        self.told.new += seen.len();
+        let samples = self.with_splits(dataset, seen, &classes, splits)?;
+        for samples in samples.chunks(WRITTEN) {
+            let samples = samples.to_vec();
+            self.engine.store.write(move |tx| tx.put_samples(dataset, &samples).map(|_| ()))?;
+        }
+        Ok(())
+    }
+
+    /// The files are somewhere else from now on, if any of them is one of the dataset's.
+    fn move_to_new_place(&mut self, seen: &[Seen], known: &[Listing]) -> Result<()> {
+        let hashes: HashSet<&str> = known.iter().map(|listing| listing.file.hash.as_str()).collect();
+        if !seen.iter().any(|seen| hashes.contains(seen.file.hash.as_str())) {
+            return Err(EngineError::Conflict(format!(
+                "none of the {} of {:?} is there, by its contents: import it as another dataset, or name the folder that was \
+                 moved: {}",
+                counted(known.len() as u64, "image"),
+                self.name,
+                self.files.0
+            )));
+        }
+        let (dataset, (source, archive)) = (self.dataset()?, self.files.clone());
+        self.engine.store.write(move |tx| tx.relocate_dataset(dataset, &source, archive.as_deref()))?;
+        Ok(())
+    }
+
+    /// Matches files and samples, and writes what became of each.
+    fn finish(mut self, seen: Vec<Seen>, known: &[Listing]) -> Result<Done> {
+        if let Some(dataset) = self.dataset.filter(|_| !known.is_empty()) {
+            self.bring_up_to_date(dataset, seen, known)?;
+        }
+        let Some(dataset) = self.dataset else { return Err(self.nothing_found()) };
+        let schema = self.engine.dataset(dataset)?.classes;
+        let copies = self.engine.store.read(|reader| reader.copies(dataset))?;
+        self.problems.extend(contradictions(&copies, &schema));
+        let problems = std::mem::take(&mut self.problems);
+        let left_out = problems.iter().filter(|problem| problem.kind == ProblemKind::LeftOut).count();
+        let stored = problems.clone();
+        self.engine.store.write(move |tx| tx.set_problems(dataset, &stored))?;
+        if let Err(error) = self.engine.watch_dataset(dataset) {
+            tracing::warn!(%error, "the folder is not watched");
+        }
+        let found = self.engine.dataset(dataset)?;
+        if found.samples > 0 && found.missing == found.samples {
+            return Err(EngineError::NotFound(format!(
+                "no image of {:?} is there any more; all {} are marked missing and come back when they are found: {}",
+                found.name,
+                found.samples,
+                found.origin()
+            )));
+        }
+        Ok(Done::Finished(self.told.sentence(&found, left_out, &problems)))
+    }
+
+    fn nothing_found(&self) -> EngineError {
+        let place = self.files.1.as_ref().unwrap_or(&self.files.0);
+        let reasons: Vec<String> =
+            self.problems.iter().take(3).map(|problem| format!("{}: {}", problem.path, problem.reason)).collect();
+        let left_out = match self.problems.len() {
+            0 => "there is no file that could be one".to_owned(),
+            count => format!("{} left out ({})", counted(count as u64, "file"), reasons.join("; ")),
+        };
+        EngineError::Invalid(format!(
+            "no image was found (JPEG, PNG, WebP, GIF, BMP or TIFF), nor a run of TensorBoard, W&B or MLflow, nor a table of \
+             metrics: {left_out}: {place}"
+        ))
+    }
+
+    fn bring_up_to_date(&mut self, dataset: DatasetId, seen: Vec<Seen>, known: &[Listing]) -> Result<()> {
+        let samples: Vec<Known<'_>> = known
+            .iter()
+            .map(|listing| Known {
+                path: &listing.file.path,
+                hash: &listing.file.hash,
+                labelled_hash: listing.changed_from.as_deref(),
+                is_missing: listing.is_missing,
+            })
+            .collect();
+        let found: Vec<Found<'_>> =
+            seen.iter().map(|seen| Found { path: &seen.file.path, hash: &seen.file.hash }).collect();
+        let matches = match_files(&samples, &found);
+
+        let present: HashSet<usize> = matches.iter().flatten().map(|(index, _)| *index).collect();
+        let gone = (0..known.len()).filter(|index| !present.contains(index) && !known[*index].is_missing);
+        let mut put_down: Vec<SampleId> = gone.map(|index| known[index].id).collect();
+        self.told.missing = put_down.len();
+        let mut placed = Vec::new();
+        for (seen, (index, how)) in seen.iter().zip(&matches).filter_map(|(seen, found)| Some((seen, (*found)?))) {
+            let listing = &known[index];
+            let has_moved = seen.file.path != listing.file.path;
+            match how {
+                Match::Edited => self.told.changed += 1,
+                _ if listing.is_missing || how == Match::Returned => self.told.returned += 1,
+                _ => self.told.moved += usize::from(has_moved),
+            }
+            put_down.extend((has_moved && !listing.is_missing).then_some(listing.id));
+            if seen.file != listing.file || listing.is_missing || how == Match::Returned {
+                placed.push((listing.id, seen.file.clone(), how));
+            }
+        }
+        for samples in put_down.chunks(WRITTEN) {
+            let samples = samples.to_vec();
+            self.engine.store.write(move |tx| tx.mark_missing(dataset, &samples))?;
+        }
+        for samples in placed.chunks(WRITTEN) {
+            let samples = samples.to_vec();
+            self.engine.store.write(move |tx| {
+                samples.iter().try_for_each(|(sample, file, how)| tx.place_sample(*sample, file, *how))
+            })?;
+        }
+        self.follow_source(dataset, &seen, known, &matches)?;
+
+        let splits: HashMap<&str, Split> =
+            known.iter().map(|listing| (listing.file.hash.as_str(), listing.split)).collect();
+        let new = seen.into_iter().zip(&matches).filter_map(|(seen, found)| found.is_none().then_some(seen));
+        self.add(new.collect(), &splits)
+    }
+
+    /// Labels and splits that the source gives are taken, unless a person chose others.
+    fn follow_source(
+        &mut self,
+        dataset: DatasetId,
+        seen: &[Seen],
+        known: &[Listing],
+        matches: &[Option<(usize, Match)>],
+    ) -> Result<()> {
+        let classes = self.classes_of(dataset, seen)?;
+        let labels: HashMap<SampleId, Option<Label>> = self
+            .engine
+            .store
+            .read(|reader| reader.all_samples(dataset))?
+            .into_iter()
+            .map(|of| (of.id, of.label))
+            .collect();
+        let labels_of_source = self.engine.store.read(|reader| reader.labelled_by_import(dataset))?;
+        let (mut relabelled, mut resplit) = (Vec::new(), Vec::new());
+        for (seen, matched) in seen.iter().zip(matches) {
+            let Some((index, _)) = matched else { continue };
+            let listing = &known[*index];
+            let label = label_of(seen, &classes);
+            let own = labels.get(&listing.id).cloned().flatten();
+            if label != own && (label.is_some() || labels_of_source.contains(&listing.id)) {
+                relabelled.push((listing.id, seen.file.path.clone(), label));
+            }
+            resplit.extend(seen.split.filter(|split| *split != listing.split).map(|split| (listing.id, split)));
+        }
+        for splits in resplit.chunks(WRITTEN) {
+            let splits = splits.to_vec();
+            self.engine
+                .store
+                .write(move |tx| splits.iter().try_for_each(|(sample, split)| tx.follow_split(*sample, *split)))?;
+        }
+        let schema = self.engine.dataset(dataset)?.classes;
+        for labels in relabelled.chunks(WRITTEN) {
+            let given = labels.to_vec();
+            let followed = self.engine.store.write(move |tx| {
+                let follow =
+                    |(sample, _, label): (SampleId, String, Option<Label>)| tx.follow_label(dataset, sample, label);
+                given.into_iter().map(follow).collect::<assay_store::Result<Vec<Followed>>>()
+            })?;
+            for ((_, path, label), followed) in labels.iter().zip(followed) {
+                match followed {
+                    Followed::Same => {}
+                    Followed::Taken => self.told.relabelled += 1,
+                    Followed::Kept(own) => self.problems.push(Problem {
+                        path: path.clone(),
+                        kind: ProblemKind::LabelDiffers,
+                        reason: format!(
+                            "the source says {}, a person {}: the person's label stays",
+                            spoken(label.as_ref(), &schema),
+                            spoken(own.as_ref(), &schema)
+                        ),
+                    }),
+                }
+            }
+        }
+        Ok(())
+    }
 
     /// Makes sure of the classes, in natural order: numbers by value, then names.
-    fn classes_of(&self, dataset: DatasetId, entries: &[Entry]) -> Result<HashMap<String, ClassId>> {
-        let mut names: Vec<String> = entries.iter().filter_map(|entry| entry.label.clone()).flatten().collect();
+    fn classes_of(&self, dataset: DatasetId, seen: &[Seen]) -> Result<HashMap<String, ClassId>> {
+        let names: BTreeSet<&String> = seen.iter().filter_map(|seen| seen.label.as_ref()).flatten().collect();
+        let mut names: Vec<String> = names.into_iter().cloned().collect();
         names.sort_by_cached_key(|name| (name.parse::<u64>().unwrap_or(u64::MAX), name.clone()));
-        names.dedup();
         let given = names.clone();
-        let ids = self.store.write(move |tx| tx.ensure_classes(dataset, &given))?;
+        let ids = self.engine.store.write(move |tx| tx.ensure_classes(dataset, &given))?;
         Ok(names.into_iter().zip(ids).collect())
     }
 
@@ -168,111 +465,176 @@ impl Engine {
         dataset: DatasetId,
         seen: Vec<Seen>,
         classes: &HashMap<String, ClassId>,
-        known: &Known,
+        known: &HashMap<&str, Split>,
     ) -> Result<Vec<NewSample>> {
-        let (seed, fractions) = self.store.read(|reader| reader.split_rule(dataset))?;
-        let mut counts = self.store.read(|reader| reader.split_counts(dataset))?;
-        let label_of = |seen: &Seen| -> Option<Label> {
-            Some(seen.label.as_ref()?.iter().filter_map(|name| classes.get(name).copied()).collect())
-        };
+        let store = &self.engine.store;
+        let (seed, fractions) = store.read(|reader| reader.split_rule(dataset))?;
+        let mut counts = store.read(|reader| reader.split_counts(dataset))?;
         // Equal contents share a split, so that nothing that is tested on is learned from.
         let mut by_hash: HashMap<&str, Split> = HashMap::new();
         let mut waiting: Vec<(Vec<Stratum>, [u8; 32])> = Vec::new();
         let mut waiting_hashes: Vec<&str> = Vec::new();
+        let mut is_waiting: HashSet<&str> = HashSet::new();
         for seen in &seen {
-            let decided = seen.split.or_else(|| known.by_hash.get(&seen.hash).map(|listing| listing.split));
+            let hash = seen.file.hash.as_str();
+            let decided = seen.split.or_else(|| known.get(hash).copied());
             match decided {
                 Some(split) => {
-                    by_hash.insert(&seen.hash, split);
+                    by_hash.insert(hash, split);
                 }
-                None if !by_hash.contains_key(seen.hash.as_str()) && !waiting_hashes.contains(&seen.hash.as_str()) => {
-                    waiting.push((Stratum::of(label_of(seen).as_ref()), seen.digest));
-                    waiting_hashes.push(&seen.hash);
+                None if !by_hash.contains_key(hash) && is_waiting.insert(hash) => {
+                    waiting.push((Stratum::of(label_of(seen, classes).as_ref()), Hash::parse(hash)?.bytes()));
+                    waiting_hashes.push(hash);
                 }
                 None => {}
             }
         }
         let splits = assign(&waiting, &mut counts, fractions, seed);
-        by_hash.extend(waiting_hashes.into_iter().zip(splits));
+        for (hash, split) in waiting_hashes.into_iter().zip(splits) {
+            by_hash.entry(hash).or_insert(split);
+        }
         let sample = |seen: &Seen| NewSample {
-            path: seen.path.clone(),
-            hash: seen.hash.clone(),
-            bytes: seen.bytes,
-            modified_ms: seen.modified_ms,
-            width: seen.width,
-            height: seen.height,
-            split: seen.split.or_else(|| by_hash.get(seen.hash.as_str()).copied()).unwrap_or(Split::Train),
-            label: label_of(seen),
+            split: seen.split.or_else(|| by_hash.get(seen.file.hash.as_str()).copied()).unwrap_or(Split::Train),
+            split_by: if seen.split.is_some() { SplitBy::Source } else { SplitBy::Draw },
+            label: label_of(seen, classes),
+            file: seen.file.clone(),
         };
         Ok(seen.iter().map(sample).collect())
     }
 }
 
-/// A file that was looked at and is new or changed.
-struct Seen {
-    path: String,
-    hash: String,
-    digest: [u8; 32],
-    bytes: u64,
-    modified_ms: i64,
-    width: u32,
-    height: u32,
-    label: Option<Vec<String>>,
-    split: Option<Split>,
-}
-
-/// What the dataset holds already.
-struct Known {
-    by_path: HashMap<String, Listing>,
-    by_hash: HashMap<String, Listing>,
-}
-
-impl Known {
-    fn new(listings: Vec<Listing>) -> Known {
-        let by_hash = listings.iter().map(|listing| (listing.hash.clone(), listing.clone())).collect();
-        Known { by_path: listings.into_iter().map(|listing| (listing.path.clone(), listing)).collect(), by_hash }
+impl Told {
+    fn sentence(&self, dataset: &Dataset, left_out: usize, problems: &[Problem]) -> String {
+        let mut parts = vec![format!("{} new, {} changed, {left_out} left out", self.new, self.changed)];
+        let mut also = |count: usize, what: &str| parts.extend((count > 0).then(|| format!("{count} {what}")));
+        also(self.moved, "moved");
+        also(self.returned, "found again");
+        also(self.missing, "missing");
+        also(self.relabelled, "labelled anew by the source");
+        let of_kind = |kind: ProblemKind| problems.iter().filter(|problem| problem.kind == kind).count();
+        also(of_kind(ProblemKind::LabelDiffers), "labelled differently by a person and the source");
+        also(of_kind(ProblemKind::SameImage), "with contradicting copies");
+        let mut sentence = format!(
+            "{}; {} has {}, {} labelled, {}",
+            parts.join(", "),
+            dataset.name,
+            counted(dataset.samples, "image"),
+            dataset.labeled,
+            match dataset.classes.len() {
+                1 => "1 class".to_owned(),
+                count => format!("{count} classes"),
+            }
+        );
+        let mut state = |count: u64, what: &str| {
+            if count > 0 {
+                sentence += &format!(", {count} {what}");
+            }
+        };
+        state(dataset.missing, "missing");
+        state(dataset.changed, "whose image changed");
+        state(dataset.removed_samples, "removed");
+        for note in &self.notes {
+            sentence += &format!("; {note}");
+        }
+        sentence
     }
-
-    /// The sample that this file was before it was moved: same contents, and nothing at the old path any more.
-    fn moved_from(&self, folder: &Path, seen: &Seen) -> Option<&Listing> {
-        let listing = self.by_hash.get(&seen.hash)?;
-        let moved = !self.by_path.contains_key(&seen.path)
-            && !Engine::source_folder(&folder.to_string_lossy()).join(&listing.path).exists();
-        moved.then_some(listing)
-    }
 }
 
-/// Looks at a file; nothing when it is as it was.
-fn look(entry: &Entry, known: &Known) -> Result<Option<Seen>, Problem> {
-    let problem = |reason: String| Problem { path: entry.path.clone(), reason };
+fn label_of(seen: &Seen, classes: &HashMap<String, ClassId>) -> Option<Label> {
+    Some(seen.label.as_ref()?.iter().filter_map(|name| classes.get(name).copied()).collect())
+}
+
+fn spoken(label: Option<&Label>, schema: &[String]) -> String {
+    label.map_or_else(|| "no label".into(), |label| format!("{:?}", label.names(schema)))
+}
+
+/// Equal images that are labelled differently, or are both learned from and tested on.
+fn contradictions(copies: &[Copy], schema: &[String]) -> Vec<Problem> {
+    let of_image = |same: &[Copy]| {
+        let differ = |of: &dyn Fn(&Copy) -> String| same.iter().map(of).collect::<BTreeSet<_>>().len() > 1;
+        let labels = |copy: &Copy| spoken(copy.label.as_ref(), schema);
+        let what = match (differ(&labels), differ(&|copy| copy.split.to_string())) {
+            (false, false) => return None,
+            (true, false) => "the same image has different labels",
+            (false, true) => "the same image is in different splits",
+            (true, true) => "the same image has different labels and is in different splits",
+        };
+        let told: Vec<String> =
+            same.iter().map(|copy| format!("{} ({}, {})", copy.path, labels(copy), copy.split)).collect();
+        Some(Problem {
+            path: same.first()?.path.clone(),
+            kind: ProblemKind::SameImage,
+            reason: format!("{what}: {}", told.join(", ")),
+        })
+    };
+    copies.chunk_by(|one, other| one.hash == other.hash).filter_map(of_image).collect()
+}
+
+/// Looks at a file; one that is as it was known is not opened.
+fn look(entry: &Entry, known: Option<&FileFacts>) -> Result<Seen, Problem> {
+    let problem = |reason: String| Problem { path: entry.path.clone(), kind: ProblemKind::LeftOut, reason };
     let facts = std::fs::metadata(&entry.file).map_err(|why| problem(format!("cannot be opened: {why}")))?;
     let modified = facts.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let modified_ms = modified.map_or(0, |since| since.as_millis() as i64);
-    if known.by_path.get(&entry.path).is_some_and(|old| old.bytes == facts.len() && old.modified_ms == modified_ms) {
-        return Ok(None);
+    let seen = |file: FileFacts| Seen { file, label: entry.label.clone(), split: entry.split };
+    let stamp = stamp(&facts);
+    let is_as_known =
+        |known: &&FileFacts| known.bytes == facts.len() && known.modified_ms == modified_ms && known.stamp == stamp;
+    if let Some(known) = known.filter(is_as_known) {
+        return Ok(seen(known.clone()));
     }
     let bytes = std::fs::read(&entry.file).map_err(|why| problem(format!("cannot be read: {why}")))?;
-    let seen = assay_media::inspect(&bytes).map_err(|why| problem(why.to_string()))?;
-    let digest = *blake3::hash(&bytes).as_bytes();
-    Ok(Some(Seen {
+    let image = assay_media::inspect(&bytes).map_err(|why| problem(why.to_string()))?;
+    Ok(seen(FileFacts {
         path: entry.path.clone(),
-        hash: blake3::Hash::from_bytes(digest).to_hex().to_string(),
-        digest,
+        hash: blake3::hash(&bytes).to_hex().to_string(),
         bytes: bytes.len() as u64,
         modified_ms,
-        width: seen.width,
-        height: seen.height,
-        label: entry.label.clone(),
-        split: entry.split,
+        stamp,
+        width: image.width,
+        height: image.height,
     }))
+}
+
+/// Which file it is and when anything about it changed, which neither a rename nor a copied time leaves as it was: images
+/// that were unpacked together share their sizes and times.
+#[cfg(unix)]
+fn stamp(facts: &std::fs::Metadata) -> i64 {
+    use std::os::unix::fs::MetadataExt;
+    let changed_ns = facts.ctime().wrapping_mul(1_000_000_000).wrapping_add(facts.ctime_nsec());
+    // Odd, so that no two times of an inode are the same.
+    changed_ns.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64) ^ facts.ino() as i64
+}
+
+/// When it was made: renaming keeps it, but files that were unpacked together differ in it.
+#[cfg(not(unix))]
+fn stamp(facts: &std::fs::Metadata) -> i64 {
+    let made = facts.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    made.map_or(0, |since| since.as_nanos() as i64)
+}
+
+/// Where a path really leads, through links and `..`.
+fn real_path(given: &Path) -> Result<PathBuf> {
+    match given.canonicalize() {
+        Ok(path) => Ok(path),
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
+            Err(assay_formats::FormatError::Missing(given.to_owned()).into())
+        }
+        Err(why) => Err(EngineError::Invalid(format!("{why}: {}", given.display()))),
+    }
+}
+
+fn is_same_place(one: &Path, other: &Path) -> bool {
+    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 const ENDINGS: [&str; 12] =
     [".tar.gz", ".tgz", ".tar", ".zip", ".csv", ".json", ".jsonl", ".ndjson", ".wandb", ".db", ".sqlite", ".sqlite3"];
 
-/// The name of a source without its ending.
-pub(crate) fn own_name(source: &Path) -> String {
-    let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_else(|| "dataset".into());
+/// The name of a source without its ending: as it was given, unless that says nothing (`..`).
+pub(crate) fn own_name(given: &Path, source: &Path) -> String {
+    let name = given.file_name().or(source.file_name());
+    let name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_else(|| "dataset".into());
     let lower = name.to_lowercase();
     let ending = ENDINGS.into_iter().find(|ending| lower.ends_with(ending));
     match ending {

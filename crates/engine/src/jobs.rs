@@ -206,7 +206,7 @@ impl Engine {
         let begun = self.store.write(move |tx| tx.update_job(id, RunStatus::Running, Progress::default(), ""));
         let result = begun.map_err(EngineError::from).and_then(|()| {
             let attempt = std::panic::AssertUnwindSafe(|| match &job.work {
-                JobKind::Import { name, source } => self.import(job.id, name, source, &stop),
+                JobKind::Import { .. } => self.import(job.id, &job.work, &stop),
                 JobKind::ImportRuns { source, experiment, step, time } => {
                     let asked = Asked { path: source, experiment, step: step.as_ref(), time: time.as_ref() };
                     self.import_runs(job.id, &asked, &stop)

@@ -46,13 +46,12 @@ fn figures(
     labels: &[Option<Label>],
     samples: &Arc<dyn Samples>,
 ) -> Result<PrecisionFigures> {
-    let mut probabilities = Vec::with_capacity(labels.len());
+    let mut found = Vec::with_capacity(labels.len());
     classifier.run(samples, &AtomicBool::new(false), |made| {
-        probabilities.push(classifier.probabilities(made.logits));
+        found.push((&labels[made.sample], classifier.probabilities(made.logits)));
     })?;
-    let scored: Vec<Scored<'_>> = labels
+    let scored: Vec<Scored<'_>> = found
         .iter()
-        .zip(&probabilities)
         .filter_map(|(label, probabilities)| Some(Scored { label: label.as_ref()?, probabilities, loss: None }))
         .collect();
     let scores = Scores::new(classes, classifier.labelling(), &scored)

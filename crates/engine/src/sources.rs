@@ -7,7 +7,7 @@ mod reading;
 use crate::import::own_name;
 use crate::jobs::{Done, GoesOn};
 use crate::{Engine, EngineError, Result};
-use assay_domain::entity::{Job, JobKind, Progress};
+use assay_domain::entity::{Dataset, Job, JobKind, Progress};
 use assay_domain::{JobId, SourceId, counted};
 use assay_formats::FormatError;
 use assay_formats::logs::{self, LogFile, Mark, Named};
@@ -33,48 +33,37 @@ pub(crate) struct Sources(Mutex<Option<Files>>);
 
 impl Engine {
     /// Queues the reading of the runs that a source has, and of the datasets that lie away from them; nothing where it has no
-    /// runs.
-    ///
-    /// # Errors
-    /// When it has nothing that can be imported, before anything is made of it.
+    /// runs, or is a dataset already.
     pub(crate) fn start_import_of_logs(&self, source: &Path, request: &ImportRequest) -> Result<Option<Job>> {
         if source.is_file() {
-            if !logs::find(source).is_empty() {
-                return self.start_import_of_runs(source, request).map(Some);
-            }
-            if source.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
-                assay_formats::read(source, request.labelling)?;
-            }
-            return Ok(None);
+            let has_runs = !logs::find(source).is_empty();
+            return has_runs.then(|| self.start_import_of_runs(source, request)).transpose();
         }
-        let place = source.display().to_string();
-        if self.store.read(|reader| reader.datasets())?.iter().any(|dataset| dataset.source == place) {
+        let is_dataset = |dataset: &Dataset| Path::new(dataset.origin()).canonicalize().is_ok_and(|place| place == source);
+        if self.datasets()?.iter().any(is_dataset) {
             return Ok(None);
         }
         let found = logs::survey(source);
-        if found.has_runs {
-            for dataset in found.datasets {
-                let beside = ImportRequest { source: dataset.display().to_string(), ..ImportRequest::default() };
-                if let Err(error) = self.start_import(&beside) {
-                    tracing::warn!(%error, path = beside.source, "the images beside runs are not imported");
-                }
+        if !found.has_runs {
+            return Ok(None);
+        }
+        for dataset in found.datasets {
+            let beside = ImportRequest { source: dataset.display().to_string(), ..ImportRequest::default() };
+            if let Err(error) = self.start_import(&beside) {
+                tracing::warn!(%error, path = beside.source, "the images beside runs are not imported");
             }
-            return self.start_import_of_runs(source, request).map(Some);
         }
-        match found.images == 0 && assay_formats::read(source, request.labelling)?.entries.is_empty() {
-            true => Err(nothing_here(source)),
-            false => Ok(None),
-        }
+        self.start_import_of_runs(source, request).map(Some)
     }
 
     /// What else lies in the folder of a source, and what becomes of it.
     fn told_beside(&self, path: &str) -> Result<String> {
         let found = logs::survey(Path::new(path));
-        let datasets = self.store.read(|reader| reader.datasets())?;
+        let datasets = self.datasets()?;
         let mut told = String::new();
         for folder in &found.datasets {
             let name =
-                datasets.iter().find(|dataset| Path::new(&dataset.source) == folder).map(|dataset| &dataset.name);
+                datasets.iter().find(|dataset| Path::new(dataset.origin()) == folder).map(|dataset| &dataset.name);
             told.push_str(&match name {
                 Some(name) => format!("; the images in {} are the dataset {name}", folder.display()),
                 None => format!("; the images in {} were left out: import that folder by itself", folder.display()),
@@ -97,7 +86,7 @@ impl Engine {
         let path = source.canonicalize().unwrap_or_else(|_| source.to_owned()).display().to_string();
         let experiment = match request.name.as_deref().map(str::trim) {
             Some(name) if !name.is_empty() => name.to_owned(),
-            _ => own_name(source),
+            _ => own_name(source, source),
         };
         if source.is_file() && logs::find(source).iter().any(|file| file.named == Named::MlflowDatabase) {
             // Before anything is made of it.

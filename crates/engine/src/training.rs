@@ -1,7 +1,7 @@
 //! The training job: completes the record, feeds the trainer, keeps what it tells.
 
 use crate::decoded::Decoded;
-use crate::images::SnapshotSamples;
+use crate::images::{LostSample, SnapshotSample, SnapshotSamples};
 use crate::jobs::Done;
 use crate::runs::loss_of;
 use crate::{Engine, EngineError, Result};
@@ -54,7 +54,10 @@ impl Engine {
         // A resumed run learns from the snapshot that it began with.
         let snapshot = match asked.snapshot {
             Some(snapshot) => self.store.read(|reader| reader.snapshot(snapshot))?,
-            None => self.take_snapshot(dataset)?,
+            None => {
+                self.log_what_is_left_out(run, dataset)?;
+                self.take_snapshot(dataset)?
+            }
         };
         let mut config = self.resolved_config(run)?;
         let files = self.snapshot_files(&snapshot)?;
@@ -66,18 +69,20 @@ impl Engine {
         self.fit_memory(run, &mut config, snapshot.classes.len(), files.split(Split::Train).count(), &device)?;
         self.complete_record(run, &config, &snapshot, &files, DeviceChoice::name(&device))?;
 
+        let samples = [Split::Train, Split::Val].map(|split| files.split(split));
+        let [train_samples, val_samples] = samples.clone();
         let task = Task {
             config: &config,
             classes: &snapshot.classes,
-            train: files.split(Split::Train),
-            val: files.split(Split::Val),
+            train: train_samples,
+            val: val_samples,
             device,
             weights: self.kept_weights(run)?,
             resume,
         };
         let first_step = task.resume.as_ref().map_or(0, |saved| saved.state.step as i64 + 1);
         self.store.write(move |tx| tx.begin_segment(run, first_step))?;
-        let teller = Teller { engine: self, run, job, told: Mutex::default(), over: Condvar::new() };
+        let teller = Teller { engine: self, run, job, samples, told: Mutex::default(), over: Condvar::new() };
         let outcome = std::thread::scope(|scope| {
             scope.spawn(|| teller.beat());
             let _ending = EndOfBeat(&teller); // also when training panics
@@ -156,7 +161,7 @@ impl Engine {
         device: &str,
     ) -> Result<()> {
         let begun = self.store.read(|reader| reader.record(run))?.unwrap_or_default();
-        let count = |split: Split| files.samples.iter().filter(|(_, _, of, _)| *of == split).count() as u64;
+        let count = |split: Split| files.of(split).count() as u64;
         let dataset = self.dataset(snapshot.dataset)?;
         let record = Record {
             machine: assay_probe::machine(device),
@@ -217,48 +222,80 @@ impl Engine {
         let (dataset, samples) =
             self.store.read(|reader| Ok((reader.dataset(snapshot.dataset)?, reader.all_samples(snapshot.dataset)?)))?;
         let folder = Engine::source_folder(&dataset.source);
-        let mut by_id: HashMap<SampleId, Sample> = samples.into_iter().map(|sample| (sample.id, sample)).collect();
+        let by_id: HashMap<SampleId, &Sample> = samples.iter().map(|sample| (sample.id, sample)).collect();
+        let present = samples.iter().filter(|sample| sample.missing.is_none());
+        let by_hash: HashMap<&str, &Sample> = present.map(|sample| (sample.hash.as_str(), sample)).collect();
         let samples = entries
             .into_iter()
-            .filter_map(|entry| Some((by_id.remove(&entry.sample)?, entry)))
+            .filter_map(|entry| Some((*by_id.get(&entry.sample)?, entry)))
             .map(|(sample, entry)| {
-                let hash = Hash::parse(&entry.hash)?;
-                let file = (folder.join(&sample.path), hash, entry.label);
-                Ok((entry.sample, file, entry.split, sample.width.max(sample.height)))
+                // The contents that the snapshot names, wherever they are now.
+                let is_there = sample.missing.is_none() && sample.hash == entry.hash;
+                let place = by_hash.get(entry.hash.as_str()).filter(|_| !is_there).map_or(sample, |found| found);
+                Ok(SnapshotFile {
+                    id: entry.sample,
+                    path: folder.join(&place.path),
+                    hash: Hash::parse(&entry.hash)?,
+                    label: entry.label,
+                    split: entry.split,
+                    side: sample.width.max(sample.height),
+                })
             })
             .collect::<Result<_>>()?;
         Ok(SnapshotFiles { samples, decoded: self.decoded.clone() })
     }
 }
 
-/// Path, hash and label of a sample's file.
-type SampleFile = (std::path::PathBuf, Hash, Option<Label>);
-
 /// The classes of a label, as a model counts them.
 pub(crate) fn classes_of(label: &Label) -> Vec<u32> {
     label.classes().iter().map(|class| class.0 as u32).collect()
 }
 
-/// The samples of a snapshot: id, file, split, longer side in pixels.
+/// A sample of a snapshot, and where its file is.
+pub(crate) struct SnapshotFile {
+    id: SampleId,
+    path: std::path::PathBuf,
+    hash: Hash,
+    label: Option<Label>,
+    split: Split,
+    /// The longer side, in pixels.
+    side: u32,
+}
+
+impl SnapshotFile {
+    fn sample(&self, classes: Vec<u32>) -> SnapshotSample {
+        SnapshotSample { id: self.id, path: self.path.clone(), hash: self.hash.clone(), classes }
+    }
+}
+
+/// The samples of a snapshot.
 pub(crate) struct SnapshotFiles {
-    pub(crate) samples: Vec<(SampleId, SampleFile, Split, u32)>,
+    samples: Vec<SnapshotFile>,
     decoded: Arc<Decoded>,
 }
 
 impl SnapshotFiles {
+    fn of(&self, split: Split) -> impl Iterator<Item = &SnapshotFile> {
+        self.samples.iter().filter(move |file| file.split == split)
+    }
+
     /// The labelled samples of a split.
     fn split(&self, split: Split) -> Arc<SnapshotSamples> {
-        let labelled = self.samples.iter().filter(|(_, _, of, _)| *of == split);
-        let files = labelled.filter_map(|(_, (path, hash, label), _, _)| {
-            Some((path.clone(), hash.clone(), classes_of(label.as_ref()?)))
-        });
-        SnapshotSamples::new(files.collect(), &self.decoded)
+        let labelled = self.of(split).filter_map(|file| Some(file.sample(classes_of(file.label.as_ref()?))));
+        SnapshotSamples::new(labelled.collect(), &self.decoded)
+    }
+
+    /// All samples of a split, labelled or not, with what is needed to predict them.
+    pub(crate) fn of_split(&self, split: Split) -> (Vec<(SampleId, Option<Label>)>, Arc<SnapshotSamples>) {
+        let ids = self.of(split).map(|file| (file.id, file.label.clone())).collect();
+        let files = self.of(split).map(|file| file.sample(Vec::new()));
+        (ids, SnapshotSamples::new(files.collect(), &self.decoded))
     }
 }
 
 /// The side that suits most images: the median of the longer sides, in steps of 8, from 8 to 128 pixels.
-fn usual_side(samples: &[(SampleId, SampleFile, Split, u32)]) -> usize {
-    let mut sides: Vec<u32> = samples.iter().map(|sample| sample.3).collect();
+fn usual_side(samples: &[SnapshotFile]) -> usize {
+    let mut sides: Vec<u32> = samples.iter().map(|sample| sample.side).collect();
     sides.sort_unstable();
     let median = sides.get(sides.len() / 2).copied().unwrap_or(32) as usize;
     median.next_multiple_of(8).clamp(8, 128)
@@ -269,6 +306,7 @@ struct Teller<'a> {
     engine: &'a Engine,
     run: RunId,
     job: JobId,
+    samples: [Arc<SnapshotSamples>; 2],
     told: Mutex<Told>,
     over: Condvar,
 }
@@ -289,6 +327,11 @@ impl Teller<'_> {
 
     /// Writes what waits. A failure is reported and the points are kept for the next try.
     fn flush(&self) {
+        let lost: Vec<LostSample> = self.samples.iter().flat_map(|samples| samples.take_lost()).collect();
+        if !lost.is_empty() {
+            let lines = self.engine.lines_of_lost(&lost);
+            self.told().lines.extend(lines);
+        }
         let (points, lines, progress) = {
             let mut told = self.told();
             (std::mem::take(&mut told.points), std::mem::take(&mut told.lines), told.progress)
@@ -415,16 +458,6 @@ impl Sink for RunSink<'_> {
             tracing::warn!(%error, "an old checkpoint still takes room");
         }
         Ok(())
-    }
-}
-
-impl SnapshotFiles {
-    /// All samples of a split, labelled or not, with what is needed to predict them.
-    pub(crate) fn of_split(&self, split: Split) -> (Vec<(SampleId, Option<Label>)>, Arc<SnapshotSamples>) {
-        let chosen: Vec<_> = self.samples.iter().filter(|(_, _, of, _)| *of == split).collect();
-        let ids = chosen.iter().map(|(id, (_, _, label), _, _)| (*id, label.clone())).collect();
-        let files = chosen.iter().map(|(_, (path, hash, _), _, _)| (path.clone(), hash.clone(), Vec::new()));
-        (ids, SnapshotSamples::new(files.collect(), &self.decoded))
     }
 }
 

@@ -5,9 +5,11 @@
 mod archive;
 mod csv_list;
 mod folder;
+mod labels;
 pub mod logs;
 
 pub use archive::unpack;
+pub use labels::{LabelRow, labels_csv};
 
 use assay_domain::{Labelling, Split};
 use std::path::{Path, PathBuf};

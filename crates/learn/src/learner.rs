@@ -331,12 +331,14 @@ impl Learner {
     /// What the layers before the head make of each sample.
     pub(crate) fn features(&self, samples: &Arc<dyn Samples>, plan: &Plan) -> Result<Arc<Features>> {
         let inference = self.model.inference()?;
-        let (mut width, mut values) = (0, Vec::new());
+        let (mut width, mut values) = (0, vec![None; samples.count()]);
         for batch in Loader::start(samples, plan, 0, &self.uploads) {
-            let images = batch?.input.to_dtype(self.precision)?;
-            let features = self.model.infer(inference.as_ref(), images)?.features;
+            let batch = batch?;
+            let features = self.model.infer(inference.as_ref(), batch.input.to_dtype(self.precision)?)?.features;
             width = features.dims()[1];
-            values.extend(features.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
+            for (index, row) in batch.samples.iter().zip(features.to_dtype(DType::F32)?.to_vec2::<f32>()?) {
+                values[*index] = Some(row.into_boxed_slice());
+            }
         }
         Ok(Arc::new(Features { width, values }))
     }
@@ -384,7 +386,7 @@ mod tests {
         let count = labels.len();
         let target = Target::new(&labels, Form::Classes, vec![1.0 / count as f32; count], device).unwrap();
         let input = Tensor::from_vec(pixels, (count, SIZE, SIZE, 3), device).unwrap();
-        Batch { input, of: Of::Images, targets: vec![target], labels }
+        Batch { input, of: Of::Images, targets: vec![target], samples: (0..labels.len()).collect(), labels }
     }
 
     fn config(overrides: &[&str]) -> Config {

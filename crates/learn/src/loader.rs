@@ -20,7 +20,8 @@ pub trait Samples: Send + Sync {
     fn count(&self) -> usize;
     /// The classes of a sample.
     fn classes(&self, index: usize) -> &[u32];
-    /// Shows the sample to `see` as `side` x `side` RGB bytes, row by row; the error says which file failed and why.
+    /// Shows the sample to `see` as `side` x `side` RGB bytes, row by row. The error says which file failed and why: training
+    /// takes the next sample in its place, every other pass leaves it out.
     fn show(&self, index: usize, side: usize, see: &mut dyn FnMut(&[u8])) -> Result<(), String>;
 }
 
@@ -99,8 +100,8 @@ impl Form {
 /// What the frozen part of a model makes of each sample, computed once.
 pub(crate) struct Features {
     pub(crate) width: usize,
-    /// Sample by sample, `width` values each.
-    pub(crate) values: Vec<f32>,
+    /// Sample by sample, `width` values each; none of a sample that could not be shown.
+    pub(crate) values: Vec<Option<Box<[f32]>>>,
 }
 
 impl Plan {
@@ -211,6 +212,8 @@ pub(crate) struct Batch {
     pub(crate) targets: Vec<Target>,
     /// The samples' own classes.
     pub(crate) labels: Vec<Vec<u32>>,
+    /// Which samples they are.
+    pub(crate) samples: Vec<usize>,
 }
 
 /// What the input of a batch is.
@@ -239,6 +242,7 @@ impl Target {
 /// A batch before it is on the device.
 struct Raw {
     input: Vec<f32>,
+    samples: Vec<usize>,
     labels: Vec<Vec<u32>>,
     /// The classes of each sample with its weight.
     targets: Vec<(Vec<Vec<u32>>, Vec<f32>)>,
@@ -252,6 +256,8 @@ pub(crate) struct Loader {
     early: BTreeMap<usize, Made>,
     next: usize,
     count: usize,
+    /// Whether any sample was shown so far.
+    has_shown: bool,
     /// Of the input of one sample.
     shape: Vec<usize>,
     of: Of,
@@ -285,7 +291,18 @@ impl Loader {
             None => (vec![plan.size, plan.size, 3], Of::Images),
         };
         let (form, uploads) = (plan.targets.unwrap_or(Form::Classes), uploads.clone());
-        Loader { made, early: BTreeMap::new(), next: first, count, shape, of, form, uploads, waited: Duration::ZERO }
+        Loader {
+            made,
+            early: BTreeMap::new(),
+            next: first,
+            count,
+            has_shown: first > 0,
+            shape,
+            of,
+            form,
+            uploads,
+            waited: Duration::ZERO,
+        }
     }
 
     /// How long the caller has waited for batches so far.
@@ -298,24 +315,39 @@ impl Iterator for Loader {
     type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Result<Batch>> {
-        if self.next >= self.count {
-            return None;
+        while self.next < self.count {
+            match self.take() {
+                Ok(raw) if raw.samples.is_empty() => {}
+                Ok(raw) => {
+                    self.has_shown = true;
+                    return Some(self.batch(raw));
+                }
+                Err(error) => return Some(Err(error)),
+            }
         }
-        let before = Instant::now();
-        while !self.early.contains_key(&self.next) {
-            match self.made.recv() {
-                Ok(made) => self.early.insert(made.0, made),
-                Err(_) => return Some(Err(LearnError::Data("a loader thread ended early".into()))),
-            };
-        }
-        self.waited += before.elapsed();
-        let (_, made) = self.early.remove(&self.next)?;
-        self.next += 1;
-        Some(made.map_err(LearnError::Data).and_then(|raw| self.batch(raw)))
+        let nothing = self.count > 0 && !std::mem::replace(&mut self.has_shown, true);
+        nothing.then(|| Err(LearnError::Data("none of the images can be used; the log names them".into())))
     }
 }
 
 impl Loader {
+    /// The next batch that the threads made.
+    fn take(&mut self) -> Result<Raw> {
+        let before = Instant::now();
+        let made = loop {
+            if let Some((_, made)) = self.early.remove(&self.next) {
+                break made;
+            }
+            match self.made.recv() {
+                Ok(made) => self.early.insert(made.0, made),
+                Err(_) => return Err(LearnError::Data("a loader thread ended early".into())),
+            };
+        };
+        self.waited += before.elapsed();
+        self.next += 1;
+        made.map_err(LearnError::Data)
+    }
+
     fn batch(&self, raw: Raw) -> Result<Batch> {
         let shape = [&[raw.labels.len()], self.shape.as_slice()].concat();
         let target = |(labels, weights): (Vec<Vec<u32>>, Vec<f32>)| {
@@ -326,29 +358,22 @@ impl Loader {
             of: self.of,
             targets: raw.targets.into_iter().map(target).collect::<Result<_>>()?,
             labels: raw.labels,
+            samples: raw.samples,
         })
     }
 }
 
 fn make(samples: &dyn Samples, plan: &Plan, number: usize, chosen: &[usize]) -> Result<Raw, String> {
-    let labels: Vec<Vec<u32>> = chosen.iter().map(|index| samples.classes(*index).to_vec()).collect();
-    if let Some(features) = &plan.features {
-        let input = chosen.iter().flat_map(|index| &features.values[index * features.width..][..features.width]);
-        let targets = weighed(plan, vec![(labels.clone(), 1.0)]);
-        return Ok(Raw { input: input.copied().collect(), labels, targets });
-    }
+    let classes = |shown: &[usize]| shown.iter().map(|index| samples.classes(*index).to_vec()).collect::<Vec<_>>();
     let mut input = Vec::with_capacity(chosen.len() * 3 * plan.size * plan.size);
-    for &index in chosen {
-        let begin = input.len();
-        samples.show(index, plan.side, &mut |pixels| match &plan.augment {
-            Some(rules) => {
-                let purpose = Purpose::Augment { epoch: plan.epoch, sample: index as u64 };
-                let change = Change::draw(rules, &mut random::stream(plan.seed, purpose));
-                change.apply(pixels, plan.side, plan.size, &mut input);
-            }
-            None => input.extend(pixels.iter().map(|value| f32::from(*value))),
-        })?;
-        plan.normalise(&mut input[begin..]);
+    let mut shown = Vec::with_capacity(chosen.len());
+    for index in chosen {
+        shown.extend(show(samples, plan, *index, &mut input)?);
+    }
+    let labels = classes(&shown);
+    if plan.features.is_some() {
+        let targets = weighed(plan, vec![(labels.clone(), 1.0)]);
+        return Ok(Raw { input, samples: shown, labels, targets });
     }
     let purpose = Purpose::Mix { epoch: plan.epoch, batch: number as u64 };
     let random = &mut random::stream(plan.seed, purpose);
@@ -362,7 +387,51 @@ fn make(samples: &dyn Samples, plan: &Plan, number: usize, chosen: &[usize]) -> 
         }
         None => vec![(labels.clone(), 1.0)],
     };
-    Ok(Raw { input, labels, targets: weighed(plan, targets) })
+    Ok(Raw { input, samples: shown, labels, targets: weighed(plan, targets) })
+}
+
+/// Appends the values of a sample and returns its index: in training that of the next one that can be shown, so that batches
+/// keep their size; in any other pass none when it cannot be shown.
+fn show(samples: &dyn Samples, plan: &Plan, index: usize, input: &mut Vec<f32>) -> Result<Option<usize>, String> {
+    let tries = match plan.order {
+        Order::Kept => 1,
+        Order::Of(_) => samples.count(),
+    };
+    let begin = input.len();
+    let mut first_reason = None;
+    for index in (0..tries).map(|place| (index + place) % samples.count()) {
+        let shown = match &plan.features {
+            Some(features) => match &features.values[index] {
+                Some(values) => {
+                    input.extend(values);
+                    return Ok(Some(index));
+                }
+                None => Err("it could not be shown before".into()),
+            },
+            None => samples.show(index, plan.side, &mut |pixels| match &plan.augment {
+                Some(rules) => {
+                    let purpose = Purpose::Augment { epoch: plan.epoch, sample: index as u64 };
+                    let change = Change::draw(rules, &mut random::stream(plan.seed, purpose));
+                    change.apply(pixels, plan.side, plan.size, input);
+                }
+                None => input.extend(pixels.iter().map(|value| f32::from(*value))),
+            }),
+        };
+        match shown {
+            Ok(()) => {
+                plan.normalise(&mut input[begin..]);
+                return Ok(Some(index));
+            }
+            Err(reason) => {
+                input.truncate(begin);
+                first_reason.get_or_insert(reason);
+            }
+        }
+    }
+    match plan.order {
+        Order::Kept => Ok(None),
+        Order::Of(_) => Err(format!("none of the images can be used: {}", first_reason.unwrap_or_default())),
+    }
 }
 
 /// Targets, of which each counts for a share, with weights by class that sum to 1; none where nothing is to be learned.
@@ -501,13 +570,74 @@ mod tests {
 
     #[test]
     fn features_come_instead_of_images() {
-        let features = Features { width: 2, values: (0..20).map(|value| value as f32).collect() };
+        let row = |index: usize| Some([2.0 * index as f32, 2.0 * index as f32 + 1.0].into());
+        let features = Features { width: 2, values: (0..10).map(row).collect() };
         let plan = Plan::train(&config(&[]), 8, 2, 0).seeing(Some(Arc::new(features)));
         for batch in batches(&plan) {
             assert_eq!((batch.of, batch.input.dims()[1]), (Of::Features, 2));
             for row in batch.input.to_vec2::<f32>().unwrap() {
                 assert_eq!(row[1], row[0] + 1.0);
             }
+        }
+    }
+
+    /// Ten samples of classes 0 to 9, of which some cannot be shown.
+    struct Damaged(&'static [usize]);
+
+    impl Samples for Damaged {
+        fn count(&self) -> usize {
+            10
+        }
+
+        fn classes(&self, index: usize) -> &[u32] {
+            &[[0], [1], [2], [3], [4], [5], [6], [7], [8], [9]][index]
+        }
+
+        fn show(&self, index: usize, side: usize, see: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+            match self.0.contains(&index) {
+                true => Err(format!("{index} is damaged")),
+                false => {
+                    see(&vec![index as u8; side * side * 3]);
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    fn shown(damaged: &'static [usize], plan: &Plan) -> Result<Vec<usize>> {
+        let samples: Arc<dyn Samples> = Arc::new(Damaged(damaged));
+        let batches = Loader::start(&samples, plan, 0, &Uploads::to(&Device::Cpu)).collect::<Result<Vec<Batch>>>()?;
+        for batch in &batches {
+            let labels: Vec<usize> = batch.labels.iter().map(|own| own[0] as usize).collect();
+            assert_eq!((batch.input.dims()[0], &labels), (batch.samples.len(), &batch.samples));
+        }
+        Ok(batches.into_iter().flat_map(|batch| batch.samples).collect())
+    }
+
+    #[test]
+    fn training_takes_the_next_sample_for_one_that_cannot_be_shown() {
+        let plan = Plan::train(&config(&[]), 8, 10, 0);
+        let (whole, damaged) = (shown(&[], &plan).unwrap(), shown(&[2, 3, 9], &plan).unwrap());
+        let replaced = |index: &usize| match index {
+            2 | 3 => 4,
+            9 => 0,
+            other => *other,
+        };
+        assert_eq!(damaged, whole.iter().map(replaced).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_other_pass_leaves_out_what_cannot_be_shown() {
+        let plan = Plan::infer(&config(&[]), 8);
+        assert_eq!(shown(&[0, 1, 2, 3, 9], &plan).unwrap(), [4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn only_a_pass_without_any_image_fails() {
+        const ALL: &[usize] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+        for plan in [Plan::infer(&config(&[]), 8), Plan::train(&config(&[]), 8, 10, 0)] {
+            let error = shown(ALL, &plan).unwrap_err().to_string();
+            assert!(error.contains("none of the images can be used"), "{error}");
         }
     }
 }

@@ -146,6 +146,7 @@ pub(crate) fn noise(config: &Config, classes: usize, device: &Device) -> Result<
         of: Of::Images,
         targets: vec![Target::new(&labels, form, vec![1.0 / count as f32; count], device)?],
         labels,
+        samples: (0..count).collect(),
     })
 }
 

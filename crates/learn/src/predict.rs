@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What a model makes of a sample.
 #[derive(Clone, Copy, Debug)]
 pub struct Made<'a> {
+    /// Which of the samples.
+    pub sample: usize,
     /// One for each class.
     pub logits: &'a [f32],
     /// What the last layer sees.
@@ -164,17 +166,21 @@ impl Classifier {
         Ok(self.model.infer(self.inference.as_ref(), images)?.logits.flatten_all()?.to_vec1::<f32>()?)
     }
 
-    /// What the model makes of every sample, one after the other, handed to `each`. Ends early when `stop` is set.
+    /// What the model makes of every sample, one after the other, handed to `each`; those that cannot be shown are left out.
+    /// Ends early when `stop` is set.
     pub fn run(&self, samples: &Arc<dyn Samples>, stop: &AtomicBool, mut each: impl FnMut(Made<'_>)) -> Result<()> {
         let _memory = KeptMemory::new();
         for batch in Loader::start(samples, &self.plan, 0, &self.uploads) {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            let output = self.model.infer(self.inference.as_ref(), batch?.input)?;
+            let batch = batch?;
+            let output = self.model.infer(self.inference.as_ref(), batch.input)?;
             let rows = |tensor: &Tensor| Ok::<_, LearnError>(tensor.to_dtype(DType::F32)?.to_vec2::<f32>()?);
             let (logits, features) = (rows(&output.logits)?, rows(&output.features)?);
-            logits.iter().zip(&features).for_each(|(logits, features)| each(Made { logits, features }));
+            for ((logits, features), sample) in logits.iter().zip(&features).zip(batch.samples) {
+                each(Made { sample, logits, features });
+            }
         }
         Ok(())
     }

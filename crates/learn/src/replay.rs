@@ -82,7 +82,13 @@ impl Recorded {
         let input = Var::from_tensor(&batch.input)?;
         let copy = |target: &Target| Ok(Target { labels: target.labels.copy()?, weights: target.weights.copy()? });
         let targets = batch.targets.iter().map(copy).collect::<Result<_>>()?;
-        let own = Batch { input: input.as_tensor().detach(), of: batch.of, targets, labels: batch.labels.clone() };
+        let own = Batch {
+            input: input.as_tensor().detach(),
+            of: batch.of,
+            targets,
+            labels: batch.labels.clone(),
+            samples: batch.samples.clone(),
+        };
         let recording = record(device, || {
             let found = compute(&own).map_err(candle_core::Error::wrap)?;
             loss.set(&found.0)?;

@@ -88,9 +88,9 @@ pub fn encode_jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, MediaError>
 
 /// The image as a PNG file.
 pub fn encode_png(image: &RgbImage) -> Result<Vec<u8>, MediaError> {
-    let mut bytes = Cursor::new(Vec::new());
-    image.write_to(&mut bytes, ImageFormat::Png).map_err(damaged)?;
-    Ok(bytes.into_inner())
+    let mut bytes = Vec::new();
+    image.write_with_encoder(image::codecs::png::PngEncoder::new(&mut bytes)).map_err(damaged)?;
+    Ok(bytes)
 }
 
 /// Whether the end marker follows the image data (in which it cannot occur). Segments before the data, which may hold

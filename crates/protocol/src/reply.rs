@@ -2,7 +2,7 @@
 
 use assay_domain::alert::Alert;
 use assay_domain::entity::{
-    Artifact, Checkpoint, Dataset, Evaluation, LabelEdit, LogLine, Prediction, Run, Sample, SequencedEvent,
+    Artifact, Checkpoint, Dataset, Evaluation, LabelEdit, LogLine, Prediction, Problem, Run, Sample, SequencedEvent,
 };
 use assay_domain::record::Record;
 use assay_domain::registry::{ModelVersion, RegisteredModel};
@@ -352,6 +352,24 @@ pub struct SamplePage {
     pub samples: Vec<Sample>,
     /// How many match in all.
     pub total: u64,
+}
+
+/// How many samples were changed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SamplesChanged {
+    /// How many.
+    pub samples: u64,
+}
+
+/// What was written of a dataset's labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelsWritten {
+    /// The CSV or folder.
+    pub target: String,
+    /// The samples in it.
+    pub samples: u64,
+    /// Samples that are not in it, with the reason.
+    pub left_out: Vec<Problem>,
 }
 
 /// A sample with its history.

@@ -2,7 +2,8 @@
 
 use crate::query::query_string;
 use assay_domain::alert::Condition;
-use assay_domain::{AlertId, LabelChange, Labelling, RunId, Split};
+use assay_domain::entity::SampleState;
+use assay_domain::{AlertId, LabelChange, Labelling, RunId, SampleId, Split};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -241,6 +242,10 @@ pub struct SamplesQuery {
     pub class: Option<String>,
     /// Only this split.
     pub split: Option<Split>,
+    /// Only samples in this state; all but the removed ones without it.
+    pub state: Option<SampleState>,
+    /// Only samples whose path contains this.
+    pub name: Option<String>,
     /// How many to skip.
     pub offset: usize,
     /// How many to return; 200 without it.
@@ -253,6 +258,8 @@ impl SamplesQuery {
         query_string(&[
             ("class", self.class.clone()),
             ("split", self.split.map(|split| split.as_str().into())),
+            ("state", self.state.map(|state| state.as_str().into())),
+            ("name", self.name.clone().filter(|name| !name.is_empty())),
             ("offset", Some(self.offset.to_string())),
             ("limit", self.limit.map(|limit| limit.to_string())),
         ])
@@ -272,6 +279,72 @@ pub struct AddClasses {
 pub struct DatasetChange {
     /// How many classes an image has.
     pub labelling: Option<Labelling>,
+    /// Its new name.
+    pub name: Option<String>,
+    /// `true` removes it, `false` restores it.
+    pub removed: Option<bool>,
+}
+
+/// Asks for the datasets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DatasetsQuery {
+    /// Those that were removed, instead.
+    pub removed: bool,
+}
+
+/// Says where a dataset's source was moved to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RelocateRequest {
+    /// The folder, archive or CSV on the machine that serves.
+    pub source: String,
+}
+
+/// Changes samples: those that are listed, else all that match.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SamplesChange {
+    /// Which samples.
+    #[serde(default)]
+    pub samples: Option<Vec<SampleId>>,
+    /// Which samples, where none are listed; its page is not looked at.
+    #[serde(default)]
+    pub filter: SamplesQuery,
+    /// What is done to them.
+    pub act: SamplesAct,
+}
+
+/// What is done to samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SamplesAct {
+    /// They belong to this split from now on.
+    Split(Split),
+    /// They are removed from the dataset.
+    Remove,
+    /// They are back in the dataset.
+    Restore,
+    /// Their labels are right for the images that they have now, says this person.
+    Confirm(String),
+}
+
+/// Writes labels on the machine that serves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExportLabels {
+    /// The absolute path of the CSV or folder, which must not be there yet.
+    pub target: String,
+    /// How.
+    pub format: LabelFormat,
+}
+
+/// How labels are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LabelFormat {
+    /// A CSV of path, label and split.
+    #[default]
+    Csv,
+    /// Copies of the images in a folder for each split, with one for each class.
+    ClassFolders,
 }
 
 /// Changes a label: `set` it to a list of classes, or to null to clear it; `add` or `remove` one class.

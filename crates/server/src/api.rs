@@ -5,10 +5,10 @@ use assay_domain::alert::Rule;
 use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RuleId, RunId, SampleId, SourceId, Split};
 use assay_engine::{Engine, EngineError};
 use assay_protocol::{
-    AddClasses, BackupRequest, CheckRequest, ConfigQuery, DatasetChange, DoctorQuery, ErrorBody, ErrorCode,
-    EvaluateRequest, EventPage, EventsQuery, GcRequest, ImportRequest, LabelRequest, MergeRequest, PathsQuery,
-    PersonRequest, PredictFiles, PredictQuery, PredictionsQuery, RulePatch, RunPatch, RunsQuery, SamplesQuery,
-    SeenRequest, SeriesQuery, SettingsPatch, StartRun, path,
+    AddClasses, BackupRequest, CheckRequest, ConfigQuery, DatasetChange, DatasetsQuery, DoctorQuery, ErrorBody,
+    ErrorCode, EvaluateRequest, EventPage, EventsQuery, ExportLabels, GcRequest, ImportRequest, LabelRequest,
+    MergeRequest, PathsQuery, PersonRequest, PredictFiles, PredictQuery, PredictionsQuery, RelocateRequest, RulePatch,
+    RunPatch, RunsQuery, SamplesChange, SamplesQuery, SeenRequest, SeriesQuery, SettingsPatch, StartRun, path,
 };
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -108,12 +108,15 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(path::SERIES, get(series))
         .route(path::COMPARE, get(compare))
         .route(path::CHART, get(chart))
-        .route(path::DATASETS, get(async |State(e): Shared| on(e, |e| e.datasets()).await).post(import))
+        .route(path::DATASETS, get(datasets).post(import))
         .route(
             &of_dataset(""),
             get(async |State(e): Shared, id: Named<DatasetId>| act(e, id, Engine::dataset).await).patch(change_dataset),
         )
-        .route(&of_dataset("/samples"), get(samples))
+        .route(&of_dataset("/samples"), get(samples).post(change_samples))
+        .route(&of_dataset("/relocate"), post(relocate))
+        .route(&of_dataset("/labels.csv"), get(labels_csv))
+        .route(&of_dataset("/export"), post(export_labels))
         .route(
             &of_dataset("/problems"),
             get(async |State(e): Shared, id: Named<DatasetId>| act(e, id, Engine::problems).await),
@@ -408,6 +411,34 @@ async fn import(State(engine): Shared, body: Bytes) -> Answer {
 async fn samples(State(engine): Shared, id: Named<DatasetId>, query: Asked<SamplesQuery>) -> Answer {
     let (id, query) = (named(id)?, asked(query)?);
     on(engine, move |engine| engine.samples(id, &query)).await
+}
+
+async fn datasets(State(engine): Shared, query: Asked<DatasetsQuery>) -> Answer {
+    match asked(query)?.removed {
+        true => on(engine, |engine| engine.removed_datasets()).await,
+        false => on(engine, |engine| engine.datasets()).await,
+    }
+}
+
+async fn change_samples(State(engine): Shared, id: Named<DatasetId>, body: Bytes) -> Answer {
+    let (id, change): (DatasetId, SamplesChange) = (named(id)?, read(&body)?);
+    on(engine, move |engine| engine.change_samples(id, &change)).await
+}
+
+async fn relocate(State(engine): Shared, id: Named<DatasetId>, body: Bytes) -> Answer {
+    let (id, request): (DatasetId, RelocateRequest) = (named(id)?, read(&body)?);
+    on(engine, move |engine| engine.relocate(id, &request.source)).await
+}
+
+async fn labels_csv(State(engine): Shared, id: Named<DatasetId>) -> Answer {
+    let id = named(id)?;
+    let body = work(engine, move |engine| engine.labels_csv(id)).await?;
+    Ok(bytes(body, "text/csv; charset=utf-8", "no-store"))
+}
+
+async fn export_labels(State(engine): Shared, id: Named<DatasetId>, body: Bytes) -> Answer {
+    let (id, request): (DatasetId, ExportLabels) = (named(id)?, read(&body)?);
+    on(engine, move |engine| engine.export_labels(id, &request)).await
 }
 
 async fn change_dataset(State(engine): Shared, id: Named<DatasetId>, body: Bytes) -> Answer {

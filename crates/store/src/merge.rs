@@ -1,5 +1,5 @@
 //! Taking over what another workspace has: what is there already is known by what never changes of it (a run by its uid, an
-//! experiment and a registered model by name, a dataset by when and with which seed it was made, a sample by its path), so
+//! experiment and a registered model by name, a dataset by when and with which seed it was made, a sample by its contents), so
 //! that a merge that was cut off goes on when it is begun again, and merging twice changes nothing.
 //!
 //! The other database is attached to the writer's connection as `other`. A run is one transaction, as a dataset is.
@@ -15,6 +15,7 @@ use crate::retention::copy_folder;
 use crate::table::label::EditsTaken;
 use crate::{Blobs, Hash, Holder, Result, Store, StoreError, WriteTx};
 use assay_domain::entity::Event;
+use assay_domain::matching::{Found, Known, Match, match_files};
 use assay_domain::{ClassId, DatasetId, ExperimentId, SampleId};
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
@@ -57,12 +58,32 @@ const SERIES: &str =
     "key, segment, count, last, last_step, min, min_step, max, max_step, waiting, last_wall, small, is_latest,
      kept_count, kept_last, kept_last_step, kept_last_wall, kept_min, kept_min_step, kept_max, kept_max_step";
 const CHUNKS: &str = "number, sealed, count, first_step, last_step, whole, level, points";
-const SAMPLES: &str = "path, hash, bytes, modified, width, height, split";
+const SAMPLES: &str = "path, hash, bytes, modified, stamp, width, height, split, split_by, changed_from, removed";
 const PREDICTIONS: &str = "label, predicted, loss, confidence, probabilities";
 const EVALUATIONS: &str = "checkpoint, split, created, classes, loss, confusion";
 const VERSIONS: &str = "version, description, user, source, run, run_link, logged_model, stage, created, updated";
 const RUNS: &str =
     "uid, name, note, status, reason, created, started, ended, heartbeat, done, total, config, deleted, client, user";
+
+/// Where a sample is, and what is in it.
+struct Place {
+    id: SampleId,
+    path: String,
+    hash: String,
+    changed_from: Option<String>,
+    is_missing: bool,
+}
+
+impl Place {
+    fn known(&self) -> Known<'_> {
+        Known {
+            path: &self.path,
+            hash: &self.hash,
+            labelled_hash: self.changed_from.as_deref(),
+            is_missing: self.is_missing,
+        }
+    }
+}
 
 impl Store {
     /// Opens another workspace to take over what it has.
@@ -203,7 +224,9 @@ impl WriteTx<'_> {
     }
 
     fn copy_dataset(&mut self, theirs: DatasetId, source: &str) -> Result<DatasetId> {
-        let taken = |name: &str| self.db.prepare("SELECT 1 FROM main.datasets WHERE name = ?1")?.exists([name]);
+        let taken = |name: &str| {
+            self.db.prepare("SELECT 1 FROM main.datasets WHERE name = ?1 AND removed IS NULL")?.exists([name])
+        };
         let wanted: String =
             self.db.query_row("SELECT name FROM other.datasets WHERE id = ?1", [theirs.0], |row| row.get(0))?;
         let (mut name, mut number) = (wanted.clone(), 2);
@@ -212,8 +235,8 @@ impl WriteTx<'_> {
             number += 1;
         }
         self.db.execute(
-            "INSERT INTO main.datasets (name, source, created, seed, val, test, multi_label)
-             SELECT ?2, ?3, created, seed, val, test, multi_label FROM other.datasets WHERE id = ?1",
+            "INSERT INTO main.datasets (name, source, created, seed, val, test, multi_label, archive)
+             SELECT ?2, ?3, created, seed, val, test, multi_label, archive FROM other.datasets WHERE id = ?1",
             params![theirs.0, name, source],
         )?;
         let ours = self.db.last_insert_rowid();
@@ -229,13 +252,14 @@ impl WriteTx<'_> {
             [theirs.0, ours],
         )?;
         self.db.execute(
-            "INSERT INTO main.problems (dataset, path, reason) SELECT ?2, path, reason FROM other.problems WHERE dataset = ?1",
+            "INSERT INTO main.problems (dataset, path, kind, reason)
+             SELECT ?2, path, kind, reason FROM other.problems WHERE dataset = ?1",
             [theirs.0, ours],
         )?;
         self.db.execute(
             &format!(
-                "INSERT INTO main.samples (id, dataset, label, {SAMPLES})
-                 SELECT id + ?3, ?2, label, {SAMPLES} FROM other.samples WHERE dataset = ?1 ORDER BY id"
+                "INSERT INTO main.samples (id, dataset, label, missing, {SAMPLES})
+                 SELECT id + ?3, ?2, label, missing, {SAMPLES} FROM other.samples WHERE dataset = ?1 ORDER BY id"
             ),
             [theirs.0, ours, sample],
         )?;
@@ -265,21 +289,52 @@ impl WriteTx<'_> {
              WHERE id = ?2 AND (SELECT multi_label FROM other.datasets WHERE id = ?1)",
             [theirs.0, ours.0],
         )?;
-        // New samples come without a label: their edits follow.
-        self.db.execute(
-            &format!(
-                "INSERT INTO main.samples (dataset, {SAMPLES}) SELECT ?2, {SAMPLES} FROM other.samples
-                 WHERE dataset = ?1 AND path NOT IN (SELECT path FROM main.samples WHERE dataset = ?2) ORDER BY id"
-            ),
-            [theirs.0, ours.0],
-        )?;
-        self.db.execute(
-            "INSERT INTO merged_samples (theirs, ours) SELECT theirs.id, ours.id
-             FROM other.samples AS theirs JOIN main.samples AS ours ON ours.dataset = ?2 AND ours.path = theirs.path
-             WHERE theirs.dataset = ?1",
-            [theirs.0, ours.0],
-        )?;
+        self.join_samples(theirs, ours)?;
         self.take_edits(theirs, ours, &classes)
+    }
+
+    /// Finds theirs among our samples, by contents; what is new comes without a label, since its edits follow. Where we have
+    /// another image at its path, it is missing here.
+    fn join_samples(&mut self, theirs: DatasetId, ours: DatasetId) -> Result<()> {
+        let here = self.places("main", ours)?;
+        let there = self.places("other", theirs)?;
+        let known: Vec<Known<'_>> = here.iter().map(Place::known).collect();
+        let found: Vec<Found<'_>> = there.iter().map(|place| Found { path: &place.path, hash: &place.hash }).collect();
+        let mut pair = self.db.prepare("INSERT INTO merged_samples (theirs, ours) VALUES (?1, ?2)")?;
+        let mut insert = self.db.prepare(&format!(
+            "INSERT INTO main.samples (dataset, missing, {SAMPLES})
+             SELECT ?2, CASE WHEN EXISTS (SELECT 1 FROM main.samples AS own
+                 WHERE own.dataset = ?2 AND own.path = other.samples.path AND own.missing IS NULL)
+                 THEN ?3 ELSE missing END, {SAMPLES}
+             FROM other.samples WHERE id = ?1"
+        ))?;
+        for (place, matched) in there.iter().zip(match_files(&known, &found)) {
+            let ours = match matched {
+                Some((index, Match::Same | Match::Moved | Match::Returned)) => here[index].id.0,
+                Some((_, Match::Edited)) | None => {
+                    insert.execute(params![place.id.0, ours.0, self.now.0])?;
+                    self.db.last_insert_rowid()
+                }
+            };
+            pair.execute([place.id.0, ours])?;
+        }
+        Ok(())
+    }
+
+    fn places(&self, database: &str, dataset: DatasetId) -> Result<Vec<Place>> {
+        let mut statement = self.db.prepare(&format!(
+            "SELECT id, path, hash, changed_from, missing IS NOT NULL FROM {database}.samples WHERE dataset = ?1 ORDER BY id"
+        ))?;
+        let rows = statement.query_map([dataset.0], |row| {
+            Ok(Place {
+                id: SampleId(row.get(0)?),
+                path: row.get(1)?,
+                hash: row.get(2)?,
+                changed_from: row.get(3)?,
+                is_missing: row.get(4)?,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// The classes of both, ours first; returns what each of theirs is here.

@@ -1,8 +1,8 @@
 //! Migrations: append-only, each applied once, in one transaction.
 
 use crate::table::{
-    alert, artifact, client_run, dataset, evaluation, event, experiment, job, label, logged, registry, run, segment,
-    series, setting, snapshot, source,
+    alert, artifact, client_run, dataset, evaluation, event, experiment, job, label, logged, registry, run, sample,
+    segment, series, setting, snapshot, source,
 };
 use crate::{Result, StoreError};
 use rusqlite::Connection;
@@ -43,6 +43,7 @@ const STEPS: &[&[&str]] = &[
     &[source::TABLES],
     &[alert::TABLES],
     &[event::ONCE, run::PARAMS_BY_VALUE],
+    &[sample::IDENTITY],
     &[source::MARKS, segment::KEPT, client_run::HIDDEN_NAMES],
 ];
 

@@ -13,6 +13,7 @@ pub(crate) mod logged;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod run_list;
+pub(crate) mod sample;
 pub(crate) mod search;
 pub(crate) mod segment;
 pub(crate) mod series;

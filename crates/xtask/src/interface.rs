@@ -1,44 +1,48 @@
 //! The interface as WebAssembly, bound and packed into ui/dist.
 
+use crate::progress::Build;
 use crate::project::Project;
-use anyhow::{Context, Result};
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use std::io::Write;
-use wasm_bindgen_cli_support::Bindgen;
+use anyhow::Result;
+use std::process::Command;
 
-/// Builds it; nothing is written when nothing changed.
-pub(crate) fn build(project: &Project) -> Result<()> {
-    project.cargo(&["build", "-p", "assay-ui", "--lib", "--target", "wasm32-unknown-unknown", "--profile", "web"])?;
-    let wasm = project.target.join("wasm32-unknown-unknown/web/assay_ui.wasm");
-    let bound = project.target.join("web-bound");
-    Bindgen::new()
-        .input_path(&wasm)
-        .web(true)?
-        .typescript(false)
-        .remove_name_section(true)
-        .out_name("assay")
-        .generate(&bound)
-        .context("binding failed")?;
-    let dist = project.root.join("ui/dist");
-    std::fs::create_dir_all(&dist)?;
-    for name in ["assay.js", "assay_bg.wasm"] {
-        let mut packed = GzEncoder::new(Vec::new(), Compression::best());
-        packed.write_all(&std::fs::read(bound.join(name))?)?;
-        write_changed(&dist.join(format!("{name}.gz")), &packed.finish()?)?;
-    }
-    for name in ["index.html", "boot.js"] {
-        write_changed(&dist.join(name), &std::fs::read(project.root.join("ui/web").join(name))?)?;
-    }
-    let size = std::fs::metadata(dist.join("assay_bg.wasm.gz"))?.len();
-    eprintln!("ui/dist: {:.2} MB to send", size as f64 / 1e6);
-    Ok(())
+pub(crate) const WASM: &str = "wasm32-unknown-unknown";
+
+/// How the interface is compiled.
+#[derive(Clone, Copy)]
+pub(crate) enum Quality {
+    /// Quick to build: for daily work.
+    Daily,
+    /// Quick to run: for release.
+    Release,
 }
 
-/// Leaves a file that is the same alone, so that nothing that depends on it is built again.
-fn write_changed(path: &std::path::Path, contents: &[u8]) -> Result<()> {
-    if std::fs::read(path).is_ok_and(|found| found == contents) {
-        return Ok(());
+impl Quality {
+    fn profile(self) -> &'static str {
+        match self {
+            Quality::Daily => "web",
+            Quality::Release => "web-release",
+        }
     }
-    std::fs::write(path, contents).with_context(|| format!("writing {}", path.display()))
+}
+
+/// Builds it; nothing is written when nothing changed.
+pub(crate) fn build(project: &Project, quality: Quality) -> Result<()> {
+    let profile = quality.profile();
+    let interface = Build {
+        what: "the interface",
+        package: Some("assay-ui"),
+        target: Some(WASM),
+        arguments: &["build", "-p", "assay-ui", "--lib", "--target", WASM, "--profile", profile],
+    };
+    interface.run(project)?;
+    let binder = Build {
+        what: "the packer of the interface",
+        package: Some("assay-bind"),
+        target: None,
+        arguments: &["build", "--workspace", "--bin", "assay-bind"],
+    };
+    binder.run(project)?;
+    let wasm = project.target.join(WASM).join(profile).join("assay_ui.wasm");
+    let mut bind = Command::new(project.program("assay-bind"));
+    project.run(bind.arg(wasm).args([project.root.join("ui/web"), project.root.join("ui/dist")]))
 }

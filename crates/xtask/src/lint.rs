@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ui", &["domain", "protocol"]),
     ("desktop", &["server"]),
     ("xtask", &[]),
+    ("bind", &[]),
     ("tests", &["domain", "protocol", "server", "engine", "ui"]),
 ];
 

@@ -7,6 +7,7 @@ mod demo;
 mod dist;
 mod interface;
 mod lint;
+mod progress;
 mod project;
 mod system;
 mod test;
@@ -16,7 +17,7 @@ use project::Project;
 
 const HELP: &str = "cargo xtask COMMAND
 
-  demo [--no-open]   build everything, train on the shipped digits, open the window
+  demo [--no-open]   build the terminal program, train on the shipped digits, build the rest, open the window
   test [--quick]     formatting, clippy, the layer lint and all tests; --quick leaves out browser and desktop
   bench NAME         speed beside a peer: train [--json], infer [--json], loader PHOTOS [--json],
                      track [--json], operations [FILTER], sign-digits PHOTOS [EPOCHS]; agreement with one: agreement, models;
@@ -27,7 +28,8 @@ const HELP: &str = "cargo xtask COMMAND
   setup-cuda         get the compiler and libraries that build --cuda needs, into the cache folder
   build-ui           build the interface as WebAssembly into ui/dist
   lint               check that the crates' dependencies follow ARCHITECTURE.md
-  dist               build the release programs into the target folder";
+  dist [--try]       the release programs as a tarball and a Debian package, in dist/ of the target folder; --try installs
+                     and runs them in an empty system made by debootstrap";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,10 +48,10 @@ fn main() -> Result<()> {
         }
         Some("build-ui") => {
             system::ensure_wasm_target()?;
-            interface::build(&project)
+            interface::build(&project, interface::Quality::Daily)
         }
         Some("lint") => lint::lint(&project),
-        Some("dist") => dist::dist(&project),
+        Some("dist") => dist::dist(&project, has("--try")),
         Some("help" | "--help") | None => {
             println!("{HELP}");
             Ok(())

@@ -1,5 +1,6 @@
 //! Where the project is and how its commands are run.
 
+use crate::progress::Build;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -30,10 +31,23 @@ impl Project {
         self.target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 
-    /// Builds the programs for daily work. The whole workspace at once: cargo unites features over what it builds, and
-    /// another choice of crates would build the dependencies anew.
+    /// Builds the terminal program alone. `--workspace` stays: cargo unites features over the packages that are chosen, and
+    /// another choice would build the dependencies anew.
+    pub(crate) fn build_terminal(&self) -> Result<()> {
+        let terminal = Build {
+            what: "the terminal program",
+            package: Some("assay-cli"),
+            target: None,
+            arguments: &["build", "--workspace", "--bin", "assay"],
+        };
+        terminal.run(self)
+    }
+
+    /// Builds the programs for daily work.
     pub(crate) fn build_programs(&self) -> Result<()> {
-        self.cargo(&["build", "--workspace"])
+        let programs =
+            Build { what: "the programs", package: None, target: None, arguments: &["build", "--workspace"] };
+        programs.run(self)
     }
 
     /// Runs cargo and says what failed.

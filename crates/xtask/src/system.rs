@@ -3,8 +3,10 @@
 use anyhow::{Context, Result, bail};
 use std::process::{Command, Stdio};
 
-/// What building the desktop window needs, as Debian names it.
-const BUILD: &[&str] = &["build-essential", "pkg-config", "libwebkit2gtk-4.1-dev", "librsvg2-dev"];
+/// What building the terminal program needs, as Debian names it: a compiler of C.
+const COMPILER: &[&str] = &["build-essential", "pkg-config"];
+/// What building the desktop window needs besides.
+const WINDOW: &[&str] = &["libwebkit2gtk-4.1-dev", "librsvg2-dev"];
 /// What the tests need besides: a display, a browser, a hand, a session's bus.
 const TEST: &[&str] =
     &["xvfb", "xauth", "xdotool", "imagemagick", "chromium", "chromium-driver", "dbus-daemon", "dbus-bin"];
@@ -24,14 +26,24 @@ pub(crate) fn ensure_wasm_target() -> Result<()> {
     }
 }
 
-/// Makes sure of what building needs.
+/// Makes sure of what building the terminal program needs.
+pub(crate) fn ensure_compiler() -> Result<()> {
+    ensure(COMPILER)
+}
+
+/// Makes sure of what building all programs needs.
 pub(crate) fn ensure_build_packages() -> Result<()> {
-    ensure(BUILD)
+    ensure(&[COMPILER, WINDOW].concat())
 }
 
 /// Makes sure of what the tests need.
 pub(crate) fn ensure_test_packages() -> Result<()> {
-    ensure(&[BUILD, TEST].concat())
+    ensure(&[COMPILER, WINDOW, TEST].concat())
+}
+
+/// Makes sure of what an empty system is made with.
+pub(crate) fn ensure_debootstrap() -> Result<()> {
+    ensure(&["debootstrap"])
 }
 
 fn ensure(packages: &[&str]) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Everything that must hold before a change lands.
 
+use crate::interface::Quality;
 use crate::project::{Project, cargo};
 use crate::{interface, lint, system};
 use anyhow::Result;
@@ -15,7 +16,7 @@ pub(crate) fn test(project: &Project, quick: bool) -> Result<()> {
     }
     project.cargo(&["fmt", "--all", "--check"])?;
     lint::lint(project)?;
-    interface::build(project)?;
+    interface::build(project, Quality::Daily)?;
     project.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     project.cargo(&[
         "clippy",

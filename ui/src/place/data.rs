@@ -1,4 +1,8 @@
-//! Datasets: importing, and a virtual grid of thumbnails.
+//! Datasets: importing, a virtual grid of thumbnails, and what is done to datasets and samples.
+
+mod import;
+mod manage;
+mod sample;
 
 use super::Cx;
 use crate::api::Then;
@@ -6,14 +10,14 @@ use crate::command::Command;
 use crate::route::Route;
 use crate::tokens::{GRID, strong};
 use crate::transport::Method;
-use crate::widgets::{
-    badge_ui, card_ui, empty_ui, entered, image_ui, modal, primary_button, remote_ui, tile_ui, tiles_ui,
-};
-use assay_domain::entity::{Dataset, Problem, Sample, SplitCount};
+use crate::widgets::{badge_ui, card_ui, empty_ui, primary_button, remote_ui, tile_ui, tiles_ui};
+use assay_domain::entity::{Dataset, Problem, ProblemKind, Sample, SampleState, SplitCount};
 use assay_domain::split::Stratum;
-use assay_domain::{ClassId, DatasetId, Label, Labelling, Split, counted};
-use assay_protocol::{DatasetChange, ImportRequest, PathSuggestion, PathsQuery, SamplePage, SamplesQuery, path};
-use egui::{Align, ComboBox, Layout, RichText, ScrollArea, Sense, TextEdit, Ui};
+use assay_domain::{ClassId, DatasetId, Label, Split, counted};
+use assay_protocol::{DatasetChange, ImportRequest, SamplePage, SamplesAct, SamplesChange, SamplesQuery, path};
+use egui::{Align, ComboBox, Layout, RichText, ScrollArea, TextEdit, Ui};
+use import::{Import, labelling_ui};
+use manage::Manage;
 
 /// Samples of a page of the grid.
 const PAGE: usize = 120;
@@ -23,37 +27,15 @@ const TILES: [f32; 3] = [84.0, 124.0, 188.0];
 #[derive(Default)]
 pub(crate) struct Data {
     import: Option<Import>,
+    manage: Option<Manage>,
     stratum: Option<Stratum>,
     split: Option<Split>,
+    state: Option<SampleState>,
+    name: String,
     tile: usize,
     opened: Option<usize>,
     problems: bool,
 }
-
-#[derive(Default)]
-struct Import {
-    source: String,
-    name: String,
-    labelling: Labelling,
-    /// Whether the path had the keys already.
-    focused: bool,
-}
-
-/// What can be imported.
-const WHAT: [(&str, &str); 3] = [
-    (
-        "Images: ",
-        "a folder with one sub-folder per class, a .zip or .tar of one, or a .csv of path,label; of several classes: of path,labels, as cat|dog. Files stay where they are.",
-    ),
-    (
-        "Runs: ",
-        "a folder that TensorBoard, W&B (offline) or MLflow logged to, a .wandb, mlflow.db, or .csv or .jsonl of metrics. They are followed while they are written.",
-    ),
-    (
-        "A workspace: ",
-        "the .assay folder of another one, or a backup. Its runs, datasets, labels and models are taken over; it stays as it is.",
-    ),
-];
 
 impl Data {
     /// Opens the import form with this path.
@@ -70,6 +52,7 @@ impl Data {
                 if empty_ui(ui, "No images yet", text, Some("Import images…")) {
                     self.offer("");
                 }
+                manage::removed_ui(ui, cx);
                 return;
             }
             let shown = datasets.iter().find(|found| Some(found.id) == dataset);
@@ -78,6 +61,12 @@ impl Data {
                 None => self.list_ui(ui, cx, datasets),
             }
         });
+    }
+
+    pub(crate) fn import_ui(&mut self, ctx: &egui::Context, cx: &Cx<'_>) {
+        if self.import.as_mut().is_some_and(|import| import.form_ui(ctx, cx)) {
+            self.import = None;
+        }
     }
 
     fn list_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, datasets: &[Dataset]) {
@@ -102,9 +91,10 @@ impl Data {
                     dataset.labeled,
                     counted(dataset.classes.len(), "class")
                 ));
-                ui.label(RichText::new(&dataset.source).color(cx.tokens.weak));
+                ui.label(RichText::new(dataset.origin()).color(cx.tokens.weak));
             });
         }
+        manage::removed_ui(ui, cx);
     }
 
     fn dataset_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, dataset: &Dataset, others: bool) {
@@ -120,22 +110,31 @@ impl Data {
                 RichText::new(format!("{}, {} labelled", counted(dataset.samples, "image"), dataset.labeled))
                     .color(cx.tokens.weak),
             );
-            if dataset.problems > 0
+            let to_look_at = match (dataset.problems, dataset.findings) {
+                (0, 0) => None,
+                (left_out, 0) => Some(format!("{left_out} left out")),
+                (0, findings) => Some(format!("{findings} to look at")),
+                (left_out, findings) => Some(format!("{left_out} left out, {findings} to look at")),
+            };
+            if let Some(text) = to_look_at
                 && ui
-                    .button(RichText::new(format!("{} left out", dataset.problems)).color(cx.tokens.warning))
-                    .on_hover_text("Show which files were left out and why")
+                    .button(RichText::new(text).color(cx.tokens.warning))
+                    .on_hover_text("Show which files were left out and why, and what contradicts itself")
                     .clicked()
             {
                 self.problems = !self.problems;
             }
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                if let Some(form) = Manage::menu_ui(ui, cx, dataset) {
+                    self.manage = Some(form);
+                }
                 if ui.button("Import images…").clicked() {
                     self.offer("");
                 }
                 if ui.button("Look again").on_hover_text("Find new, changed and moved files of this dataset").clicked()
                 {
                     let request = ImportRequest {
-                        source: dataset.source.clone(),
+                        source: dataset.origin().to_owned(),
                         name: Some(dataset.name.clone()),
                         ..ImportRequest::default()
                     };
@@ -154,13 +153,16 @@ impl Data {
         ui.horizontal_wrapped(|ui| {
             let mut labelling = dataset.labelling;
             if labelling_ui(ui, &mut labelling) {
-                let change = DatasetChange { labelling: Some(labelling) };
+                let change = DatasetChange { labelling: Some(labelling), ..DatasetChange::default() };
                 cx.api.act(Method::Patch, &path::dataset(dataset.id, ""), &change, Then::Nothing);
             }
             ui.add_space(GRID);
-            ui.label(RichText::new(&dataset.source).color(cx.tokens.weak));
+            ui.label(RichText::new(dataset.origin()).color(cx.tokens.weak));
         });
         ui.add_space(GRID);
+        if self.manage.as_mut().is_some_and(|form| form.form_ui(ui.ctx(), cx, dataset)) {
+            self.manage = None;
+        }
         if self.problems {
             problems_ui(ui, cx, dataset.id);
         }
@@ -187,8 +189,8 @@ impl Data {
         ui.horizontal_wrapped(|ui| {
             let mut chip = |ui: &mut Ui, stratum: Option<Stratum>, name: &str| {
                 let text = format!("{name}  {}", count(stratum, self.split));
-                if ui.selectable_label(self.stratum == stratum, text).clicked() {
-                    (self.stratum, self.opened) = (stratum, None);
+                if ui.selectable_label(self.stratum == stratum && self.state.is_none(), text).clicked() {
+                    (self.stratum, self.state, self.opened) = (stratum, None, None);
                 }
             };
             chip(ui, None, "All");
@@ -200,6 +202,18 @@ impl Data {
             }
             if dataset.samples > dataset.labeled {
                 chip(ui, Some(Stratum::Unlabeled), "Unlabelled");
+            }
+            for (state, samples) in [
+                (SampleState::Missing, dataset.missing),
+                (SampleState::Changed, dataset.changed),
+                (SampleState::Removed, dataset.removed_samples),
+            ] {
+                let text = RichText::new(format!("{}  {samples}", sample::word(state))).color(cx.tokens.warning);
+                if (samples > 0 || self.state == Some(state))
+                    && ui.selectable_label(self.state == Some(state), text).clicked()
+                {
+                    (self.state, self.stratum, self.opened) = (Some(state), None, None);
+                }
             }
         });
         ui.horizontal(|ui| {
@@ -220,14 +234,68 @@ impl Data {
                     self.tile = index;
                 }
             }
-            ui.label(RichText::new(format!("{} shown", count(self.stratum, self.split))).color(cx.tokens.weak));
+            ui.separator();
+            let search = TextEdit::singleline(&mut self.name).hint_text("File name").desired_width(140.0);
+            if ui.add(search).accessible_name("Search by file name").changed() {
+                self.opened = None;
+            }
+            let first = self.page(cx, dataset.id, 0).1.value;
+            if let Some(total) = first.map(|page| page.total) {
+                self.all_ui(ui, cx, dataset, total);
+            }
         });
     }
 
+    /// What can be done to all samples that the filters leave.
+    fn all_ui(&self, ui: &mut Ui, cx: &Cx<'_>, dataset: &Dataset, total: u64) {
+        let act = |act: SamplesAct, said: String| {
+            let change = SamplesChange { samples: None, filter: self.query(0), act };
+            cx.api.act(Method::Post, &path::dataset(dataset.id, "/samples"), &change, Then::Say(said));
+        };
+        let images = counted(total, "image");
+        let menu = ui.menu_button(format!("{total} shown"), |ui| {
+            for split in Split::ALL {
+                if ui.button(format!("Put all into {split}")).clicked() {
+                    act(SamplesAct::Split(split), format!("{images} in {split} from now on"));
+                    ui.close();
+                }
+            }
+            ui.separator();
+            if self.state == Some(SampleState::Changed) && ui.button("Confirm all labels").clicked() {
+                act(SamplesAct::Confirm(cx.person.clone()), format!("The labels of {images} are confirmed"));
+                ui.close();
+            }
+            match self.state {
+                Some(SampleState::Removed) => {
+                    if ui.button("Restore all").clicked() {
+                        act(SamplesAct::Restore, format!("{images} are back in the dataset"));
+                        ui.close();
+                    }
+                }
+                _ => {
+                    if ui.button("Remove all from the dataset").clicked() {
+                        act(SamplesAct::Remove, format!("{images} removed; under \"Removed\" they can be restored"));
+                        ui.close();
+                    }
+                }
+            }
+        });
+        menu.response.accessible_name("All that are shown").on_hover_text("Do something to all images that are shown");
+    }
+
+    fn query(&self, index: usize) -> SamplesQuery {
+        SamplesQuery {
+            class: self.stratum.map(|stratum| stratum.to_string()),
+            split: self.split,
+            state: self.state,
+            name: Some(self.name.trim().to_owned()).filter(|name| !name.is_empty()),
+            offset: index / PAGE * PAGE,
+            limit: Some(PAGE),
+        }
+    }
+
     fn page(&self, cx: &Cx<'_>, dataset: DatasetId, index: usize) -> (String, crate::api::Remote<SamplePage>) {
-        let class = self.stratum.map(|stratum| stratum.to_string());
-        let query = SamplesQuery { class, split: self.split, offset: index / PAGE * PAGE, limit: Some(PAGE) };
-        let address = path::dataset(dataset, &format!("/samples{}", query.to_query()));
+        let address = path::dataset(dataset, &format!("/samples{}", self.query(index).to_query()));
         let remote = cx.api.get::<SamplePage>(&address);
         (address, remote)
     }
@@ -246,7 +314,7 @@ impl Data {
             return;
         }
         if let Some(index) = self.opened {
-            return self.large_ui(ui, cx, dataset, index.min(total - 1), total);
+            return self.sample_ui(ui, cx, dataset, index.min(total - 1), total);
         }
         let mut opened = None;
         tiles_ui(ui, "grid", TILES[self.tile], total, |ui, index, rect| {
@@ -254,7 +322,10 @@ impl Data {
                 ui.painter().rect_filled(rect, 6.0, cx.tokens.panel);
                 return;
             };
-            let label = label_text(dataset, sample.label.as_ref());
+            let label = match sample.state() {
+                Some(state) => format!("{}: {}", sample::word(state), label_text(dataset, sample.label.as_ref())),
+                None => label_text(dataset, sample.label.as_ref()),
+            };
             let (address, name) = (thumbnail(&sample, rect.width()), format!("{}: {label}", sample.path));
             if tile_ui(ui, cx.images, &address, rect, &name, &label, false).clicked() {
                 opened = Some(index);
@@ -262,137 +333,6 @@ impl Data {
         });
         self.opened = opened;
     }
-
-    fn large_ui(&mut self, ui: &mut Ui, cx: &mut Cx<'_>, dataset: &Dataset, index: usize, total: usize) {
-        let index = cx.stepped(index, total);
-        self.opened = Some(index);
-        let sample = self.sample(cx, dataset.id, index);
-        ui.horizontal(|ui| {
-            if ui.button("Back to the grid").clicked() {
-                self.opened = None;
-            }
-            ui.label(format!("{} of {total}", index + 1));
-            if let Some(sample) = &sample {
-                badge_ui(ui, &label_text(dataset, sample.label.as_ref()), cx.tokens.accent);
-                badge_ui(ui, sample.split.as_str(), cx.tokens.weak);
-                let facts = format!("{}   {} × {}   {}", sample.path, sample.width, sample.height, &sample.hash[..12]);
-                ui.label(RichText::new(facts).color(cx.tokens.weak));
-            }
-        });
-        let (rect, _) = ui.allocate_exact_size(ui.available_size(), Sense::hover());
-        if let Some(sample) = sample {
-            image_ui(ui, cx.images, &path::sample(sample.id, "/image"), rect.shrink(8.0));
-        }
-        // The neighbours are fetched ahead.
-        for near in [index + 1, index.saturating_sub(1)] {
-            if let Some(sample) = (near < total).then(|| self.sample(cx, dataset.id, near)).flatten() {
-                cx.images.get(&path::sample(sample.id, "/image"));
-            }
-        }
-    }
-
-    pub(crate) fn import_ui(&mut self, ctx: &egui::Context, cx: &Cx<'_>) {
-        let Some(import) = &mut self.import else { return };
-        let mut close = false;
-        let dialog = modal(ctx, "import").show(ctx, |ui| {
-            ui.set_width(520.0);
-            ui.heading("Import");
-            ui.add_space(GRID);
-            for (what, text) in WHAT {
-                ui.horizontal_wrapped(|ui| {
-                    ui.spacing_mut().item_spacing.x = 0.0;
-                    ui.label(RichText::new(what).font(strong(13.0)));
-                    ui.label(RichText::new(text).color(cx.tokens.weak));
-                });
-                ui.add_space(GRID / 2.0);
-            }
-            ui.add_space(2.0 * GRID);
-            let mut was_entered = false;
-            egui::Grid::new("import").num_columns(2).spacing([16.0, 8.0]).show(ui, |ui| {
-                ui.label("Path");
-                let field = TextEdit::singleline(&mut import.source)
-                    .hint_text("/path/on/the/machine/that/runs/Assay")
-                    .desired_width(400.0);
-                let field = ui.add(field).accessible_name("Path");
-                was_entered |= entered(&field);
-                if !std::mem::replace(&mut import.focused, true) {
-                    field.request_focus();
-                }
-                ui.end_row();
-                ui.label("Name");
-                let field =
-                    TextEdit::singleline(&mut import.name).hint_text("taken from the path").desired_width(240.0);
-                was_entered |= entered(&ui.add(field).accessible_name("Dataset name"));
-                ui.end_row();
-                ui.label("Labels");
-                labelling_ui(ui, &mut import.labelling);
-                ui.end_row();
-            });
-            ui.add_space(GRID);
-            import.suggestions_ui(ui, cx);
-            ui.add_space(2.0 * GRID);
-            ui.horizontal(|ui| {
-                let was_entered = was_entered && !import.source.trim().is_empty();
-                if primary_button(ui, "Import").clicked() || was_entered {
-                    let name = Some(import.name.clone()).filter(|name| !name.trim().is_empty());
-                    let request = ImportRequest {
-                        source: import.source.clone(),
-                        name,
-                        labelling: import.labelling,
-                        ..ImportRequest::default()
-                    };
-                    cx.api.act(Method::Post, path::DATASETS, &request, Then::ShowImport);
-                    close = true;
-                }
-                close |= ui.button("Cancel").clicked();
-            });
-        });
-        if close || dialog.should_close() {
-            self.import = None;
-        }
-    }
-}
-
-impl Import {
-    /// What the typed path may become, to be clicked.
-    fn suggestions_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>) {
-        const HEIGHT: f32 = 132.0;
-        let query = PathsQuery { begin: self.source.clone() };
-        let found = cx.api.get::<Vec<PathSuggestion>>(&format!("{}{}", path::PATHS, query.to_query())).value;
-        ScrollArea::vertical().id_salt("paths").min_scrolled_height(HEIGHT).max_height(HEIGHT).auto_shrink(false).show(
-            ui,
-            |ui| {
-                if found.as_ref().is_some_and(|found| found.is_empty()) {
-                    let text = "No folder, archive or list begins like this.";
-                    ui.label(RichText::new(text).color(cx.tokens.weak));
-                }
-                for suggestion in found.iter().flat_map(|found| found.iter()) {
-                    let kind = if suggestion.is_folder { "folder" } else { "file" };
-                    let button = egui::Button::selectable(false, RichText::new(&suggestion.path).monospace())
-                        .right_text(RichText::new(kind).color(cx.tokens.weak))
-                        .truncate()
-                        .min_size(egui::vec2(ui.available_width(), 24.0));
-                    if ui.add(button).clicked() {
-                        self.source.clone_from(&suggestion.path);
-                        // What is below a folder comes next.
-                        self.focused = !suggestion.is_folder;
-                        if suggestion.is_folder {
-                            self.source.push('/');
-                        }
-                    }
-                }
-            },
-        );
-    }
-}
-
-/// How many classes an image has, to be ticked; returns whether it was.
-fn labelling_ui(ui: &mut Ui, labelling: &mut Labelling) -> bool {
-    let mut any = *labelling == Labelling::AnyClasses;
-    let hint = "Each image has any number of the classes, or none of them, instead of exactly one.";
-    let changed = ui.checkbox(&mut any, "Several classes an image").on_hover_text(hint).changed();
-    *labelling = if any { Labelling::AnyClasses } else { Labelling::OneClass };
-    changed
 }
 
 /// The names of the classes of a label; a dash without a label.
@@ -411,7 +351,6 @@ fn problems_ui(ui: &mut Ui, cx: &Cx<'_>, dataset: DatasetId) {
     let remote = cx.api.get::<Vec<Problem>>(&address);
     card_ui(ui, |ui| {
         ui.set_width(ui.available_width());
-        ui.label(RichText::new("Left out").font(strong(13.0)));
         remote_ui(ui, cx.api, &address, remote, |ui, problems| {
             ScrollArea::vertical().id_salt("problems").max_height(160.0).show_rows(
                 ui,
@@ -420,6 +359,12 @@ fn problems_ui(ui: &mut Ui, cx: &Cx<'_>, dataset: DatasetId) {
                 |ui, rows| {
                     for problem in &problems[rows] {
                         ui.horizontal(|ui| {
+                            let (word, color) = match problem.kind {
+                                ProblemKind::LeftOut => ("left out", cx.tokens.warning),
+                                ProblemKind::LabelDiffers => ("label", cx.tokens.accent),
+                                ProblemKind::SameImage => ("copies", cx.tokens.accent),
+                            };
+                            badge_ui(ui, word, color);
                             ui.label(RichText::new(&problem.path).monospace());
                             ui.label(RichText::new(&problem.reason).color(cx.tokens.weak));
                         });

@@ -185,7 +185,7 @@ impl Label {
         let remote = cx.api.get::<SamplePage>(&address);
         match remote.value {
             Some(page) => {
-                self.queue = page.samples.clone();
+                self.queue = page.samples.iter().filter(|sample| sample.missing.is_none()).cloned().collect();
                 self.asked = None;
             }
             None => self.asked = Some(address),

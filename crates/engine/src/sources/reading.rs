@@ -97,7 +97,8 @@ impl Engine {
             }
             reading.found.points += logged.iter().filter(|logged| matches!(logged, Logged::Point(..))).count() as u64;
             reading.found.files += files.len() as u64;
-            let name = if run.is_empty() { own_name(Path::new(&reading.source.path)) } else { run.clone() };
+            let path = Path::new(&reading.source.path);
+            let name = if run.is_empty() { own_name(path, path) } else { run.clone() };
             all.push((run, Taken { program, name, uid: (self.uid)(), logged, files, read }));
         }
         if all.is_empty() {

@@ -1,12 +1,13 @@
-//! Datasets, their classes, samples and what could not be taken.
+//! Datasets, their classes, and what was found that needs a look.
 
 use super::unknown_word;
-use crate::table::label::{label_of, labelling_of};
+use crate::table::label::labelling_of;
+use crate::table::sample::split_of;
 use crate::{Reader, Result, StoreError, WriteTx};
-use assay_domain::entity::{Author, ClassCount, Dataset, Event, Problem, Sample, SplitCount};
+use assay_domain::entity::{ClassCount, Dataset, Event, Problem, ProblemKind, SampleState, SplitCount};
 use assay_domain::split::{Counts, Fractions, Stratum};
-use assay_domain::{ClassId, DatasetId, Label, SampleId, Split, Timestamp};
-use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+use assay_domain::{ClassId, DatasetId, Split, Timestamp};
+use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeMap;
 
 pub(crate) const TABLES: &str = "
@@ -41,84 +42,19 @@ ALTER TABLE samples DROP COLUMN class;
 CREATE INDEX samples_without_class ON samples (dataset, label, split, id) WHERE label IS NULL OR label = ',';
 ";
 
-/// A sample to be stored; one that has the path already is replaced and keeps its id, label and split.
-#[derive(Clone, Debug)]
-pub struct NewSample {
-    /// Its path below the dataset's source, with forward slashes.
-    pub path: String,
-    /// The BLAKE3 hash of the file, in hexadecimal digits.
-    pub hash: String,
-    /// The file's size.
-    pub bytes: u64,
-    /// When the file was last changed, in milliseconds since the Unix epoch.
-    pub modified_ms: i64,
-    /// Width of the upright image, in pixels.
-    pub width: u32,
-    /// Height of the upright image, in pixels.
-    pub height: u32,
-    /// Its split.
-    pub split: Split,
-    /// Its label.
-    pub label: Option<Label>,
-}
-
-/// What is known of a file without opening it.
-#[derive(Clone, Debug)]
-pub struct Listing {
-    /// The sample.
-    pub id: SampleId,
-    /// Its path below the source.
-    pub path: String,
-    /// Its hash.
-    pub hash: String,
-    /// The file's size.
-    pub bytes: u64,
-    /// When the file was last changed, in milliseconds since the Unix epoch.
-    pub modified_ms: i64,
-    /// Its split.
-    pub split: Split,
-}
-
-/// Which samples of a dataset.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct SampleFilter {
-    /// Only samples of this stratum.
-    pub stratum: Option<Stratum>,
-    /// Only this split.
-    pub split: Option<Split>,
-}
-
-impl SampleFilter {
-    /// Where the ids are, what they are called there and the condition, with its values.
-    fn sql(&self, dataset: DatasetId) -> (&'static str, &'static str, String, Vec<rusqlite::types::Value>) {
-        let (mut table, mut id) = ("samples", "id");
-        let mut condition = String::from("dataset = ?");
-        let mut values = vec![dataset.0.into()];
-        match self.stratum {
-            Some(Stratum::Class(class)) => {
-                (table, id) = ("sample_classes", "sample");
-                condition.push_str(" AND class = ?");
-                values.push(class.0.into());
-            }
-            Some(Stratum::Unlabeled) => condition.push_str(" AND label IS NULL"),
-            Some(Stratum::Empty) => condition.push_str(" AND label = ','"),
-            None => {}
-        }
-        if let Some(split) = self.split {
-            condition.push_str(" AND split = ?");
-            values.push(split.as_str().to_owned().into());
-        }
-        (table, id, condition, values)
-    }
-}
-
 impl WriteTx<'_> {
-    /// Makes a dataset.
-    pub fn create_dataset(&mut self, name: &str, source: &str, seed: u64, fractions: Fractions) -> Result<DatasetId> {
+    /// Makes a dataset of the files below `source`, unpacked from `archive` if they were.
+    pub fn create_dataset(
+        &mut self,
+        name: &str,
+        (source, archive): (&str, Option<&str>),
+        seed: u64,
+        fractions: Fractions,
+    ) -> Result<DatasetId> {
         let inserted = self.db.execute(
-            "INSERT INTO datasets (name, source, created, seed, val, test) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (name) DO NOTHING",
-            params![name, source, self.now.0, seed as i64, fractions.val, fractions.test],
+            "INSERT INTO datasets (name, source, archive, created, seed, val, test) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (name) WHERE removed IS NULL DO NOTHING",
+            params![name, source, archive, self.now.0, seed as i64, fractions.val, fractions.test],
         )?;
         if inserted == 0 {
             return Err(StoreError::Conflict(format!(
@@ -160,54 +96,49 @@ impl WriteTx<'_> {
         Ok(ids)
     }
 
-    /// Stores samples; the labels of new ones enter the annotation log as imported. Returns their ids.
-    pub fn put_samples(&mut self, dataset: DatasetId, samples: &[NewSample]) -> Result<Vec<SampleId>> {
-        let mut ids = Vec::with_capacity(samples.len());
-        for new in samples {
-            let existing: Option<i64> = self
-                .db
-                .prepare_cached("SELECT id FROM samples WHERE dataset = ?1 AND path = ?2")?
-                .query_row(params![dataset.0, new.path], |row| row.get(0))
-                .optional()?;
-            let (hash, bytes, modified) = (&new.hash, new.bytes as i64, new.modified_ms);
-            if let Some(id) = existing {
-                self.db
-                    .prepare_cached(
-                        "UPDATE samples SET hash = ?2, bytes = ?3, modified = ?4, width = ?5, height = ?6 WHERE id = ?1",
-                    )?
-                    .execute(params![id, hash, bytes, modified, new.width, new.height])?;
-                ids.push(SampleId(id));
-                continue;
-            }
-            self.db
-                .prepare_cached(
-                    "INSERT INTO samples (dataset, path, hash, bytes, modified, width, height, split)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                )?
-                .execute(params![
-                    dataset.0,
-                    new.path,
-                    hash,
-                    bytes,
-                    modified,
-                    new.width,
-                    new.height,
-                    new.split.as_str()
-                ])?;
-            let sample = SampleId(self.db.last_insert_rowid());
-            if new.label.is_some() {
-                self.append_label(dataset, sample, None, new.label.clone(), &Author::Import)?;
-            }
-            ids.push(sample);
-        }
-        self.emit(&Event::DatasetChanged { dataset })?;
-        Ok(ids)
+    /// The files of a dataset are below another folder from now on, unpacked from `archive` if they are.
+    pub fn relocate_dataset(&mut self, dataset: DatasetId, source: &str, archive: Option<&str>) -> Result<()> {
+        let sql = "UPDATE datasets SET source = ?2, archive = ?3 WHERE id = ?1";
+        self.change_dataset(dataset, self.db.execute(sql, params![dataset.0, source, archive])?)
     }
 
-    /// A file was moved within its source.
-    pub fn move_sample(&mut self, sample: SampleId, path: &str) -> Result<()> {
-        self.db.prepare_cached("UPDATE samples SET path = ?2 WHERE id = ?1")?.execute(params![sample.0, path])?;
-        Ok(())
+    /// Gives a dataset another name.
+    pub fn rename_dataset(&mut self, dataset: DatasetId, name: &str) -> Result<()> {
+        self.refuse_taken_name(dataset, name)?;
+        let changed = self.db.execute("UPDATE datasets SET name = ?2 WHERE id = ?1", params![dataset.0, name])?;
+        self.change_dataset(dataset, changed)
+    }
+
+    /// Removes a dataset; its name is free, and it can be restored.
+    pub fn remove_dataset(&mut self, dataset: DatasetId) -> Result<()> {
+        let sql = "UPDATE datasets SET removed = coalesce(removed, ?2) WHERE id = ?1";
+        self.change_dataset(dataset, self.db.execute(sql, params![dataset.0, self.now.0])?)
+    }
+
+    /// Brings a removed dataset back.
+    pub fn restore_dataset(&mut self, dataset: DatasetId) -> Result<()> {
+        let sql = "SELECT name FROM datasets WHERE id = ?1";
+        let name: Option<String> = self.db.query_row(sql, [dataset.0], |row| row.get(0)).optional()?;
+        self.refuse_taken_name(dataset, &name.ok_or_else(|| StoreError::missing("dataset", dataset))?)?;
+        let changed = self.db.execute("UPDATE datasets SET removed = NULL WHERE id = ?1", [dataset.0])?;
+        self.change_dataset(dataset, changed)
+    }
+
+    fn refuse_taken_name(&self, dataset: DatasetId, name: &str) -> Result<()> {
+        let sql = "SELECT 1 FROM datasets WHERE name = ?2 AND removed IS NULL AND id <> ?1";
+        match self.db.prepare_cached(sql)?.exists(params![dataset.0, name])? {
+            true => Err(StoreError::Conflict(format!(
+                "there is another dataset named {name:?}: rename that one first, or choose another name"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    fn change_dataset(&mut self, dataset: DatasetId, changed: usize) -> Result<()> {
+        match changed {
+            0 => Err(StoreError::missing("dataset", dataset)),
+            _ => self.emit(&Event::DatasetChanged { dataset }),
+        }
     }
 
     /// Files below a dataset's source changed on disk.
@@ -215,42 +146,32 @@ impl WriteTx<'_> {
         self.emit(&Event::SourceChanged { dataset })
     }
 
-    /// Replaces the list of what could not be taken.
+    /// Replaces the list of what needs a look.
     pub fn set_problems(&mut self, dataset: DatasetId, problems: &[Problem]) -> Result<()> {
         self.db.execute("DELETE FROM problems WHERE dataset = ?1", [dataset.0])?;
         let mut insert =
-            self.db.prepare_cached("INSERT OR REPLACE INTO problems (dataset, path, reason) VALUES (?1, ?2, ?3)")?;
+            self.db.prepare_cached("INSERT INTO problems (dataset, path, kind, reason) VALUES (?1, ?2, ?3, ?4)")?;
         for problem in problems {
-            insert.execute(params![dataset.0, problem.path, problem.reason])?;
+            insert.execute(params![dataset.0, problem.path, problem.kind.as_str(), problem.reason])?;
         }
         self.emit(&Event::DatasetChanged { dataset })
     }
 }
 
-const SAMPLE: &str = "id, dataset, path, hash, width, height, split, label FROM samples";
-
-fn sample_of(row: &Row<'_>) -> rusqlite::Result<Sample> {
-    Ok(Sample {
-        id: SampleId(row.get(0)?),
-        dataset: DatasetId(row.get(1)?),
-        path: row.get(2)?,
-        hash: row.get(3)?,
-        width: row.get(4)?,
-        height: row.get(5)?,
-        split: split_of(row, 6)?,
-        label: label_of(row, 7)?,
-    })
-}
-
-pub(crate) fn split_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Split> {
-    let word: String = row.get(column)?;
-    Split::parse(&word).ok_or_else(|| unknown_word(column, &word))
-}
-
 impl Reader<'_> {
     /// All datasets by name.
     pub fn datasets(&self) -> Result<Vec<Dataset>> {
-        let mut statement = self.db.prepare_cached("SELECT id FROM datasets ORDER BY name")?;
+        self.datasets_where("removed IS NULL")
+    }
+
+    /// The datasets that were removed, by name.
+    pub fn removed_datasets(&self) -> Result<Vec<Dataset>> {
+        self.datasets_where("removed IS NOT NULL")
+    }
+
+    fn datasets_where(&self, condition: &str) -> Result<Vec<Dataset>> {
+        let sql = format!("SELECT id FROM datasets WHERE {condition} ORDER BY name, id");
+        let mut statement = self.db.prepare_cached(&sql)?;
         let ids: Vec<i64> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         ids.into_iter().map(|id| self.dataset(DatasetId(id))).collect()
     }
@@ -259,19 +180,30 @@ impl Reader<'_> {
     pub fn dataset(&self, dataset: DatasetId) -> Result<Dataset> {
         let found = self
             .db
-            .prepare_cached("SELECT name, source, created, multi_label FROM datasets WHERE id = ?1")?
-            .query_row([dataset.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, labelling_of(row, 3)?)))
+            .prepare_cached("SELECT name, source, created, multi_label, archive, removed FROM datasets WHERE id = ?1")?
+            .query_row([dataset.0], |row| {
+                let labelling = labelling_of(row, 3)?;
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, labelling, row.get(4)?, row.get::<_, Option<i64>>(5)?))
+            })
             .optional()?;
-        let (name, source, created, labelling) = found.ok_or_else(|| StoreError::missing("dataset", dataset))?;
+        let (name, source, created, labelling, archive, removed) =
+            found.ok_or_else(|| StoreError::missing("dataset", dataset))?;
         let splits = self.sample_counts(dataset)?;
         let samples = splits.iter().map(|count| count.samples).sum();
-        let problems: i64 =
+        let problems: i64 = self.db.query_row(
+            "SELECT count(*) FROM problems WHERE dataset = ?1 AND kind = 'left-out'",
+            [dataset.0],
+            |row| row.get(0),
+        )?;
+        let findings: i64 =
             self.db.query_row("SELECT count(*) FROM problems WHERE dataset = ?1", [dataset.0], |row| row.get(0))?;
         Ok(Dataset {
             id: dataset,
             name,
             source,
+            archive,
             created: Timestamp(created),
+            removed: removed.map(Timestamp),
             classes: self.classes(dataset)?,
             labelling,
             samples,
@@ -279,6 +211,10 @@ impl Reader<'_> {
             counts: self.class_counts(dataset)?,
             splits,
             problems: problems as u64,
+            findings: (findings - problems) as u64,
+            missing: self.count_in_state(dataset, SampleState::Missing)?,
+            changed: self.count_in_state(dataset, SampleState::Changed)?,
+            removed_samples: self.count_in_state(dataset, SampleState::Removed)?,
         })
     }
 
@@ -286,7 +222,9 @@ impl Reader<'_> {
     pub fn find_dataset(&self, text: &str) -> Result<DatasetId> {
         let found = self
             .db
-            .prepare_cached("SELECT id FROM datasets WHERE name = ?1 OR id = ?2 ORDER BY name = ?1 DESC")?
+            .prepare_cached(
+                "SELECT id FROM datasets WHERE removed IS NULL AND (name = ?1 OR id = ?2) ORDER BY name = ?1 DESC",
+            )?
             .query_row(params![text, text.parse().unwrap_or(-1_i64)], |row| row.get(0))
             .optional()?;
         found.map(DatasetId).ok_or_else(|| StoreError::missing("dataset", text))
@@ -322,15 +260,16 @@ impl Reader<'_> {
     }
 
     fn sample_counts(&self, dataset: DatasetId) -> Result<Vec<SplitCount>> {
-        let mut all =
-            self.db.prepare_cached("SELECT split, count(*) FROM samples WHERE dataset = ?1 GROUP BY split")?;
+        let mut all = self.db.prepare_cached(
+            "SELECT split, count(*) FROM samples WHERE dataset = ?1 AND removed IS NULL GROUP BY split",
+        )?;
         let rows = all.query_map([dataset.0], |row| {
             Ok(SplitCount { split: split_of(row, 0)?, samples: row.get::<_, i64>(1)? as u64, unlabeled: 0, empty: 0 })
         })?;
         let mut counts: Vec<SplitCount> = rows.collect::<rusqlite::Result<_>>()?;
         let mut without = self.db.prepare_cached(
             "SELECT split, label IS NULL, count(*) FROM samples
-             WHERE dataset = ?1 AND (label IS NULL OR label = ',') GROUP BY split, label IS NULL",
+             WHERE dataset = ?1 AND removed IS NULL AND (label IS NULL OR label = ',') GROUP BY split, label IS NULL",
         )?;
         let mut rows = without.query([dataset.0])?;
         while let Some(row) = rows.next()? {
@@ -359,70 +298,16 @@ impl Reader<'_> {
         Ok(counts)
     }
 
-    /// What is known of every file of a dataset.
-    pub fn listings(&self, dataset: DatasetId) -> Result<Vec<Listing>> {
-        let mut statement =
-            self.db.prepare_cached("SELECT id, path, hash, bytes, modified, split FROM samples WHERE dataset = ?1")?;
-        let rows = statement.query_map([dataset.0], |row| {
-            Ok(Listing {
-                id: SampleId(row.get(0)?),
-                path: row.get(1)?,
-                hash: row.get(2)?,
-                bytes: row.get::<_, i64>(3)? as u64,
-                modified_ms: row.get(4)?,
-                split: split_of(row, 5)?,
-            })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// One sample.
-    pub fn sample(&self, sample: SampleId) -> Result<Sample> {
-        let found = self
-            .db
-            .prepare_cached(&format!("SELECT {SAMPLE} WHERE id = ?1"))?
-            .query_row([sample.0], sample_of)
-            .optional()?;
-        found.ok_or_else(|| StoreError::missing("sample", sample))
-    }
-
-    /// A page of samples in browsing order, and how many match in all.
-    pub fn samples(
-        &self,
-        dataset: DatasetId,
-        filter: &SampleFilter,
-        offset: usize,
-        limit: usize,
-    ) -> Result<(Vec<Sample>, u64)> {
-        let (table, id, condition, mut values) = filter.sql(dataset);
-        let total: i64 = self
-            .db
-            .prepare_cached(&format!("SELECT count(*) FROM {table} WHERE {condition}"))?
-            .query_row(params_from_iter(&values), |row| row.get(0))?;
-        values.extend([(limit as i64).into(), (offset as i64).into()]);
-        // The page's ids come from an index alone; only its rows are read.
-        let mut statement = self.db.prepare_cached(&format!(
-            "SELECT {SAMPLE} WHERE id IN (SELECT {id} FROM {table} WHERE {condition} ORDER BY {id} LIMIT ? OFFSET ?)
-             ORDER BY id"
-        ))?;
-        let rows = statement.query_map(params_from_iter(&values), sample_of)?;
-        Ok((rows.collect::<rusqlite::Result<_>>()?, total as u64))
-    }
-
-    /// What could not be taken, by path.
+    /// What needs a look, by kind and path.
     pub fn problems(&self, dataset: DatasetId, limit: usize) -> Result<Vec<Problem>> {
-        let mut statement =
-            self.db.prepare_cached("SELECT path, reason FROM problems WHERE dataset = ?1 ORDER BY path LIMIT ?2")?;
+        let mut statement = self.db.prepare_cached(
+            "SELECT path, kind, reason FROM problems WHERE dataset = ?1 ORDER BY kind, path LIMIT ?2",
+        )?;
         let rows = statement.query_map(params![dataset.0, limit as i64], |row| {
-            Ok(Problem { path: row.get(0)?, reason: row.get(1)? })
+            let word: String = row.get(1)?;
+            let kind = ProblemKind::parse(&word).ok_or_else(|| unknown_word(1, &word))?;
+            Ok(Problem { path: row.get(0)?, kind, reason: row.get(2)? })
         })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// Every sample of a dataset in browsing order.
-    pub fn all_samples(&self, dataset: DatasetId) -> Result<Vec<Sample>> {
-        let mut statement = self.db.prepare_cached(&format!("SELECT {SAMPLE} WHERE dataset = ?1 ORDER BY id"))?;
-        let rows = statement.query_map([dataset.0], sample_of)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }

@@ -1,8 +1,8 @@
 //! Evaluations and their predictions.
 
 use super::{from_json, to_json};
-use crate::table::dataset::split_of;
 use crate::table::label::{label_of, written, written_class};
+use crate::table::sample::split_of;
 use crate::{Reader, Result, StoreError, WriteTx};
 use assay_domain::entity::{CheckpointKind, Evaluation, Event, Prediction};
 use assay_domain::scores::confidence;

@@ -6,7 +6,7 @@ use crate::{Reader, Result, StoreError, WriteTx};
 use assay_domain::entity::{Author, Event, LabelEdit};
 use assay_domain::{AnnotationId, ClassId, DatasetId, Label, LabelChange, Labelling, SampleId, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE annotations (
@@ -96,6 +96,17 @@ impl WriteTx<'_> {
         self.append_label(dataset, sample, before, after, author)
     }
 
+    /// A person says that the label of a sample is right for the image that it has now; nothing where that is not open.
+    pub fn confirm_label(&mut self, sample: SampleId, author: &Author) -> Result<Option<LabelEdit>> {
+        let sql = "SELECT changed_from IS NOT NULL FROM samples WHERE id = ?1";
+        let is_open = self.db.prepare_cached(sql)?.query_row([sample.0], |row| row.get(0)).optional()?;
+        if !is_open.ok_or_else(|| StoreError::missing("sample", sample))? {
+            return Ok(None);
+        }
+        let (dataset, label) = self.current_label(sample)?;
+        self.append_label(dataset, sample, label.clone(), label, author).map(Some)
+    }
+
     /// How many classes samples of a dataset have from now on.
     pub fn set_labelling(&mut self, dataset: DatasetId, labelling: Labelling) -> Result<()> {
         if labelling == Labelling::OneClass {
@@ -149,6 +160,9 @@ impl WriteTx<'_> {
         author: &Author,
     ) -> Result<LabelEdit> {
         let edit = self.append(dataset, sample, (before, after), author, (Action::Edit, None), self.now)?;
+        if *author != Author::Import {
+            self.confirm_image(&edit)?;
+        }
         // One event stands for a whole import; a person's edit is followed at once.
         if *author != Author::Import {
             self.emit(&Event::LabelChanged { dataset, sample })?;
@@ -193,8 +207,29 @@ impl WriteTx<'_> {
         let author = Author::Person(person.to_owned());
         let states = (current, edit.before.clone());
         let reverted = self.append(dataset, edit.sample, states, &author, (action, Some(edit.id)), self.now)?;
+        match action {
+            Action::Redo => self.confirm_image(&reverted)?,
+            Action::Edit | Action::Undo => self.doubt_image(edit)?,
+        }
         self.emit(&Event::LabelChanged { dataset, sample: edit.sample })?;
         Ok(reverted)
+    }
+
+    /// A person has looked at a sample whose image had changed: its label is for the image that it has now.
+    fn confirm_image(&mut self, edit: &LabelEdit) -> Result<()> {
+        let sql = "UPDATE annotations SET confirmed = (SELECT changed_from FROM samples WHERE id = ?2) WHERE id = ?1";
+        self.db.prepare_cached(sql)?.execute([edit.id.0, edit.sample.0])?;
+        let sql = "UPDATE samples SET changed_from = NULL WHERE id = ?1 AND changed_from IS NOT NULL";
+        self.db.prepare_cached(sql)?.execute([edit.sample.0])?;
+        Ok(())
+    }
+
+    /// What an edit confirmed is open again; a redone edit confirmed what the first one did.
+    fn doubt_image(&mut self, undone: &LabelEdit) -> Result<()> {
+        let sql = "UPDATE samples SET changed_from = confirmed FROM annotations
+                   WHERE samples.id = ?2 AND annotations.id = ?1 AND confirmed IS NOT NULL AND confirmed <> hash";
+        self.db.prepare_cached(sql)?.execute([undone.id.0, undone.sample.0])?;
+        Ok(())
     }
 
     fn append(
@@ -236,23 +271,52 @@ impl WriteTx<'_> {
         self.db
             .prepare_cached("UPDATE samples SET label = ?2 WHERE id = ?1")?
             .execute(params![sample.0, after.as_ref().map(written)])?;
-        let split: String = self
-            .db
-            .prepare_cached("SELECT split FROM samples WHERE id = ?1")?
-            .query_row([sample.0], |row| row.get(0))?;
-        let mut delete = self.db.prepare_cached(
-            "DELETE FROM sample_classes WHERE dataset = ?1 AND class = ?2 AND split = ?3 AND sample = ?4",
-        )?;
-        for class in before.iter().flat_map(Label::classes) {
-            delete.execute(params![dataset.0, class.0, split, sample.0])?;
-        }
-        let mut insert = self
-            .db
-            .prepare_cached("INSERT INTO sample_classes (dataset, class, split, sample) VALUES (?1, ?2, ?3, ?4)")?;
-        for class in after.iter().flat_map(Label::classes) {
-            insert.execute(params![dataset.0, class.0, split, sample.0])?;
+        if !self.is_removed(sample)? {
+            self.leave_classes(dataset, sample, before.as_ref())?;
+            self.enter_classes(dataset, sample, after.as_ref())?;
         }
         Ok(LabelEdit { id, sample, before, after, at, author: author.clone(), undoes })
+    }
+
+    pub(crate) fn is_removed(&self, sample: SampleId) -> Result<bool> {
+        let sql = "SELECT removed IS NOT NULL FROM samples WHERE id = ?1";
+        Ok(self.db.prepare_cached(sql)?.query_row([sample.0], |row| row.get(0))?)
+    }
+
+    /// The sample is found no longer by the classes of this label.
+    pub(crate) fn leave_classes(&self, dataset: DatasetId, sample: SampleId, label: Option<&Label>) -> Result<()> {
+        let mut delete = self.db.prepare_cached(
+            "DELETE FROM sample_classes WHERE dataset = ?1 AND class = ?2 AND sample = ?3
+             AND split = (SELECT split FROM samples WHERE id = ?3)",
+        )?;
+        for class in label.into_iter().flat_map(Label::classes) {
+            delete.execute(params![dataset.0, class.0, sample.0])?;
+        }
+        Ok(())
+    }
+
+    /// The sample is found by the classes of this label.
+    pub(crate) fn enter_classes(&self, dataset: DatasetId, sample: SampleId, label: Option<&Label>) -> Result<()> {
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO sample_classes (dataset, class, split, sample)
+             SELECT ?1, ?2, split, id FROM samples WHERE id = ?3",
+        )?;
+        for class in label.into_iter().flat_map(Label::classes) {
+            insert.execute(params![dataset.0, class.0, sample.0])?;
+        }
+        Ok(())
+    }
+
+    /// Who set the label that a sample has, or took it away; nobody when it never had one.
+    pub(crate) fn last_author(&self, sample: SampleId) -> Result<Option<Author>> {
+        let sql = "SELECT author FROM annotations WHERE sample = ?1 ORDER BY id DESC LIMIT 1";
+        Ok(self.db.prepare_cached(sql)?.query_row([sample.0], |row| from_json(row, 0)).optional()?)
+    }
+
+    /// Whether a sample has a label that a person set or confirmed.
+    pub(crate) fn is_labelled_by_hand(&self, sample: SampleId) -> Result<bool> {
+        let (_, label) = self.current_label(sample)?;
+        Ok(label.is_some() && self.last_author(sample)?.is_some_and(|author| author != Author::Import))
     }
 
     /// Takes over the edits that another workspace has of samples that both have (`merged_samples`): where its log goes on
@@ -312,7 +376,7 @@ impl WriteTx<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn current_label(&self, sample: SampleId) -> Result<(DatasetId, Option<Label>)> {
+    pub(crate) fn current_label(&self, sample: SampleId) -> Result<(DatasetId, Option<Label>)> {
         let found = self
             .db
             .prepare_cached("SELECT dataset, label FROM samples WHERE id = ?1")?
@@ -337,6 +401,17 @@ fn edit_of(row: &Row<'_>) -> rusqlite::Result<LabelEdit> {
 }
 
 impl Reader<'_> {
+    /// The samples of a dataset whose label the source gave.
+    pub fn labelled_by_import(&self, dataset: DatasetId) -> Result<HashSet<SampleId>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT id FROM samples AS own WHERE dataset = ?1 AND label IS NOT NULL AND ?2 =
+                 (SELECT author FROM annotations WHERE sample = own.id ORDER BY annotations.id DESC LIMIT 1)",
+        )?;
+        let import = to_json("author", &Author::Import)?;
+        let rows = statement.query_map(params![dataset.0, import], |row| row.get(0).map(SampleId))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// The edits of one sample, oldest first.
     pub fn label_history(&self, sample: SampleId) -> Result<Vec<LabelEdit>> {
         let mut statement = self.db.prepare_cached(&format!("SELECT {COLUMNS} WHERE sample = ?1 ORDER BY id"))?;

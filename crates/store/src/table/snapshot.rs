@@ -54,12 +54,12 @@ impl Written {
 }
 
 impl Store {
-    /// Fixes the samples, labels and splits of a dataset as they are now. Equal contents give the same snapshot.
+    /// Fixes the samples that count, their labels and splits, as they are now. Equal contents give the same snapshot.
     pub fn take_snapshot(&self, dataset: DatasetId) -> Result<Snapshot> {
         let contents = self.read(|reader| {
             let of = reader.dataset(dataset)?;
             let written = |label| Written::new(label, of.labelling);
-            let samples = reader.all_samples(dataset)?.into_iter();
+            let samples = reader.all_samples(dataset)?.into_iter().filter(|sample| sample.state().is_none());
             let entries = samples.map(|sample| (sample.id, sample.hash, sample.label.map(written), sample.split));
             let entries = entries.collect();
             Ok(Contents { classes: of.classes, multi_label: is_multi_label(of.labelling), entries })

@@ -1,0 +1,157 @@
+//! Which file of a source is which sample of a dataset: contents first, copies one to one, then paths.
+//!
+//! A label belongs to contents. So a sample follows its contents wherever they are found; a file at a sample's path with other
+//! contents takes the sample over only where the old contents are gone from the source, which is an edit in place.
+
+use std::collections::{HashMap, HashSet};
+
+/// A sample that the dataset has.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Where it was, below the source.
+    pub path: &'a str,
+    /// The hash of its contents.
+    pub hash: &'a str,
+    /// The hash of the contents that its label was set for, where it is another one.
+    pub labelled_hash: Option<&'a str>,
+    /// Whether it was not found the last time.
+    pub is_missing: bool,
+}
+
+/// A file that the source has.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Where it is, below the source.
+    pub path: &'a str,
+    /// The hash of its contents.
+    pub hash: &'a str,
+}
+
+/// How a file is a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// The same contents at the same path.
+    Same,
+    /// The same contents at another path.
+    Moved,
+    /// The contents that the label was set for, after others had taken their place.
+    Returned,
+    /// Other contents at the same path, and the old ones are nowhere in the source.
+    Edited,
+}
+
+/// For each file the index of the sample that it is, and how; none for a new sample. Samples that no file is are missing.
+///
+/// Among equals the order of the input decides.
+pub fn match_files(known: &[Known<'_>], found: &[Found<'_>]) -> Vec<Option<(usize, Match)>> {
+    let mut matched: Vec<Option<(usize, Match)>> = vec![None; found.len()];
+    let mut is_free = vec![true; known.len()];
+    // Present samples first, so that a missing one comes back only where a file is left for it.
+    let mut order: Vec<usize> = (0..known.len()).collect();
+    order.sort_by_key(|index| known[*index].is_missing);
+
+    let mut by_place: HashMap<(&str, &str), usize> = HashMap::new();
+    for &index in &order {
+        by_place.entry((known[index].path, known[index].hash)).or_insert(index);
+    }
+    for (file, place) in found.iter().zip(&mut matched) {
+        if let Some(&index) = by_place.get(&(file.path, file.hash))
+            && std::mem::take(&mut is_free[index])
+        {
+            *place = Some((index, Match::Same));
+        }
+    }
+
+    for (kind, hash_of) in [
+        (Match::Moved, (|sample: &Known<'_>| Some(sample.hash)) as for<'a> fn(&Known<'a>) -> Option<&'a str>),
+        (Match::Returned, |sample| sample.labelled_hash),
+    ] {
+        let mut waiting: HashMap<&str, std::collections::VecDeque<usize>> = HashMap::new();
+        for &index in order.iter().filter(|index| is_free[**index]) {
+            if let Some(hash) = hash_of(&known[index]) {
+                waiting.entry(hash).or_default().push_back(index);
+            }
+        }
+        for (file, place) in found.iter().zip(&mut matched).filter(|(_, place)| place.is_none()) {
+            if let Some(index) = waiting.get_mut(file.hash).and_then(|samples| samples.pop_front()) {
+                is_free[index] = false;
+                *place = Some((index, kind));
+            }
+        }
+    }
+
+    let hashes: HashSet<&str> = found.iter().map(|file| file.hash).collect();
+    let edited = |index: &usize| is_free[*index] && !known[*index].is_missing && !hashes.contains(known[*index].hash);
+    let by_path: HashMap<&str, usize> =
+        (0..known.len()).filter(edited).map(|index| (known[index].path, index)).collect();
+    for (file, place) in found.iter().zip(&mut matched).filter(|(_, place)| place.is_none()) {
+        if let Some(&index) = by_path.get(file.path) {
+            let kind = if known[index].labelled_hash == Some(file.hash) { Match::Returned } else { Match::Edited };
+            *place = Some((index, kind));
+        }
+    }
+    matched
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known<'a>(samples: &[(&'a str, &'a str)]) -> Vec<Known<'a>> {
+        samples.iter().map(|&(path, hash)| Known { path, hash, labelled_hash: None, is_missing: false }).collect()
+    }
+
+    /// For each file of `found` the number of the sample and how.
+    fn matches(known: &[Known<'_>], found: &[(&str, &str)]) -> Vec<Option<(usize, Match)>> {
+        let found: Vec<Found<'_>> = found.iter().map(|&(path, hash)| Found { path, hash }).collect();
+        match_files(known, &found)
+    }
+
+    #[test]
+    fn a_renumbering_moves_every_sample_with_its_contents() {
+        let samples = known(&[("1", "a"), ("2", "b"), ("3", "c")]);
+        assert_eq!(
+            matches(&samples, &[("1", "new"), ("2", "a"), ("3", "b"), ("4", "c")]),
+            [None, Some((0, Match::Moved)), Some((1, Match::Moved)), Some((2, Match::Moved))]
+        );
+        assert_eq!(matches(&samples, &[("1", "b"), ("2", "a")]), [Some((1, Match::Moved)), Some((0, Match::Moved))]);
+    }
+
+    #[test]
+    fn copies_are_matched_one_to_one_and_one_more_is_new() {
+        let samples = known(&[("1", "a"), ("2", "a"), ("3", "b")]);
+        assert_eq!(
+            matches(&samples, &[("2", "a"), ("5", "a"), ("6", "a"), ("3", "b")]),
+            [Some((1, Match::Same)), Some((0, Match::Moved)), None, Some((2, Match::Same))]
+        );
+    }
+
+    #[test]
+    fn only_where_the_old_contents_are_gone_is_a_file_edited_in_place() {
+        let samples = known(&[("1", "a"), ("2", "a"), ("3", "b")]);
+        // The contents of 2 are still at 1, those of 3 are nowhere.
+        assert_eq!(
+            matches(&samples, &[("1", "a"), ("2", "x"), ("3", "y")]),
+            [Some((0, Match::Same)), None, Some((2, Match::Edited))]
+        );
+    }
+
+    #[test]
+    fn a_missing_sample_comes_back_by_its_contents_alone() {
+        let mut samples = known(&[("1", "a"), ("2", "b")]);
+        samples[0].is_missing = true;
+        assert_eq!(matches(&samples, &[("1", "x"), ("2", "b")]), [None, Some((1, Match::Same))]);
+        assert_eq!(matches(&samples, &[("9", "a"), ("2", "b")])[0], Some((0, Match::Moved)));
+    }
+
+    #[test]
+    fn contents_that_a_label_was_set_for_find_it_again() {
+        let mut samples = known(&[("1", "edited")]);
+        samples[0].labelled_hash = Some("a");
+        for path in ["1", "2"] {
+            assert_eq!(matches(&samples, &[(path, "a")]), [Some((0, Match::Returned))], "{path}");
+        }
+        let both = [("1", "edited"), ("2", "a")];
+        assert_eq!(matches(&samples, &both), [Some((0, Match::Same)), None], "what is there stays");
+    }
+}

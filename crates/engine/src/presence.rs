@@ -1,0 +1,82 @@
+//! Images that are not what they were: files that vanished, changed or cannot be decoded. They are told of and left out; the rest
+//! goes on.
+
+use crate::images::LostSample;
+use crate::{Engine, Result};
+use assay_domain::entity::{LogLine, Sample, SampleState};
+use assay_domain::{DatasetId, RunId, SampleId, counted};
+use assay_store::Hash;
+use rayon::prelude::*;
+
+/// Images that a line names.
+const NAMED: usize = 5;
+
+impl Engine {
+    /// Marks the samples of a dataset whose file is not there; returns how many.
+    pub(crate) fn mark_missing(&self, dataset: DatasetId) -> Result<u64> {
+        let folder = Engine::source_folder(&self.dataset(dataset)?.source);
+        let samples = self.store.read(|reader| reader.all_samples(dataset))?;
+        let is_gone = |sample: &&Sample| sample.missing.is_none() && !folder.join(&sample.path).exists();
+        let gone: Vec<SampleId> = samples.par_iter().filter(is_gone).map(|sample| sample.id).collect();
+        let count = gone.len() as u64;
+        if count > 0 && !self.store.is_read_only() {
+            self.store.write(move |tx| tx.mark_missing(dataset, &gone))?;
+        }
+        Ok(count)
+    }
+
+    /// Tells the log of a run which images of a dataset it does not learn from.
+    pub(crate) fn log_what_is_left_out(&self, run: RunId, dataset: DatasetId) -> Result<()> {
+        self.mark_missing(dataset)?;
+        let samples = self.store.read(|reader| reader.all_samples(dataset))?;
+        let at = (self.clock)();
+        let line = |state: SampleState, why: &str| {
+            let paths: Vec<&str> =
+                samples.iter().filter(|of| of.state() == Some(state)).map(|of| of.path.as_str()).collect();
+            let more = if paths.len() > NAMED { ", …" } else { "" };
+            let named = paths[..paths.len().min(NAMED)].join(", ");
+            let text = format!("{} left out, {why}: {named}{more}", counted(paths.len(), "image"));
+            (!paths.is_empty()).then_some(LogLine { at, text })
+        };
+        let missing = line(SampleState::Missing, "whose file is missing (import the folder again to look for it)");
+        let changed = line(SampleState::Changed, "changed since a person labelled it (confirm its label in Data)");
+        let lines: Vec<LogLine> = missing.into_iter().chain(changed).collect();
+        match lines.is_empty() {
+            true => Ok(()),
+            false => Ok(self.store.write(move |tx| tx.append_log(run, &lines))?),
+        }
+    }
+
+    /// What a log says of samples that could not be shown. The next import reads those anew that have other contents.
+    pub(crate) fn lines_of_lost(&self, lost: &[LostSample]) -> Vec<LogLine> {
+        let changed: Vec<SampleId> = lost.iter().filter(|lost| lost.is_changed).map(|lost| lost.id).collect();
+        if let Err(error) = self.distrust(changed) {
+            tracing::warn!(%error, "changed images are not marked");
+        }
+        let at = (self.clock)();
+        lost.iter().map(|lost| LogLine { at, text: format!("an image is left out: {}", lost.reason) }).collect()
+    }
+
+    fn distrust(&self, samples: Vec<SampleId>) -> Result<()> {
+        if samples.is_empty() || self.store.is_read_only() {
+            return Ok(());
+        }
+        Ok(self.store.write(move |tx| samples.iter().try_for_each(|sample| tx.distrust_sample(*sample)))?)
+    }
+
+    /// Compares every image of a dataset with its hash: how many are there, and the paths of those with other contents, which
+    /// the next import reads anew.
+    pub(crate) fn verify_images(&self, dataset: DatasetId) -> Result<(usize, Vec<String>)> {
+        let folder = Engine::source_folder(&self.dataset(dataset)?.source);
+        let samples = self.store.read(|reader| reader.all_samples(dataset))?;
+        let present: Vec<Sample> =
+            samples.into_iter().filter(|of| of.missing.is_none() && of.removed.is_none()).collect();
+        let is_changed = |sample: &&Sample| match std::fs::read(folder.join(&sample.path)) {
+            Ok(bytes) => Hash::of(&bytes).as_str() != sample.hash,
+            Err(_) => false, // it is missing, which is told apart
+        };
+        let changed: Vec<&Sample> = present.par_iter().filter(is_changed).collect();
+        self.distrust(changed.iter().map(|sample| sample.id).collect())?;
+        Ok((present.len(), changed.into_iter().map(|sample| sample.path.clone()).collect()))
+    }
+}

@@ -1,0 +1,471 @@
+//! Samples: where their files are, what was in them, and whether they count.
+//!
+//! A sample is one file's contents, and keeps its id and label when the file is moved (see [`assay_domain::matching`]). It does
+//! not count while its file is missing, while its image is another one than that its label was set for, or when a person has
+//! removed it; its row and its label stay.
+
+use super::unknown_word;
+use crate::table::label::{label_of, written_class};
+use crate::{Reader, Result, StoreError, WriteTx};
+use assay_domain::entity::{Author, Event, Sample, SampleState};
+use assay_domain::matching::Match;
+use assay_domain::split::Stratum;
+use assay_domain::{DatasetId, Label, SampleId, Split, Timestamp};
+use rusqlite::types::Value;
+use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+
+/// Samples know whether they count; paths are unique among those that are there, names among datasets that are not removed.
+pub(crate) const IDENTITY: &str = "
+CREATE TABLE new_datasets (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, source TEXT NOT NULL, created INTEGER NOT NULL,
+    seed INTEGER NOT NULL, val REAL NOT NULL, test REAL NOT NULL, multi_label INTEGER NOT NULL DEFAULT 0,
+    archive TEXT, removed INTEGER
+) STRICT;
+INSERT INTO new_datasets (id, name, source, created, seed, val, test, multi_label)
+    SELECT id, name, source, created, seed, val, test, multi_label FROM datasets;
+CREATE TABLE new_samples (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, dataset INTEGER NOT NULL REFERENCES new_datasets (id), path TEXT NOT NULL,
+    hash TEXT NOT NULL, bytes INTEGER NOT NULL, modified INTEGER NOT NULL, stamp INTEGER NOT NULL DEFAULT 0,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, split TEXT NOT NULL, split_by TEXT NOT NULL DEFAULT 'draw', label TEXT, missing INTEGER,
+    changed_from TEXT, removed INTEGER
+) STRICT;
+INSERT INTO new_samples (id, dataset, path, hash, bytes, modified, width, height, split, label)
+    SELECT id, dataset, path, hash, bytes, modified, width, height, split, label FROM samples;
+DROP TABLE samples;
+DROP TABLE datasets;
+ALTER TABLE new_datasets RENAME TO datasets;
+ALTER TABLE new_samples RENAME TO samples;
+CREATE UNIQUE INDEX datasets_by_name ON datasets (name) WHERE removed IS NULL;
+CREATE UNIQUE INDEX samples_by_path ON samples (dataset, path) WHERE missing IS NULL;
+CREATE INDEX samples_by_hash ON samples (dataset, hash);
+CREATE INDEX samples_in_order ON samples (dataset, id) WHERE removed IS NULL;
+CREATE INDEX samples_by_split ON samples (dataset, split, id) WHERE removed IS NULL;
+CREATE INDEX samples_without_class ON samples (dataset, label, split, id)
+    WHERE removed IS NULL AND (label IS NULL OR label = ',');
+CREATE INDEX samples_apart ON samples (dataset, id)
+    WHERE missing IS NOT NULL OR changed_from IS NOT NULL OR removed IS NOT NULL;
+ALTER TABLE annotations ADD COLUMN confirmed TEXT;
+ALTER TABLE problems RENAME TO old_problems;
+CREATE TABLE problems (dataset INTEGER NOT NULL, path TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL) STRICT;
+INSERT INTO problems SELECT dataset, path, 'left-out', reason FROM old_problems;
+DROP TABLE old_problems;
+CREATE INDEX problems_by_path ON problems (dataset, kind, path);
+";
+
+/// What a file is, apart from what people know of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileFacts {
+    /// Its path below the dataset's source, with forward slashes.
+    pub path: String,
+    /// The BLAKE3 hash of its contents, in hexadecimal digits.
+    pub hash: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was last changed, in milliseconds since the Unix epoch.
+    pub modified_ms: i64,
+    /// What else the system says by which a changed file is told from an unchanged one; 0 where it says nothing.
+    pub stamp: i64,
+    /// Width of the upright image, in pixels.
+    pub width: u32,
+    /// Height of the upright image, in pixels.
+    pub height: u32,
+}
+
+/// Who said which split a sample belongs to. Only a person is not overruled by the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitBy {
+    /// It was drawn.
+    Draw,
+    /// The source says so.
+    Source,
+    /// A person chose it.
+    Person,
+}
+
+impl SplitBy {
+    fn as_str(self) -> &'static str {
+        match self {
+            SplitBy::Draw => "draw",
+            SplitBy::Source => "source",
+            SplitBy::Person => "person",
+        }
+    }
+}
+
+/// A sample that is new.
+#[derive(Clone, Debug)]
+pub struct NewSample {
+    /// Its file.
+    pub file: FileFacts,
+    /// Its split.
+    pub split: Split,
+    /// Who says so.
+    pub split_by: SplitBy,
+    /// Its label.
+    pub label: Option<Label>,
+}
+
+/// What is known of a sample's file without opening it.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The sample.
+    pub id: SampleId,
+    /// The file as it was last seen.
+    pub file: FileFacts,
+    /// Its split.
+    pub split: Split,
+    /// Whether it was missing.
+    pub is_missing: bool,
+    /// The contents that its label was set for, where these are others.
+    pub changed_from: Option<String>,
+}
+
+/// What became of a label that the source gives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Followed {
+    /// It is the label that the sample has.
+    Same,
+    /// The sample has it now.
+    Taken,
+    /// A person has labelled the sample otherwise: that stays.
+    Kept(Option<Label>),
+}
+
+/// Samples that have the same contents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Copy {
+    /// The hash of the contents.
+    pub hash: String,
+    /// The path of one of them.
+    pub path: String,
+    /// Its label.
+    pub label: Option<Label>,
+    /// Its split.
+    pub split: Split,
+}
+
+/// Which samples of a dataset; those that were removed only where they are asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SampleFilter {
+    /// Only samples of this stratum.
+    pub stratum: Option<Stratum>,
+    /// Only this split.
+    pub split: Option<Split>,
+    /// Only samples in this state.
+    pub state: Option<SampleState>,
+    /// Only samples whose path contains this text, whatever the case of ASCII letters.
+    pub name: Option<String>,
+}
+
+impl SampleFilter {
+    /// Where the ids are, what they are called there and the condition, with its values.
+    fn sql(&self, dataset: DatasetId) -> (&'static str, &'static str, String, Vec<Value>) {
+        let (mut table, mut id) = ("samples", "id");
+        let mut condition = String::from("dataset = ?");
+        let mut values: Vec<Value> = vec![dataset.0.into()];
+        let is_indexed = self.state.is_none() && self.name.is_none();
+        match self.stratum {
+            Some(Stratum::Class(class)) if is_indexed => {
+                (table, id) = ("sample_classes", "sample");
+                condition.push_str(" AND class = ?");
+                values.push(class.0.into());
+            }
+            Some(Stratum::Class(class)) => {
+                condition.push_str(" AND instr(label, ?) > 0");
+                values.push(written_class(class).into());
+            }
+            Some(Stratum::Unlabeled) => condition.push_str(" AND label IS NULL"),
+            Some(Stratum::Empty) => condition.push_str(" AND label = ','"),
+            None => {}
+        }
+        if let Some(split) = self.split {
+            condition.push_str(" AND split = ?");
+            values.push(split.as_str().to_owned().into());
+        }
+        if let Some(name) = &self.name {
+            condition.push_str(" AND instr(lower(path), lower(?)) > 0");
+            values.push(name.clone().into());
+        }
+        condition.push_str(match self.state {
+            None if table == "samples" => " AND removed IS NULL",
+            None => "", // what was removed is in no class
+            Some(SampleState::Missing) => " AND removed IS NULL AND missing IS NOT NULL",
+            Some(SampleState::Changed) => " AND removed IS NULL AND changed_from IS NOT NULL",
+            Some(SampleState::Removed) => " AND removed IS NOT NULL",
+        });
+        (table, id, condition, values)
+    }
+}
+
+impl WriteTx<'_> {
+    /// Stores new samples; their labels enter the annotation log as imported. Returns their ids.
+    pub fn put_samples(&mut self, dataset: DatasetId, samples: &[NewSample]) -> Result<Vec<SampleId>> {
+        let mut ids = Vec::with_capacity(samples.len());
+        for new in samples {
+            let file = &new.file;
+            self.db
+                .prepare_cached(
+                    "INSERT INTO samples (dataset, path, hash, bytes, modified, width, height, split, split_by, stamp)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                )?
+                .execute(params![
+                    dataset.0,
+                    file.path,
+                    file.hash,
+                    file.bytes as i64,
+                    file.modified_ms,
+                    file.width,
+                    file.height,
+                    new.split.as_str(),
+                    new.split_by.as_str(),
+                    file.stamp
+                ])?;
+            let sample = SampleId(self.db.last_insert_rowid());
+            if new.label.is_some() {
+                self.append_label(dataset, sample, None, new.label.clone(), &Author::Import)?;
+            }
+            ids.push(sample);
+        }
+        self.emit(&Event::DatasetChanged { dataset })?;
+        Ok(ids)
+    }
+
+    /// Marks samples whose files were not found. They stop counting and keep their labels. Their paths are free from here
+    /// on, so that other samples can be placed there.
+    pub fn mark_missing(&mut self, dataset: DatasetId, samples: &[SampleId]) -> Result<()> {
+        let mut mark = self.db.prepare_cached("UPDATE samples SET missing = ?2 WHERE id = ?1 AND missing IS NULL")?;
+        for sample in samples {
+            mark.execute(params![sample.0, self.now.0])?;
+        }
+        drop(mark);
+        self.emit(&Event::DatasetChanged { dataset })
+    }
+
+    /// The file of a sample was found. A label that a person set for other contents has to be confirmed.
+    pub fn place_sample(&mut self, sample: SampleId, file: &FileFacts, how: Match) -> Result<()> {
+        let changed_from = match how {
+            Match::Same | Match::Moved => "changed_from",
+            Match::Returned => "NULL",
+            // Read before the update: the hash is the old one.
+            Match::Edited if self.is_labelled_by_hand(sample)? => "coalesce(changed_from, hash)",
+            Match::Edited => "NULL",
+        };
+        let sql = format!(
+            "UPDATE samples SET path = ?2, bytes = ?4, modified = ?5, width = ?6, height = ?7, missing = NULL,
+             stamp = ?8, changed_from = {changed_from}, hash = ?3 WHERE id = ?1"
+        );
+        let values = params![
+            sample.0,
+            file.path,
+            file.hash,
+            file.bytes as i64,
+            file.modified_ms,
+            file.width,
+            file.height,
+            file.stamp
+        ];
+        self.db.prepare_cached(&sql)?.execute(values)?;
+        Ok(())
+    }
+
+    /// A file has other contents than are known of it: the next import must read it.
+    pub fn distrust_sample(&mut self, sample: SampleId) -> Result<()> {
+        self.db.prepare_cached("UPDATE samples SET modified = -1 WHERE id = ?1")?.execute([sample.0])?;
+        Ok(())
+    }
+
+    /// The source gives a sample this label: it is taken unless a person set another one.
+    pub fn follow_label(&mut self, dataset: DatasetId, sample: SampleId, label: Option<Label>) -> Result<Followed> {
+        let (_, own) = self.current_label(sample)?;
+        if own == label {
+            return Ok(Followed::Same);
+        }
+        if self.last_author(sample)?.is_some_and(|author| author != Author::Import) {
+            return Ok(Followed::Kept(own));
+        }
+        self.append_label(dataset, sample, own, label, &Author::Import)?;
+        Ok(Followed::Taken)
+    }
+
+    /// The source puts a sample into this split: it goes there unless a person chose another one.
+    pub fn follow_split(&mut self, sample: SampleId, split: Split) -> Result<()> {
+        self.move_to_split(sample, split, SplitBy::Source, "split_by <> 'person'")
+    }
+
+    /// Puts samples into a split.
+    pub fn set_split(&mut self, dataset: DatasetId, samples: &[SampleId], split: Split) -> Result<()> {
+        for sample in samples {
+            self.move_to_split(*sample, split, SplitBy::Person, "1")?;
+        }
+        self.emit(&Event::DatasetChanged { dataset })
+    }
+
+    fn move_to_split(&mut self, sample: SampleId, split: Split, by: SplitBy, condition: &str) -> Result<()> {
+        let (dataset, label) = self.current_label(sample)?;
+        let is_removed = self.is_removed(sample)?; // then it is in no class
+        let label = label.filter(|_| !is_removed);
+        self.leave_classes(dataset, sample, label.as_ref())?;
+        self.db
+            .prepare_cached(&format!("UPDATE samples SET split = ?2, split_by = ?3 WHERE id = ?1 AND {condition}"))?
+            .execute(params![sample.0, split.as_str(), by.as_str()])?;
+        self.enter_classes(dataset, sample, label.as_ref())
+    }
+
+    /// Removes samples from a dataset; they can be restored.
+    pub fn remove_samples(&mut self, dataset: DatasetId, samples: &[SampleId]) -> Result<()> {
+        for sample in samples {
+            let removed = self
+                .db
+                .prepare_cached("UPDATE samples SET removed = ?2 WHERE id = ?1 AND removed IS NULL")?
+                .execute(params![sample.0, self.now.0])?;
+            if removed > 0 {
+                let (_, label) = self.current_label(*sample)?;
+                self.leave_classes(dataset, *sample, label.as_ref())?;
+            }
+        }
+        self.emit(&Event::DatasetChanged { dataset })
+    }
+
+    /// Brings removed samples back.
+    pub fn restore_samples(&mut self, dataset: DatasetId, samples: &[SampleId]) -> Result<()> {
+        for sample in samples {
+            let restored = self
+                .db
+                .prepare_cached("UPDATE samples SET removed = NULL WHERE id = ?1 AND removed IS NOT NULL")?
+                .execute([sample.0])?;
+            if restored > 0 {
+                let (_, label) = self.current_label(*sample)?;
+                self.enter_classes(dataset, *sample, label.as_ref())?;
+            }
+        }
+        self.emit(&Event::DatasetChanged { dataset })
+    }
+}
+
+const SAMPLE: &str =
+    "id, dataset, path, hash, width, height, split, label, missing, changed_from, removed FROM samples";
+
+fn sample_of(row: &Row<'_>) -> rusqlite::Result<Sample> {
+    Ok(Sample {
+        id: SampleId(row.get(0)?),
+        dataset: DatasetId(row.get(1)?),
+        path: row.get(2)?,
+        hash: row.get(3)?,
+        width: row.get(4)?,
+        height: row.get(5)?,
+        split: split_of(row, 6)?,
+        label: label_of(row, 7)?,
+        missing: row.get::<_, Option<i64>>(8)?.map(Timestamp),
+        changed_from: row.get(9)?,
+        removed: row.get::<_, Option<i64>>(10)?.map(Timestamp),
+    })
+}
+
+pub(crate) fn split_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Split> {
+    let word: String = row.get(column)?;
+    Split::parse(&word).ok_or_else(|| unknown_word(column, &word))
+}
+
+impl Reader<'_> {
+    /// What is known of the file of every sample of a dataset, those that were removed among them.
+    pub fn listings(&self, dataset: DatasetId) -> Result<Vec<Listing>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT id, path, hash, bytes, modified, width, height, split, missing IS NOT NULL, changed_from, stamp
+             FROM samples WHERE dataset = ?1 ORDER BY id",
+        )?;
+        let rows = statement.query_map([dataset.0], |row| {
+            Ok(Listing {
+                id: SampleId(row.get(0)?),
+                file: FileFacts {
+                    path: row.get(1)?,
+                    hash: row.get(2)?,
+                    bytes: row.get::<_, i64>(3)? as u64,
+                    modified_ms: row.get(4)?,
+                    stamp: row.get(10)?,
+                    width: row.get(5)?,
+                    height: row.get(6)?,
+                },
+                split: split_of(row, 7)?,
+                is_missing: row.get(8)?,
+                changed_from: row.get(9)?,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Samples of a dataset whose contents another of its samples has too, by contents.
+    pub fn copies(&self, dataset: DatasetId) -> Result<Vec<Copy>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT hash, path, label, split FROM samples
+             WHERE dataset = ?1 AND removed IS NULL AND missing IS NULL AND hash IN (
+                 SELECT hash FROM samples WHERE dataset = ?1 AND removed IS NULL AND missing IS NULL
+                 GROUP BY hash HAVING count(*) > 1)
+             ORDER BY hash, id",
+        )?;
+        let rows = statement.query_map([dataset.0], |row| {
+            Ok(Copy { hash: row.get(0)?, path: row.get(1)?, label: label_of(row, 2)?, split: split_of(row, 3)? })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// One sample.
+    pub fn sample(&self, sample: SampleId) -> Result<Sample> {
+        let found = self
+            .db
+            .prepare_cached(&format!("SELECT {SAMPLE} WHERE id = ?1"))?
+            .query_row([sample.0], sample_of)
+            .optional()?;
+        found.ok_or_else(|| StoreError::missing("sample", sample))
+    }
+
+    /// A page of samples in browsing order, and how many match in all.
+    pub fn samples(
+        &self,
+        dataset: DatasetId,
+        filter: &SampleFilter,
+        offset: usize,
+        limit: usize,
+    ) -> Result<(Vec<Sample>, u64)> {
+        let (table, id, condition, mut values) = filter.sql(dataset);
+        let total: i64 = self
+            .db
+            .prepare_cached(&format!("SELECT count(*) FROM {table} WHERE {condition}"))?
+            .query_row(params_from_iter(&values), |row| row.get(0))?;
+        values.extend([(limit as i64).into(), (offset as i64).into()]);
+        // The page's ids come from an index alone; only its rows are read.
+        let mut statement = self.db.prepare_cached(&format!(
+            "SELECT {SAMPLE} WHERE id IN (SELECT {id} FROM {table} WHERE {condition} ORDER BY {id} LIMIT ? OFFSET ?)
+             ORDER BY id"
+        ))?;
+        let rows = statement.query_map(params_from_iter(&values), sample_of)?;
+        Ok((rows.collect::<rusqlite::Result<_>>()?, total as u64))
+    }
+
+    /// The ids of all samples that match.
+    pub fn sample_ids(&self, dataset: DatasetId, filter: &SampleFilter) -> Result<Vec<SampleId>> {
+        let (table, id, condition, values) = filter.sql(dataset);
+        let mut statement =
+            self.db.prepare_cached(&format!("SELECT {id} FROM {table} WHERE {condition} ORDER BY {id}"))?;
+        let rows = statement.query_map(params_from_iter(&values), |row| row.get(0).map(SampleId))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// How many samples of a dataset are in a state.
+    pub(crate) fn count_in_state(&self, dataset: DatasetId, state: SampleState) -> Result<u64> {
+        let filter = SampleFilter { state: Some(state), ..SampleFilter::default() };
+        let (table, _, condition, values) = filter.sql(dataset);
+        let sql = format!(
+            "SELECT count(*) FROM {table} WHERE {condition}
+             AND (missing IS NOT NULL OR changed_from IS NOT NULL OR removed IS NOT NULL)"
+        );
+        let count: i64 = self.db.prepare_cached(&sql)?.query_row(params_from_iter(&values), |row| row.get(0))?;
+        Ok(count as u64)
+    }
+
+    /// Every sample of a dataset in browsing order, those that do not count among them.
+    pub fn all_samples(&self, dataset: DatasetId) -> Result<Vec<Sample>> {
+        let mut statement = self.db.prepare_cached(&format!("SELECT {SAMPLE} WHERE dataset = ?1 ORDER BY id"))?;
+        let rows = statement.query_map([dataset.0], sample_of)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
