@@ -134,7 +134,9 @@ impl Engine {
         if let Some(why) = why {
             let id = source.id;
             if self.store.write(move |tx| tx.drop_empty_source(id))? {
-                files.as_mut().map(|files| files.remove(&id));
+                if let Some(files) = files.as_mut() {
+                    files.remove(&id);
+                }
                 found?;
                 return Err(why);
             }
