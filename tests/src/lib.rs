@@ -10,6 +10,7 @@ mod bad_input;
 mod browser;
 mod data;
 mod followed;
+mod foreign;
 mod harness;
 mod interface;
 mod kills;

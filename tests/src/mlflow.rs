@@ -566,3 +566,266 @@ async fn a_batch_of_nothing_but_points_is_answered_and_kept_as_any_other() -> Re
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_thins_points_of_one_step_and_finds_what_is_no_number() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let [first, second] = [new_run(&client, "0").await, new_run(&client, "0").await];
+    let points = |steps: fn(usize) -> usize| -> Vec<Value> {
+        let point = |at: usize| json!({ "key": "m", "value": at, "timestamp": at, "step": steps(at) });
+        (0..1000).map(point).collect()
+    };
+    post(&client, "runs/log-batch", json!({ "run_id": first, "metrics": points(|_| 0) })).await;
+    post(&client, "runs/log-batch", json!({ "run_id": second, "metrics": points(|at| at / 2) })).await;
+    for (runs, most) in [(vec![&first], 50), (vec![&second], 50), (vec![&first, &second], 7)] {
+        let runs = runs.iter().map(|run| format!("run_ids={run}&")).collect::<String>();
+        let address = format!("metrics/get-history-bulk-interval?{runs}metric_key=m&max_results={most}");
+        let found = get(&client, &address).await;
+        for run in [&first, &second].into_iter().filter(|run| address.contains(run.as_str())) {
+            let of_run = |point: &&Value| point["run_id"] == **run;
+            let values: Vec<f64> = found["metrics"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .filter(of_run)
+                .filter_map(|p| p["value"].as_f64())
+                .collect();
+            assert!(values.len() <= most + 4, "{} for {most}", values.len());
+            assert_eq!((values.first(), values.last()), (Some(&0.0), Some(&999.0)));
+        }
+    }
+    for (run, value) in [(&first, json!(0.5)), (&second, json!("NaN"))] {
+        post(&client, "runs/log-metric", json!({ "run_id": run, "key": "loss", "value": value, "timestamp": 1 })).await;
+    }
+    let found = async |filter: String| {
+        let found = post(&client, "runs/search", json!({ "experiment_ids": ["0"], "filter": filter })).await;
+        let id = |run: &Value| run["info"]["run_id"].as_str().expect("an id").to_owned();
+        found["runs"].as_array().expect("runs").iter().map(id).collect::<Vec<_>>()
+    };
+    assert_eq!(found("metrics.loss != 0.5".into()).await, [second.clone()]);
+    assert_eq!(found("metrics.loss != 7".into()).await.len(), 2);
+    // Beyond what is joined, the same.
+    let many = format!("metrics.loss != 0.5{}", " AND metrics.m >= 0".repeat(30));
+    assert_eq!(found(many).await, [second.clone()]);
+    for filter in ["metrics.loss < 1", "metrics.loss = 0.5"] {
+        assert_eq!(found(filter.into()).await, [first.clone()], "{filter}");
+    }
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_begins_with_tags_of_any_key_and_a_name_that_is_made_up() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let keys = ["git@sha", "owner(team)", "x=y", "100%"];
+    let tags: Vec<Value> = keys.iter().map(|key| json!({ "key": key, "value": "1" })).collect();
+    let run = post(&client, "runs/create", json!({ "experiment_id": "0", "start_time": 5, "tags": tags })).await;
+    let info = &run["run"]["info"];
+    let uid = info["run_id"].as_str().expect("an id").to_owned();
+    let words: Vec<&str> = info["run_name"].as_str().expect("a name").split('-').collect();
+    assert!(words.len() == 3 && words[2].parse::<u32>().is_ok(), "{words:?}");
+    let tag = async |key: &str| {
+        let told = get(&client, &format!("runs/get?run_id={uid}")).await;
+        let tags = told["run"]["data"]["tags"].as_array().cloned().unwrap_or_default();
+        tags.into_iter().find(|tag| tag["key"] == key).map(|tag| tag["value"].clone())
+    };
+    for key in keys {
+        assert_eq!(tag(key).await, Some(json!("1")), "{key}");
+        let (status, _) =
+            ask(&client, Method::POST, "runs/set-tag", &json!({ "run_id": uid, "key": key, "value": "2" })).await;
+        assert_eq!(status, 400, "later ones are looked at: {key}");
+    }
+    // The tag with the name can be removed; the name stays, and comes back with the next one.
+    post(&client, "runs/update", json!({ "run_id": uid, "run_name": "new name" })).await;
+    post(&client, "runs/update", json!({ "run_id": uid, "run_name": "" })).await;
+    assert_eq!(tag("mlflow.runName").await, Some(json!("new name")));
+    post(&client, "runs/delete-tag", json!({ "run_id": uid, "key": "mlflow.runName" })).await;
+    assert_eq!(tag("mlflow.runName").await, None);
+    let told = get(&client, &format!("runs/get?run_id={uid}")).await;
+    assert_eq!(told["run"]["info"]["run_name"], json!("new name"));
+    let again = json!({ "run_id": uid, "key": "mlflow.runName" });
+    assert_eq!(ask(&client, Method::POST, "runs/delete-tag", &again).await.0, 404);
+    post(&client, "runs/set-tag", json!({ "run_id": uid, "key": "mlflow.runName", "value": "newest" })).await;
+    assert_eq!(tag("mlflow.runName").await, Some(json!("newest")));
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_no_folder_too() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let run = new_run(&client, "0").await;
+    for root in [format!("0/{run}/artifacts"), "0/models/m-1/artifacts".to_owned()] {
+        let put = async |path: &str| {
+            raw(&client, Method::PUT, &format!("/api/2.0/mlflow-artifacts/artifacts/{root}/{path}"), b"x".to_vec())
+                .await
+        };
+        for (first, second) in [("f.txt", "f.txt/inner.txt"), ("d/inner.txt", "d"), ("a/b/c", "a/b"), ("e", "e/f/g/h")]
+        {
+            assert_eq!(put(first).await.0, 200, "{first}");
+            let (status, why) = put(second).await;
+            assert_eq!(status, 400, "{second}: {why}");
+            assert!(why["message"].as_str().is_some_and(|why| why.contains("cannot be a file")), "{why}");
+            assert_eq!(put(first).await.0, 200, "it may be replaced still");
+        }
+        // Names that only begin alike are no folders of each other.
+        for path in ["f.txt2", "dd", "d-", "a/bb"] {
+            assert_eq!(put(path).await.0, 200, "{path}");
+        }
+    }
+    let listed = get(&client, &format!("artifacts/list?run_id={run}")).await;
+    let files: Vec<(&str, bool)> = listed["files"]
+        .as_array()
+        .expect("files")
+        .iter()
+        .filter_map(|file| Some((file["path"].as_str()?, file["is_dir"].as_bool()?)))
+        .collect();
+    assert_eq!(
+        files,
+        [("a", true), ("d", true), ("d-", false), ("dd", false), ("e", false), ("f.txt", false), ("f.txt2", false)]
+    );
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn experiments_and_inputs_are_held_to_the_limits_that_clients_know() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let why = async |method: Method, address: &str, body: Value| {
+        let (status, why) = ask(&client, method, address, &body).await;
+        (status, why["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let (status, message) = why(Method::GET, "experiments/get?experiment_id=invalid_id", Value::Null).await;
+    assert_eq!(
+        (status, message.as_str()),
+        (400, "Invalid experiment ID 'invalid_id'. Experiment ID must be a valid integer.")
+    );
+    let experiment = post(&client, "experiments/create", json!({ "name": "a" })).await["experiment_id"].clone();
+    for (name, message) in [("x".repeat(501), "'name' exceeds the maximum length"), (String::new(), "Missing value")] {
+        let body = json!({ "experiment_id": experiment, "new_name": name });
+        let (status, found) = why(Method::POST, "experiments/update", body).await;
+        assert!(status == 400 && found.contains(message), "{found}");
+    }
+    let run = new_run(&client, experiment.as_str().expect("an id")).await;
+    let input = |name: &str, of: &[(&str, &str)], tags: &[(&str, &str)]| {
+        let mut dataset = json!({ "name": name, "digest": "d", "source_type": "code", "source": "{}" });
+        of.iter().for_each(|(key, value)| dataset[key] = json!(value));
+        let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
+        json!({ "dataset": dataset, "tags": tags })
+    };
+    let long = |count: usize| "x".repeat(count);
+    for (of, tags, message) in [
+        (vec![("name", long(501))], vec![], "'name' exceeds the maximum length of 500"),
+        (vec![("digest", long(37))], vec![], "'digest' exceeds the maximum length of 36"),
+        (vec![("source", long(65_536))], vec![], "'source' exceeds the maximum length of 65535"),
+        (vec![("schema", long(1_048_576))], vec![], "'schema' exceeds the maximum length of 1048575"),
+        (vec![("profile", long(16_777_216))], vec![], "'profile' exceeds the maximum length of 16777215"),
+        (vec![], vec![(long(256), long(1))], "'key' exceeds the maximum length of 255"),
+        (vec![], vec![(long(1), long(501))], "'value' exceeds the maximum length of 500"),
+    ] {
+        let of: Vec<(&str, &str)> = of.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let tags: Vec<(&str, &str)> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let body = json!({ "run_id": run, "datasets": [input("n", &of, &tags)] });
+        let (status, found) = why(Method::POST, "runs/log-inputs", body).await;
+        assert!(status == 400 && found.contains(message), "{message}: {found}");
+    }
+    // What is said of a dataset again changes nothing.
+    post(&client, "runs/log-inputs", json!({ "run_id": run, "datasets": [input("n", &[], &[("a", "1")])] })).await;
+    let other = input("n", &[("source", "other")], &[("a", "2"), ("b", "3")]);
+    post(&client, "runs/log-inputs", json!({ "run_id": run, "datasets": [other] })).await;
+    let told = get(&client, &format!("runs/get?run_id={run}")).await;
+    let kept = &told["run"]["inputs"]["dataset_inputs"][0];
+    assert_eq!((&kept["dataset"]["source"], &kept["tags"]), (&json!("{}"), &json!([{ "key": "a", "value": "1" }])));
+    let many: Vec<Value> = (0..1010).map(|number| input(&format!("name{number}"), &[], &[])).collect();
+    post(&client, "runs/log-inputs", json!({ "run_id": run, "datasets": many })).await;
+    let found = post(&client, "experiments/search-datasets", json!({ "experiment_ids": [experiment] })).await;
+    assert_eq!(found["dataset_summaries"].as_array().map(Vec::len), Some(1000));
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn searches_of_the_registry_say_what_is_wrong_with_them() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    post(&client, "registered-models/create", json!({ "name": "RM1" })).await;
+    let refused = async |address: String| {
+        let (status, why) = ask(&client, Method::GET, &address, &Value::Null).await;
+        assert_eq!((status, &why["error_code"]), (400, &json!("INVALID_PARAMETER_VALUE")), "{address}: {why}");
+        why["message"].as_str().expect("a message").to_owned()
+    };
+    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    let list = "While parsing a list in the query, expected";
+    for (what, filter, message) in [
+        (
+            "model-versions",
+            "run_id IN (1,2,3)",
+            format!("{list} string value, punctuation, or whitespace, but got different type in list"),
+        ),
+        ("model-versions", "run_id IN ()", format!("{list} a non-empty list of string values, but got empty list")),
+        (
+            "model-versions",
+            "run_id IN (,)",
+            format!("{list} a non-empty list of string values, but got ill-formed list"),
+        ),
+        ("model-versions", "run_id IN (", "Invalid clause(s) in filter string".into()),
+        ("model-versions", "name IN ('a')", "Invalid comparator for attribute".into()),
+        ("model-versions", "creation_timestamp > 5", "Invalid attribute key 'creation_timestamp' specified".into()),
+        ("model-versions", "tags.a < 'x'", "Invalid comparator for tag".into()),
+        ("registered-models", "name != something", "Parameter value is either not quoted".into()),
+        ("registered-models", "run_id = 'a'", "Invalid attribute key 'run_id' specified.".into()),
+        ("registered-models", "evilhax = true", "Invalid clause(s) in filter string".into()),
+    ] {
+        let found = refused(format!("{what}/search?filter={}", encoded(filter))).await;
+        assert!(found.contains(&message), "{filter}: {found}");
+    }
+    for (what, order, message) in [
+        ("registered-models", "creation_timestamp DESC", "Invalid order by key 'creation_timestamp' specified"),
+        ("registered-models", "description", "Invalid order by key 'description' specified"),
+        ("registered-models", "last_updated_timestamp DESC blah", "Invalid order_by clause"),
+        ("registered-models", "timestamp&order_by=last_updated_timestamp", "`order_by` contains duplicate fields"),
+        ("model-versions", "run_id DESC", "Invalid attribute key 'run_id' specified"),
+        ("model-versions", "last_updated_timestamp DESC blah", "Invalid order_by clause"),
+    ] {
+        let found = refused(format!("{what}/search?order_by=name%20ASC&order_by={}", order.replace(' ', "%20"))).await;
+        assert!(found.contains(message), "{order}: {found}");
+    }
+    let found = get(&client, "registered-models/search?order_by=timestamp%20DESC&order_by=name").await;
+    assert_eq!(found["registered_models"].as_array().map(Vec::len), Some(1));
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_logged_models_goes_on_with_its_own_request_alone() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    let other = post(&client, "experiments/create", json!({ "name": "other" })).await["experiment_id"].clone();
+    for name in ["a", "b", "c"] {
+        post(&client, "logged-models", json!({ "experiment_id": "0", "name": name })).await;
+    }
+    let first = json!({ "experiment_ids": ["0"], "max_results": 2 });
+    let page = post(&client, "logged-models/search", first.clone()).await;
+    let token = page["next_page_token"].as_str().expect("a token").to_owned();
+    let mut next = json!({ "experiment_ids": ["0"], "max_results": 100, "page_token": token });
+    let page = post(&client, "logged-models/search", next.clone()).await;
+    assert_eq!((page["models"].as_array().map(Vec::len), &page["next_page_token"]), (Some(1), &Value::Null));
+    for (field, value, message) in [
+        ("experiment_ids", json!([other]), "Experiment IDs in the page token do not match"),
+        ("order_by", json!([{ "field_name": "creation_time" }]), "Order by in the page token does not match"),
+        ("filter", json!("name = 'a'"), "Filter string in the page token does not match"),
+        ("page_token", json!("after-2"), "Invalid page token"),
+    ] {
+        let before = next[field].clone();
+        next[field] = value;
+        let (status, why) = ask(&client, Method::POST, "logged-models/search", &next).await;
+        assert!(status == 400 && why["message"].as_str().is_some_and(|why| why.contains(message)), "{why}");
+        next[field] = before;
+    }
+    client.door.close().await;
+    Ok(())
+}

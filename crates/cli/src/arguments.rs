@@ -75,6 +75,12 @@ pub(crate) enum Command {
         /// An image may have any number of classes, as in a CSV of path,labels.
         #[arg(long)]
         multi_label: bool,
+        /// The column of steps in tables of metrics; the best one without it, and again with an empty name.
+        #[arg(long, value_name = "COLUMN")]
+        step: Option<String>,
+        /// The column of times in tables of metrics; the best one without it, and again with an empty name.
+        #[arg(long, value_name = "COLUMN")]
+        time: Option<String>,
     },
     /// List the folders and files of other programs whose runs are followed.
     Sources {

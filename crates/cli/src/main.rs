@@ -94,7 +94,7 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             out::line(format_args!("{word}: {}", client.root().display()))?;
         }
         Command::Demo { .. } => return demo::train_on_digits(client, json).await,
-        Command::Import { source, name, val, test, seed, multi_label } => {
+        Command::Import { source, name, val, test, seed, multi_label, step, time } => {
             let request = ImportRequest {
                 source: std::path::absolute(source)?.display().to_string(),
                 name: name.clone(),
@@ -102,6 +102,8 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
                 test: *test,
                 seed: *seed,
                 labelling: if *multi_label { Labelling::AnyClasses } else { Labelling::OneClass },
+                step: step.clone(),
+                time: time.clone(),
             };
             let job: Job = client.post(path::DATASETS, &request).await?;
             return train::follow_job(client, job, json).await;

@@ -140,6 +140,7 @@ pub struct Checkpoint {
     /// Epochs done.
     pub epoch: u64,
     /// The validation accuracy at that time, if there was a validation split.
+    #[serde(default, with = "crate::number::json_option")]
     pub val_accuracy: Option<f64>,
     /// When it was saved.
     pub at: Timestamp,
@@ -486,6 +487,12 @@ pub enum JobKind {
         source: String,
         /// The experiment of runs that name none.
         experiment: String,
+        /// The column of steps in tables, where someone chose it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<String>,
+        /// The column of times in tables, where someone chose it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time: Option<String>,
     },
     /// Takes over what another workspace has.
     Merge {

@@ -1,6 +1,7 @@
 //! What the files of other programs say of their runs.
 
 use crate::{Point, RunStatus, Timestamp};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What a piece of a file says of a run, in the file's order.
@@ -10,8 +11,14 @@ pub struct Part {
     pub logged: Vec<Logged>,
     /// How many values it has that are neither a number nor a param nor a file.
     pub left_out: u64,
+    /// The columns in which those are, as far as they have names.
+    pub left_out_of: BTreeMap<String, u64>,
+    /// What people should know of how it was read: a column that was chosen, a file that was written anew.
+    pub notes: Vec<String>,
     /// How far the file has been read, to be told at the next reading: a byte, or what its contents are told apart by.
     pub read: u64,
+    /// What the reader must know of what it read; its own business.
+    pub state: Option<String>,
     /// Whether there may be more already.
     pub has_more: bool,
     /// Why it cannot be read further.
@@ -39,6 +46,15 @@ pub enum Logged {
     User(String),
     /// The run's identity everywhere, where it has 32 hexadecimal digits.
     Uid(String),
+    /// That it began again at this step: what these metrics (all without any) have from there on is superseded by what comes.
+    Restarted {
+        /// The step.
+        step: i64,
+        /// The metrics.
+        keys: Vec<String>,
+    },
+    /// A line of its log.
+    Line(String),
     /// When it began; the earliest counts.
     Began(Timestamp),
     /// When it was last heard of; the latest counts.

@@ -12,6 +12,7 @@ mod direction;
 pub mod entity;
 pub mod foreign;
 mod id;
+pub mod key;
 mod label;
 pub mod matching;
 pub mod number;

@@ -94,7 +94,7 @@ pub fn parse(filter: &str) -> Result<Vec<Comparison>, SearchError> {
                 _ => return Err(invalid()),
             };
         }
-        let (comparison, after) = comparison(rest).ok_or_else(invalid)?;
+        let (comparison, after) = comparison(rest)?.ok_or_else(invalid)?;
         let is_long = |text: &String| text.len() > LONGEST_TEXT;
         let too_long = match &comparison.operand {
             Operand::Text(text) => is_long(text),
@@ -197,55 +197,71 @@ fn column(tokens: &[Token]) -> Option<(Column, &[Token])> {
     }
 }
 
-fn comparison(tokens: &[Token]) -> Option<(Comparison, &[Token])> {
-    let (column, rest) = column(tokens)?;
+/// A comparison and what follows it; nothing where the tokens are none.
+fn comparison(tokens: &[Token]) -> Result<Option<(Comparison, &[Token])>, SearchError> {
+    let Some((column, rest)) = column(tokens) else { return Ok(None) };
     let is = |word: &str, wanted: &str| word.eq_ignore_ascii_case(wanted);
     let (operator, rest) = match rest {
         [Token::Sign(operator), rest @ ..] => (*operator, rest),
         [Token::Word(a), Token::Word(b), Token::Word(c), rest @ ..] if is(a, "is") && is(b, "not") && is(c, "null") => {
-            return Some((Comparison { column, operator: Operator::IsNotNull, operand: Operand::Nothing }, rest));
+            return Ok(Some((Comparison { column, operator: Operator::IsNotNull, operand: Operand::Nothing }, rest)));
         }
         [Token::Word(a), Token::Word(b), rest @ ..] if is(a, "is") && is(b, "null") => {
-            return Some((Comparison { column, operator: Operator::IsNull, operand: Operand::Nothing }, rest));
+            return Ok(Some((Comparison { column, operator: Operator::IsNull, operand: Operand::Nothing }, rest)));
         }
         [Token::Word(a), Token::Word(b), rest @ ..] if is(a, "not") && is(b, "in") => (Operator::NotIn, rest),
         [Token::Word(word), rest @ ..] if is(word, "in") => (Operator::In, rest),
         [Token::Word(word), rest @ ..] if is(word, "like") => (Operator::Like, rest),
         [Token::Word(word), rest @ ..] if is(word, "ilike") => (Operator::Ilike, rest),
-        _ => return None,
+        _ => return Ok(None),
     };
-    let (operand, rest) = match rest {
-        [Token::Number(number), rest @ ..] => (Operand::Number(*number), rest),
-        [Token::Text(text), rest @ ..] => (Operand::Text(text.clone()), rest),
-        [Token::Open, rest @ ..] => list(rest)?,
-        _ => return None,
-    };
-    let is_list = matches!(operand, Operand::List(_));
     let wants_list = matches!(operator, Operator::In | Operator::NotIn);
-    (is_list == wants_list).then_some((Comparison { column, operator, operand }, rest))
+    let (operand, rest) = match rest {
+        [Token::Number(number), rest @ ..] if !wants_list => (Operand::Number(*number), rest),
+        [Token::Text(text), rest @ ..] if !wants_list => (Operand::Text(text.clone()), rest),
+        [Token::Open, rest @ ..] if wants_list => match list(rest)? {
+            Some((texts, rest)) => (Operand::List(texts), rest),
+            None => return Ok(None),
+        },
+        // Such words mean something else than themselves.
+        [Token::Word(word), ..]
+            if ["true", "false", "null", "and", "or", "not", "in", "is"].iter().any(|own| is(word, own)) =>
+        {
+            return Ok(None);
+        }
+        [Token::Word(word), ..] if !wants_list => {
+            return Err(SearchError(format!(
+                "Parameter value is either not quoted or unidentified quote types used for string value {word}"
+            )));
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some((Comparison { column, operator, operand }, rest)))
 }
 
-/// `'a', 'b')`, the bracket before it being read.
-fn list(tokens: &[Token]) -> Option<(Operand, &[Token])> {
-    let (mut texts, mut rest) = (Vec::new(), tokens);
-    loop {
-        match rest {
-            [Token::Text(text), Token::Close, after @ ..] => {
-                texts.push(text.clone());
-                return Some((Operand::List(texts), after));
-            }
-            // A comma may also follow the last.
-            [Token::Text(text), Token::Comma, Token::Close, after @ ..] => {
-                texts.push(text.clone());
-                return Some((Operand::List(texts), after));
-            }
-            [Token::Text(text), Token::Comma, after @ ..] => {
-                texts.push(text.clone());
-                rest = after;
-            }
-            _ => return None,
+/// `'a', 'b')`, the bracket before it being read, and what follows; nothing where it is not closed.
+fn list(tokens: &[Token]) -> Result<Option<(Vec<String>, &[Token])>, SearchError> {
+    let Some(end) = tokens.iter().position(|token| *token == Token::Close) else { return Ok(None) };
+    let (inner, after) = (&tokens[..end], &tokens[end + 1..]);
+    let wrong = |wanted: &str, found: &str| {
+        Err(SearchError(format!("While parsing a list in the query, expected {wanted}, but got {found}")))
+    };
+    if inner.is_empty() {
+        return wrong("a non-empty list of string values", "empty list");
+    }
+    if inner.iter().any(|token| !matches!(token, Token::Text(_) | Token::Comma)) {
+        return wrong("string value, punctuation, or whitespace", "different type in list");
+    }
+    let mut texts = Vec::new();
+    // A comma may also follow the last.
+    for (place, token) in inner.iter().enumerate() {
+        match (token, place % 2) {
+            (Token::Text(text), 0) => texts.push(text.clone()),
+            (Token::Comma, 1) => {}
+            _ => return wrong("a non-empty list of string values", "ill-formed list"),
         }
     }
+    Ok(Some((texts, after)))
 }
 
 /// Whether a text is like a pattern of `LIKE`.
@@ -366,6 +382,25 @@ mod tests {
             ["metrics.a", "a = b", "a = 'x' b = 'y'", "a = 'x", "a IN 'x'", "a = ('x')", "and", "a = 1 OR b = 2"]
         {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_value_is_told_as_clients_expect_it() {
+        let why = |text: &str| parse(text).map(|_| ()).map_err(|error| error.0);
+        let of_list = |wanted: &str, found: &str| {
+            Err(format!("While parsing a list in the query, expected {wanted}, but got {found}"))
+        };
+        let texts = "a non-empty list of string values";
+        assert_eq!(why("a IN (1, 2)"), of_list("string value, punctuation, or whitespace", "different type in list"));
+        assert_eq!(why("a IN ()"), of_list(texts, "empty list"));
+        for text in ["a IN (,)", "a NOT IN ('x',,'y')", "a IN ('x' 'y')", "a IN (,'x')"] {
+            assert_eq!(why(text), of_list(texts, "ill-formed list"), "{text}");
+        }
+        let unquoted = "Parameter value is either not quoted or unidentified quote types used for string value x";
+        assert_eq!(why("name != x"), Err(unquoted.to_owned()));
+        for text in ["a IN (", "a IN", "a LIKE", "a = true", "a = ('x')", "a IN 'x'"] {
+            assert!(why(text).is_err_and(|why| why.starts_with("Invalid clause(s) in filter string")), "{text}");
         }
     }
 

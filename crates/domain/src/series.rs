@@ -297,6 +297,18 @@ mod tests {
     }
 
     #[test]
+    fn a_last_value_that_is_no_number_is_told_as_itself() {
+        for (value, word) in [(f64::NAN, "NaN"), (f64::INFINITY, "Infinity"), (f64::NEG_INFINITY, "-Infinity")] {
+            let mut summary = Summary::default();
+            summary.add(point(3, value));
+            let json = serde_json::to_string(&summary).expect("JSON");
+            assert!(json.contains(&format!("\"last\":\"{word}\"")), "{json}");
+            let back: Summary = serde_json::from_str(&json).expect("it reads");
+            assert_eq!(back.last.map(f64::to_bits), summary.last.map(f64::to_bits));
+        }
+    }
+
+    #[test]
     fn smoothing_is_debiased_and_survives_nan() {
         assert_eq!(smoothed([4.0, 4.0, f64::NAN, 4.0], 0.9)[3], 4.0);
         assert_eq!(smoothed([1.0, 2.0], 0.0), [1.0, 2.0]);

@@ -48,6 +48,7 @@ impl EngineError {
             EngineError::Learn(_) | EngineError::Internal(_) => ErrorCode::Internal,
             EngineError::Store(error) => match error {
                 StoreError::NotFound { .. } => ErrorCode::NotFound,
+                StoreError::NotMlflow { .. } => ErrorCode::Invalid,
                 StoreError::Conflict(_) | StoreError::InUse { .. } => ErrorCode::Conflict,
                 StoreError::DiskFull => ErrorCode::DiskFull,
                 StoreError::ReadOnly(_) | StoreError::Newer { .. } => ErrorCode::ReadOnly,

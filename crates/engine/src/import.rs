@@ -45,8 +45,8 @@ impl Engine {
             }
             return self.queue(JobKind::Merge { source: root.display().to_string() });
         }
-        if assay_formats::logs::holds_runs(&source) {
-            return self.start_import_of_runs(&source, request);
+        if let Some(job) = self.start_import_of_logs(&source, request)? {
+            return Ok(job);
         }
         if !assay_formats::holds_images(&source) {
             return Err(assay_formats::FormatError::Unknown(source).into());
@@ -330,7 +330,10 @@ impl Import<'_> {
             0 => "there is no file that could be one".to_owned(),
             count => format!("{} left out ({})", counted(count as u64, "file"), reasons.join("; ")),
         };
-        EngineError::Invalid(format!("no image was found (JPEG, PNG, WebP, GIF, BMP or TIFF): {left_out}: {place}"))
+        EngineError::Invalid(format!(
+            "no image was found (JPEG, PNG, WebP, GIF, BMP or TIFF), nor a run of TensorBoard, W&B or MLflow, nor a table of \
+             metrics: {left_out}: {place}"
+        ))
     }
 
     fn bring_up_to_date(&mut self, dataset: DatasetId, seen: Vec<Seen>, known: &[Listing]) -> Result<()> {
@@ -622,8 +625,11 @@ fn is_same_place(one: &Path, other: &Path) -> bool {
     one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-const ENDINGS: [&str; 12] =
-    [".tar.gz", ".tgz", ".tar", ".zip", ".csv", ".tsv", ".jsonl", ".ndjson", ".wandb", ".db", ".sqlite", ".sqlite3"];
+const ENDINGS: [&str; 13] =
+    [
+        ".tar.gz", ".tgz", ".tar", ".zip", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".wandb", ".db", ".sqlite",
+        ".sqlite3",
+    ];
 
 /// The name of a source without its ending: as it was given, unless that says nothing (`..`).
 pub(crate) fn own_name(given: &Path, source: &Path) -> String {

@@ -1,6 +1,7 @@
 //! The queue: jobs wait in the database and are done by two threads, one for imports and one for training and
 //! evaluation (which share the processor).
 
+use crate::sources::Asked;
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Job, JobKind, Progress};
 use assay_domain::{JobId, RunStatus};
@@ -206,7 +207,10 @@ impl Engine {
         let result = begun.map_err(EngineError::from).and_then(|()| {
             let attempt = std::panic::AssertUnwindSafe(|| match &job.work {
                 JobKind::Import { .. } => self.import(job.id, &job.work, &stop),
-                JobKind::ImportRuns { source, experiment } => self.import_runs(job.id, source, experiment, &stop),
+                JobKind::ImportRuns { source, experiment, step, time } => {
+                    let asked = Asked { path: source, experiment, step: step.as_ref(), time: time.as_ref() };
+                    self.import_runs(job.id, &asked, &stop)
+                }
                 JobKind::Merge { source } => self.merge_for(job.id, Path::new(source), &stop),
                 JobKind::Train { run } => self.train(job.id, *run, &stop),
                 JobKind::Evaluate { run, split, dataset, snapshot } => {

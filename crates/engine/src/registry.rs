@@ -39,6 +39,8 @@ pub struct Relations {
     pub read: Vec<(String, i64)>,
     /// The logged models that it made, each at a step.
     pub made: Vec<(String, i64)>,
+    /// Whether a client removed the tag that has its name.
+    pub hides_name: bool,
 }
 
 impl Engine {
@@ -161,11 +163,15 @@ impl Engine {
 
     /// What each of some runs read and made.
     pub fn relations(&self, runs: &[RunId]) -> Result<Vec<Relations>> {
-        let (mut datasets, mut models) =
-            self.store.read(|reader| Ok((reader.inputs(runs)?, reader.run_models(runs)?)))?;
+        let (mut datasets, mut models, nameless) = self
+            .store
+            .read(|reader| Ok((reader.inputs(runs)?, reader.run_models(runs)?, reader.hidden_names(runs)?)))?;
         let of = |run: &RunId| {
-            let mut relations =
-                Relations { datasets: datasets.remove(run).unwrap_or_default(), ..Relations::default() };
+            let mut relations = Relations {
+                datasets: datasets.remove(run).unwrap_or_default(),
+                hides_name: nameless.contains(run),
+                ..Relations::default()
+            };
             for RunModel { role, model, step } in models.remove(run).unwrap_or_default() {
                 match role {
                     ModelRole::Input => relations.read.push((model, step)),

@@ -1,16 +1,22 @@
 //! Runs that other programs logged to files: read once, and read on when more is written.
 
+mod database;
+mod found;
+mod reading;
+
 use crate::import::own_name;
 use crate::jobs::{Done, GoesOn};
-use crate::{Engine, EngineError, NOTE, RUN_NAME, Result};
-use assay_domain::entity::{Job, JobKind, Progress};
-use assay_domain::foreign::{Contents, Logged};
-use assay_domain::{JobId, Point, SourceId, counted};
-use assay_formats::logs::{self, LONGEST_KEY, LogFile, Named};
+use crate::{Engine, EngineError, Result};
+use assay_domain::entity::{Dataset, Job, JobKind, Progress};
+use assay_domain::{JobId, SourceId, counted};
+use assay_formats::FormatError;
+use assay_formats::logs::{self, LogFile, Mark, Named};
 use assay_protocol::{ImportRequest, LogSource};
-use assay_store::{MlflowDb, MlflowRun, NewBlob, Source, StoreError, Taken};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use assay_store::{FileMark, MlflowDb, Source};
+use found::{Found, listed};
+use reading::{File, Files, Reading, Round, looks};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -21,60 +27,59 @@ const ROUND: usize = 100_000;
 /// As many files of a run are held open at most.
 const FILES: usize = 64;
 
-/// A file that was not written to for so long has whole lines: programs write when their buffers are full.
-const SETTLED: Duration = Duration::from_secs(600);
-
-/// Longer params and tags are cut.
-const VALUE_BYTES: usize = 8_000;
-
 /// The lock of reading, with what is known of the files of all sources, once they were needed.
 #[derive(Default)]
 pub(crate) struct Sources(Mutex<Option<Files>>);
 
-/// The files of sources by their paths.
-type Files = HashMap<SourceId, HashMap<String, File>>;
-
-/// What is known of a file.
-#[derive(Default)]
-struct File {
-    /// How far it was read, as the store has it.
-    read: Option<u64>,
-    /// What it was like when it was read to its end.
-    looks: Option<Looks>,
-}
-
-/// Size, time, and whether it was settled.
-type Looks = (u64, SystemTime, bool);
-
-/// What reading a source brought.
-#[derive(Default)]
-pub(crate) struct Found {
-    runs: u64,
-    new: u64,
-    points: u64,
-    files: u64,
-    left_out: u64,
-    damaged: Vec<String>,
-}
-
-impl std::fmt::Display for Found {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Found { runs, new, points, files, left_out, damaged } = self;
-        let [runs, points, files] =
-            [(runs, "run"), (points, "point"), (files, "file")].map(|(count, what)| counted(*count, what));
-        write!(f, "{runs}, {new} of them new; {points} and {files} taken")?;
-        if *left_out > 0 {
-            write!(f, "; {} left out, neither numbers nor files", counted(*left_out, "value"))?;
-        }
-        match damaged.as_slice() {
-            [] => Ok(()),
-            [one] => write!(f, "; read in part: {one}"),
-            [one, rest @ ..] => write!(f, "; read in part: {one}, and {} more", rest.len()),
-        }
-    }
-}
-
 impl Engine {
+    /// Queues the reading of the runs that a source has, and of the datasets that lie away from them; nothing where it has no
+    /// runs, or is a dataset already.
+    pub(crate) fn start_import_of_logs(&self, source: &Path, request: &ImportRequest) -> Result<Option<Job>> {
+        if source.is_file() {
+            let has_runs = !logs::find(source).is_empty();
+            return has_runs.then(|| self.start_import_of_runs(source, request)).transpose();
+        }
+        let is_dataset = |dataset: &Dataset| Path::new(dataset.origin()).canonicalize().is_ok_and(|place| place == source);
+        if self.datasets()?.iter().any(is_dataset) {
+            return Ok(None);
+        }
+        let found = logs::survey(source);
+        if !found.has_runs {
+            return Ok(None);
+        }
+        for dataset in found.datasets {
+            let beside = ImportRequest { source: dataset.display().to_string(), ..ImportRequest::default() };
+            if let Err(error) = self.start_import(&beside) {
+                tracing::warn!(%error, path = beside.source, "the images beside runs are not imported");
+            }
+        }
+        self.start_import_of_runs(source, request).map(Some)
+    }
+
+    /// What else lies in the folder of a source, and what becomes of it.
+    fn told_beside(&self, path: &str) -> Result<String> {
+        let found = logs::survey(Path::new(path));
+        let datasets = self.datasets()?;
+        let mut told = String::new();
+        for folder in &found.datasets {
+            let name =
+                datasets.iter().find(|dataset| Path::new(dataset.origin()) == folder).map(|dataset| &dataset.name);
+            told.push_str(&match name {
+                Some(name) => format!("; the images in {} are the dataset {name}", folder.display()),
+                None => format!("; the images in {} were left out: import that folder by itself", folder.display()),
+            });
+        }
+        if found.images > 0 && found.datasets.is_empty() {
+            told.push_str(&format!("; {} beside the logs left out, as no dataset", counted(found.images, "image")));
+        }
+        if found.others > 0 {
+            let more = if found.others > found.other_names.len() as u64 { ", ..." } else { "" };
+            let others = counted(found.others, "other file");
+            told.push_str(&format!("; {others} left out ({}{more})", found.other_names.join(", ")));
+        }
+        Ok(told)
+    }
+
     /// Queues the reading of the runs below a folder or in a file, which is followed from then on.
     pub(crate) fn start_import_of_runs(&self, source: &Path, request: &ImportRequest) -> Result<Job> {
         // However it is written, a source is one.
@@ -83,7 +88,12 @@ impl Engine {
             Some(name) if !name.is_empty() => name.to_owned(),
             _ => own_name(source, source),
         };
-        self.queue(JobKind::ImportRuns { source: path, experiment })
+        if source.is_file() && logs::find(source).iter().any(|file| file.named == Named::MlflowDatabase) {
+            // Before anything is made of it.
+            MlflowDb::open(source)?;
+        }
+        let (step, time) = (request.step.clone(), request.time.clone());
+        self.queue(JobKind::ImportRuns { source: path, experiment, step, time })
     }
 
     /// The sources of runs that are followed.
@@ -102,15 +112,41 @@ impl Engine {
         }
     }
 
-    pub(crate) fn import_runs(&self, job: JobId, path: &str, experiment: &str, stop: &AtomicBool) -> Result<Done> {
+    /// Reads the runs of a source, which is followed from then on. Where none can be read, nothing is, and nothing stays.
+    pub(crate) fn import_runs(&self, job: JobId, asked: &Asked<'_>, stop: &AtomicBool) -> Result<Done> {
         // Before it can be followed, so that what is found is told as found by this job.
         let mut files = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (path, experiment) = (path.to_owned(), experiment.to_owned());
-        let source = self.store.write(move |tx| tx.follow_source(&path, &experiment))?;
-        let found = self.read_source(&source, &mut files, &mut self.goes_on(job, "reading runs", stop))?;
+        let Asked { path, experiment, step, time } = *asked;
+        let (own, step, time) = ((path.to_owned(), experiment.to_owned()), step.cloned(), time.cloned());
+        let source = self.store.write(move |tx| tx.follow_source(&own.0, &own.1, step.as_deref(), time.as_deref()))?;
+        let found = self.read_source(&source, &mut files, &mut self.goes_on(job, "reading runs", stop));
+        let why = match &found {
+            Ok(Some(found)) if found.runs == 0 && found.elsewhere == 0 => Some(match found.damaged.as_slice() {
+                [] => nothing_here(Path::new(path)),
+                damaged => EngineError::Invalid(listed(damaged.iter().cloned())),
+            }),
+            Ok(Some(found)) if found.points == 0 && found.files == 0 && !found.damaged.is_empty() => {
+                Some(EngineError::Invalid(listed(found.damaged.iter().cloned())))
+            }
+            Ok(_) => None,
+            Err(_) => Some(EngineError::Invalid(String::new())),
+        };
+        if let Some(why) = why {
+            let id = source.id;
+            if self.store.write(move |tx| tx.drop_empty_source(id))? {
+                if let Some(files) = files.as_mut() {
+                    files.remove(&id);
+                }
+                found?;
+                return Err(why);
+            }
+        }
         drop(files);
         self.follow_anew();
-        Ok(self.done(found.map(|found| found.to_string())))
+        let found = found?;
+        found.iter().for_each(|found| found.log_all(path));
+        let beside = self.told_beside(path)?;
+        Ok(self.done(found.map(|found| format!("{found}{beside}"))))
     }
 
     /// Reads what is new in the sources that are followed; one that cannot be read does not keep the others from being read.
@@ -133,8 +169,10 @@ impl Engine {
     ) -> Result<Option<Found>> {
         if files.is_none() {
             let all = files.insert(Files::new());
-            for (source, path, read) in self.store.read(|reader| reader.source_files())? {
-                all.entry(source).or_default().insert(path, File { read: Some(read), looks: None });
+            for (source, FileMark { path, read, state }) in self.store.read(|reader| reader.source_files())? {
+                all.entry(source)
+                    .or_default()
+                    .insert(path, File { mark: Some(Mark { read, state }), ..File::default() });
             }
         }
         let all = files.get_or_insert_default();
@@ -153,13 +191,15 @@ impl Engine {
         let mut databases = Vec::new();
         for file in logs::find(Path::new(&reading.source.path)) {
             match file.named {
-                Named::MlflowDatabase if reading.is_of_another(&file) => {}
+                Named::MlflowDatabase if reading.is_of_another(&file) => reading.found.elsewhere += 1,
                 Named::MlflowDatabase => databases.push(file.path),
                 _ => by_run.entry(file.run.clone()).or_default().push(file),
             }
         }
         // A source within another keeps the runs that are its own.
+        let all = by_run.len();
         by_run.retain(|_, files| !files.iter().any(|file| reading.is_of_another(file)));
+        reading.found.elsewhere += (all - by_run.len()) as u64;
         let total = by_run.len() as u64;
         for (done, (run, files)) in (0..).zip(by_run) {
             if !goes_on(Progress { done, total })? {
@@ -194,14 +234,21 @@ impl Engine {
         }
         'files: for file in files {
             let looks = looks(&file.path, self.now());
-            let path = text(&file.path);
-            let known = reading.own.get(&path);
-            if looks.is_some() && known.and_then(|known| known.looks) == looks {
+            let unit = file.unit();
+            let known = reading.own.get(&unit);
+            let is_asked = known.and_then(|known| known.asked.as_ref()).is_some_and(|asked| *asked == reading.asked());
+            if looks.is_some() && is_asked && known.and_then(|known| known.looks) == looks {
                 continue;
             }
-            let mut from = known.and_then(|known| known.read).unwrap_or(0);
+            let mut mark = known.and_then(|known| known.mark.clone()).unwrap_or_default();
+            let options = logs::Options {
+                now: (self.clock)(),
+                is_settled: looks.is_none_or(|looks| looks.is_settled),
+                step: reading.source.step.clone(),
+                time: reading.source.time.clone(),
+            };
             loop {
-                let part = match logs::read(file, from, looks.is_none_or(|(.., is_settled)| is_settled)) {
+                let part = match logs::read(file, &mark, &options) {
                     Ok(part) => part,
                     Err(error) => {
                         reading.found.damaged.push(error.to_string());
@@ -209,8 +256,12 @@ impl Engine {
                     }
                 };
                 round.left_out += part.left_out;
-                reading.found.damaged.extend(part.damage.as_ref().map(|why| format!("{path}: {why}")));
-                let (has_more, end) = (part.has_more, part.read);
+                for (column, count) in part.left_out_of {
+                    *round.left_out_of.entry(column).or_default() += count;
+                }
+                round.notes.extend(part.notes);
+                reading.found.damaged.extend(part.damage.as_ref().map(|why| format!("{}: {why}", file.path.display())));
+                let (has_more, end) = (part.has_more, Mark { read: part.read, state: part.state });
                 match self.gather(&mut round, part.logged) {
                     // A file that cannot be copied keeps no other back.
                     Err(EngineError::Invalid(why)) => {
@@ -219,9 +270,10 @@ impl Engine {
                     }
                     gathered => gathered?,
                 }
-                if end != from {
-                    round.read.push((path.clone(), end));
-                    from = end;
+                // A reader that has nothing new to remember says nothing of it.
+                if end.read != mark.read || end.state.is_some() && end.state != mark.state {
+                    round.read.push(FileMark { path: unit.clone(), read: end.read, state: end.state.clone() });
+                    mark = end;
                 }
                 if round.logged.len() >= ROUND || round.files.len() >= FILES {
                     self.take(reading, vec![(run.to_owned(), program, std::mem::take(&mut round))])?;
@@ -230,188 +282,9 @@ impl Engine {
                     break;
                 }
             }
-            round.seen.extend(looks.map(|looks| (path, looks)));
+            round.seen.extend(looks.map(|looks| (unit, looks)));
         }
         self.take(reading, vec![(run.to_owned(), program, round)])
-    }
-
-    /// Reads the database of an MLflow server; returns whether it came to its end.
-    fn read_database(&self, reading: &mut Reading<'_>, path: &Path, goes_on: &mut GoesOn<'_>) -> Result<bool> {
-        // Its newest pages are in a file beside it.
-        let beside = path.with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().to_string_lossy()));
-        let looks: Vec<_> =
-            [path, &beside].into_iter().filter_map(|path| Some((text(path), looks(path, self.now())?))).collect();
-        // A run that is deleted now may be restored.
-        let is_unchanged =
-            looks.iter().all(|(path, looks)| reading.own.get(path).and_then(|known| known.looks) == Some(*looks));
-        if is_unchanged && !reading.deleted.values().any(|is_gone| !is_gone) {
-            return Ok(true);
-        }
-        let database = MlflowDb::open(path)?;
-        let runs = database.runs()?;
-        let units = [format!("{}#points", path.display()), format!("{}#last", path.display())];
-        let mut from = self.begin_of_points(reading, &database, &runs, &units)?;
-        let total = runs.len() as u64;
-        for (done, run) in (0..).zip(&runs) {
-            if !goes_on(Progress { done, total })? {
-                return Ok(false);
-            }
-            let unit = format!("{}#{}", path.display(), run.uid);
-            let mut round = Round::default();
-            let known = reading.read_to(&unit);
-            if known != Some(run.fingerprint) {
-                self.gather(&mut round, run.logged.clone())?;
-                if known.is_none() {
-                    // It came after its first points were passed over: just now, or back from MLflow's deleted ones.
-                    let points = database.points_of(&run.uid, from)?;
-                    round.logged.extend(points.into_iter().map(|(_, key, point)| Logged::Point(key, point)));
-                }
-                // The path itself says to other sources whose the database is.
-                round.read.extend([(unit, run.fingerprint), (text(path), 0)]);
-            }
-            let folder = artifact_folder(path, &run.artifacts);
-            let files = folder.map(|folder| logs::artifacts(&folder, &run.uid)).unwrap_or_default();
-            let read = self.read_run(reading, &run.uid, "mlflow", &files, round);
-            reading.goes_on_after(&run.uid, read)?;
-        }
-        let known: HashSet<&str> = runs.iter().map(|run| run.uid.as_str()).collect();
-        loop {
-            let (points, last) = database.points(from, ROUND)?;
-            if last == from {
-                reading.see(looks);
-                return Ok(true);
-            }
-            let mut rounds: BTreeMap<String, Round> = BTreeMap::new();
-            for (uid, key, point) in points {
-                if known.contains(uid.as_str()) && reading.deleted.get(&uid) != Some(&true) {
-                    rounds.entry(uid).or_default().logged.push(Logged::Point(key, point));
-                }
-            }
-            // How far it was read is committed with the points of all runs.
-            rounds.entry(String::new()).or_insert(read_until(&database, last, &units)?);
-            self.take(reading, rounds.into_iter().map(|(uid, round)| (uid, "mlflow", round)).collect())?;
-            from = last;
-            if !goes_on(Progress { done: total, total })? {
-                return Ok(false);
-            }
-        }
-    }
-
-    /// The row of a database after which its points are new. Where MLflow removed the last ones for good, later ones got their
-    /// numbers; those are taken here, and what is new begins after the last row.
-    fn begin_of_points(
-        &self,
-        reading: &mut Reading<'_>,
-        database: &MlflowDb,
-        runs: &[MlflowRun],
-        units: &[String; 2],
-    ) -> Result<u64> {
-        let [last, fingerprint] = units.each_ref().map(|unit| reading.read_to(unit));
-        let last = last.unwrap_or(0);
-        if last == 0 || fingerprint.is_none() || database.fingerprint_of(last)? == fingerprint {
-            return Ok(last);
-        }
-        let last = database.last_row()?;
-        for run in runs {
-            self.take_missing(reading, database, &run.uid, last)?;
-        }
-        self.take(reading, vec![(String::new(), "mlflow", read_until(database, last, units)?)])?;
-        Ok(last)
-    }
-
-    /// Takes the points of a known run of a database, up to a row, that are not here.
-    fn take_missing(&self, reading: &mut Reading<'_>, database: &MlflowDb, uid: &str, until: u64) -> Result<()> {
-        let source = reading.source.id;
-        let Some(run) = self.store.read(|reader| reader.run_of_source(source, uid))? else { return Ok(()) };
-        if reading.deleted.get(uid) == Some(&true) {
-            return Ok(());
-        }
-        let of = |point: &Point| (point.step, point.wall_ms, point.value.to_bits());
-        let mut here: HashMap<String, HashMap<_, u64>> = HashMap::new();
-        let mut round = Round::default();
-        for (_, key, point) in database.points_of(uid, until)? {
-            if !here.contains_key(&key) {
-                let mut counts = HashMap::new();
-                for point in self.store.read(|reader| reader.points(run, &key))? {
-                    *counts.entry(of(&point)).or_default() += 1;
-                }
-                here.insert(key.clone(), counts);
-            }
-            match here.get_mut(&key).and_then(|counts| counts.get_mut(&of(&point))) {
-                Some(count) if *count > 0 => *count -= 1,
-                _ => round.logged.push(Logged::Point(key, point)),
-            }
-        }
-        self.take(reading, vec![(uid.to_owned(), "mlflow", round)])
-    }
-
-    /// Puts files into blobs, which is slow, outside of the transaction; and what is too long or meant otherwise in order.
-    fn gather(&self, round: &mut Round, logged: Vec<Logged>) -> Result<()> {
-        for logged in logged {
-            match logged {
-                Logged::File(name, contents) => {
-                    let mut blob = self.store.blobs().begin()?;
-                    match contents {
-                        Contents::Bytes(bytes) => blob.write(&bytes)?,
-                        Contents::At(path) => copy(&path, &mut blob)?,
-                    }
-                    blob.sync()?;
-                    round.files.push((name, blob));
-                }
-                Logged::Point(key, _) | Logged::Param(key, _) | Logged::Tag(key, _) if key.len() > LONGEST_KEY => {
-                    round.left_out += 1;
-                }
-                Logged::Tag(key, value) if key == RUN_NAME => round.logged.push(Logged::Name(value)),
-                Logged::Tag(key, value) if key == NOTE => round.logged.push(Logged::Note(value)),
-                Logged::Param(key, value) => round.logged.push(Logged::Param(key, cut(value))),
-                Logged::Tag(key, value) => round.logged.push(Logged::Tag(key, cut(value))),
-                Logged::Name(name) => round.logged.push(Logged::Name(cut(name))),
-                other => round.logged.push(other),
-            }
-        }
-        Ok(())
-    }
-
-    /// Commits what was read of runs, all of it or nothing.
-    fn take(&self, reading: &mut Reading<'_>, rounds: Vec<(String, &'static str, Round)>) -> Result<()> {
-        let mut all = Vec::new();
-        let mut seen = Vec::new();
-        for (run, program, Round { logged, files, read, seen: seen_of_run, left_out }) in rounds {
-            reading.found.left_out += left_out;
-            seen.extend(seen_of_run);
-            if logged.is_empty() && files.is_empty() && read.is_empty() {
-                continue;
-            }
-            reading.found.points += logged.iter().filter(|logged| matches!(logged, Logged::Point(..))).count() as u64;
-            reading.found.files += files.len() as u64;
-            let name = if run.is_empty() {
-                own_name(Path::new(&reading.source.path), Path::new(&reading.source.path))
-            } else {
-                run.clone()
-            };
-            all.push((run, Taken { program, name, uid: (self.uid)(), logged, files, read }));
-        }
-        if all.is_empty() {
-            reading.see(seen);
-            return Ok(());
-        }
-        let read: Vec<_> = all.iter().flat_map(|(_, taken)| taken.read.clone()).collect();
-        let source = reading.source.clone();
-        let (new, replaced) = self.store.write(move |tx| {
-            let (mut new, mut replaced) = (0, Vec::new());
-            for (run, taken) in all {
-                let (is_new, hashes) = tx.take(&source, &run, taken)?;
-                new += u64::from(is_new);
-                replaced.extend(hashes);
-            }
-            Ok((new, replaced))
-        })?;
-        reading.found.new += new;
-        for (path, to) in read {
-            reading.own.entry(path).or_default().read = Some(to);
-        }
-        reading.see(seen);
-        Ok(self.store.free(replaced)?)
     }
 
     pub(crate) fn now(&self) -> SystemTime {
@@ -419,93 +292,21 @@ impl Engine {
     }
 }
 
-/// What is known while a source is read.
-struct Reading<'a> {
-    source: &'a Source,
-    own: HashMap<String, File>,
-    others: &'a Files,
-    /// Runs of which nothing is taken, and whether they are gone for good.
-    deleted: HashMap<String, bool>,
-    found: Found,
+/// Which runs someone wants to have read.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// The folder or file.
+    pub(crate) path: &'a str,
+    /// The experiment of runs that name none.
+    pub(crate) experiment: &'a str,
+    /// The column of steps in tables.
+    pub(crate) step: Option<&'a String>,
+    /// The column of times in tables.
+    pub(crate) time: Option<&'a String>,
 }
 
-/// What was read of a run and waits to be committed.
-#[derive(Default)]
-struct Round {
-    logged: Vec<Logged>,
-    files: Vec<(String, NewBlob)>,
-    read: Vec<(String, u64)>,
-    /// What the files were like that were read to their ends.
-    seen: Vec<(String, Looks)>,
-    left_out: u64,
-}
-
-impl Reading<'_> {
-    fn is_of_another(&self, file: &LogFile) -> bool {
-        let path = text(&file.path);
-        self.others.values().any(|files| files.contains_key(&path))
-    }
-
-    fn read_to(&self, unit: &str) -> Option<u64> {
-        self.own.get(unit)?.read
-    }
-
-    fn see(&mut self, seen: Vec<(String, Looks)>) {
-        for (path, looks) in seen {
-            self.own.entry(path).or_default().looks = Some(looks);
-        }
-    }
-
-    /// What fails with one run keeps no other back, but for what would fail with each.
-    fn goes_on_after(&mut self, run: &str, read: Result<()>) -> Result<()> {
-        match read {
-            Err(EngineError::Store(error @ (StoreError::DiskFull | StoreError::ReadOnly(_) | StoreError::Closed))) => {
-                Err(error.into())
-            }
-            Err(error) => {
-                self.found.damaged.push(format!("{run}: {error}"));
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-}
-
-/// A path as the store has it.
-fn text(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn looks(path: &Path, now: SystemTime) -> Option<Looks> {
-    let metadata = std::fs::metadata(path).ok()?;
-    let modified = metadata.modified().ok()?;
-    Some((metadata.len(), modified, now.duration_since(modified).is_ok_and(|age| age >= SETTLED)))
-}
-
-/// That the points of a database were read up to a row, and which one has its number.
-fn read_until(database: &MlflowDb, last: u64, units: &[String; 2]) -> Result<Round> {
-    let [row, fingerprint] = units.clone();
-    let read = vec![(row, last), (fingerprint, database.fingerprint_of(last)?.unwrap_or(0))];
-    Ok(Round { read, ..Round::default() })
-}
-
-/// The folder of a run's artifacts beside its database; none where it is elsewhere, which a database from elsewhere may say.
-fn artifact_folder(database: &Path, says: &str) -> Option<PathBuf> {
-    let root = database.parent()?.canonicalize().ok()?;
-    let folder = match says.strip_prefix("mlflow-artifacts:/") {
-        Some(path) => root.join("mlartifacts").join(path.trim_start_matches('/')),
-        None => root.join(says.strip_prefix("file://").unwrap_or(says)),
-    };
-    folder.canonicalize().ok().filter(|folder| folder.starts_with(&root) && *folder != root)
-}
-
-fn copy(path: &Path, blob: &mut NewBlob) -> Result<()> {
-    let unreadable = |why: std::io::Error| EngineError::Invalid(format!("{why}: {}", path.display()));
-    let mut file = std::fs::File::open(path).map_err(unreadable)?;
-    blob.write_file(&mut file)?.map_err(unreadable)
-}
-
-fn cut(mut value: String) -> String {
-    value.truncate(value.floor_char_boundary(VALUE_BYTES));
-    value
+/// That a folder or file has nothing of what is looked for.
+pub(crate) fn nothing_here(path: &Path) -> EngineError {
+    let found = logs::survey(path);
+    FormatError::Nothing { path: path.to_owned(), others: found.others, names: found.other_names }.into()
 }

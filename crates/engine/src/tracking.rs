@@ -69,10 +69,10 @@ impl Engine {
         Ok(self.store.write(move |tx| tx.set_experiment_tag(experiment, &key, value.as_deref()))?)
     }
 
-    /// Makes a run of another program; its name follows from its uid where it has none.
+    /// Makes a run of another program; a name is made up from its uid where it has none.
     pub fn create_client_run(&self, new: ClientRun) -> Result<Run> {
         let uid = (self.uid)();
-        let name = if new.name.is_empty() { format!("run-{}", &uid[..8]) } else { new.name };
+        let name = if new.name.is_empty() { made_up_name(&uid) } else { new.name };
         let (tags, new) = (new.tags, ClientRun { uid, name, tags: BTreeMap::new(), ..new });
         let run = self.store.write(move |tx| {
             let run = tx.create_client_run(&new)?;
@@ -132,7 +132,8 @@ impl Engine {
     pub fn remove_tag(&self, run: RunId, key: String) -> Result<()> {
         let sought = key.clone();
         let removed = self.store.write(move |tx| match sought.as_str() {
-            RUN_NAME => Ok(true), // a run has a name
+            // The run has its name still; only clients no longer hear of it.
+            RUN_NAME => tx.hide_name(run),
             NOTE => tx.set_note(run, "").map(|()| true),
             key => tx.set_tag(run, key, None),
         })?;
@@ -171,6 +172,14 @@ impl Engine {
         }
         blob.sync()?;
         let replaced = self.store.write(move |tx| {
+            let (own, other) = match &place {
+                Place::OfRun(run, path) => (path, tx.in_the_way_of_artifact(run.id, path)?),
+                Place::Loose(path) => (path, tx.in_the_way_of_client_file(path)?),
+            };
+            if let Some(other) = other {
+                let why = format!("Invalid path: {own:?} cannot be a file where {other:?} is one; choose another name");
+                return Err(StoreError::Conflict(why));
+            }
             // Within the write, so that equal contents are not freed before they have their name.
             let (hash, bytes) = blob.finish()?;
             match place {
@@ -249,6 +258,21 @@ impl Engine {
         }
         Ok(Place::Loose(parts.join("/")))
     }
+}
+
+/// A name for a run whose client gives it none: two words and a number, told apart and said more easily than digits.
+fn made_up_name(uid: &str) -> String {
+    const FIRST: [&str; 16] = [
+        "bold", "bright", "calm", "capable", "clean", "gentle", "nimble", "orderly", "peaceful", "polite", "rare",
+        "silent", "sincere", "useful", "valuable", "wise",
+    ];
+    const SECOND: [&str; 16] = [
+        "birch", "brook", "cedar", "cliff", "dune", "field", "fjord", "harbor", "island", "lake", "meadow", "mountain",
+        "reef", "river", "valley", "willow",
+    ];
+    let number = u32::from_str_radix(uid.get(..8).unwrap_or_default(), 16).unwrap_or_default();
+    let (first, second) = (FIRST[(number % 16) as usize], SECOND[(number / 16 % 16) as usize]);
+    format!("{first}-{second}-{}", number / 256 % 1000)
 }
 
 /// The tag that clients read and write a run's name in.

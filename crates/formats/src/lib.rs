@@ -101,6 +101,21 @@ pub enum FormatError {
         "only a folder, a .zip, .tar, .tar.gz or .tgz archive, a .csv of path,label, or what TensorBoard, W&B or MLflow wrote can be imported: {0}"
     )]
     Unknown(PathBuf),
+    /// Nothing that could be taken is there.
+    #[error(
+        "nothing that can be imported was found: neither images (JPEG, PNG, WebP, GIF, BMP or TIFF by their names) nor a CSV with \
+         a column of paths, nor runs (TensorBoard's *tfevents*, W&B's *.wandb, MLflow's mlruns or mlflow.db, metrics.csv, \
+         progress.csv, results.csv, metrics.jsonl, trainer_log.jsonl, trainer_state.json; other tables of metrics are imported \
+         one by one){}: {path}", others_of(*.others, .names)
+    )]
+    Nothing {
+        /// Where.
+        path: PathBuf,
+        /// How many other files are there.
+        others: u64,
+        /// Some of them.
+        names: Vec<String>,
+    },
     /// The source does not read.
     #[error("{what} cannot be read: {why}: {path}")]
     Unreadable {
@@ -114,6 +129,14 @@ pub enum FormatError {
     /// What an archive holds does not fit.
     #[error("the disk is full: make room for what the archive holds, then import it again: {0}")]
     DiskFull(PathBuf),
+}
+
+fn others_of(others: u64, names: &[String]) -> String {
+    let more = if others > names.len() as u64 { ", ..." } else { "" };
+    match others {
+        0 => String::new(),
+        others => format!("; there are {others} other files ({}{more})", names.join(", ")),
+    }
 }
 
 /// Lists a folder of images or a table of path,label. `wanted` is how many classes its files have where it does not say
@@ -156,7 +179,7 @@ pub fn is_archive(source: &Path) -> bool {
 pub fn is_named_as_source(path: &Path) -> bool {
     is_named_as_archive(path)
         || is_table(path)
-        || matches!(extension(path).as_str(), "jsonl" | "ndjson" | "wandb" | "db" | "sqlite" | "sqlite3")
+        || matches!(extension(path).as_str(), "json" | "jsonl" | "ndjson" | "wandb" | "db" | "sqlite" | "sqlite3")
 }
 
 fn is_named_as_archive(path: &Path) -> bool {

@@ -1,23 +1,40 @@
-//! The files in which other programs log runs: TensorBoard's, W&B's offline ones, MLflow's file stores, CSV and JSON lines.
+//! The files in which other programs log runs: TensorBoard's, W&B's offline ones, MLflow's file stores, CSV and JSON lines,
+//! what the Hugging Face trainer writes, and the tables that TensorBoard and W&B offer for download.
 //!
-//! [`find`] tells which files of a folder are of which run; [`read`] reads one on from where it was read before.
+//! [`survey`] tells whether a folder has any, [`find`] which of its files are of which run; [`read`] reads one on from where it
+//! was read before.
 
+mod columns;
+mod csv_lines;
+mod find;
 mod histogram;
 #[cfg(test)]
 mod hostile;
 mod json;
 mod lines;
 mod mlflow;
+mod seal;
+mod survey;
 mod table;
 mod tensorboard;
+mod text;
+mod trainer;
 mod wandb;
 
-use crate::{FormatError, extension, named_as_image};
+pub use find::{artifacts, find};
+pub use survey::{Survey, survey};
+
+use crate::FormatError;
 use assay_domain::foreign::{Logged, Part};
+use assay_domain::{Timestamp, key};
+use columns::{Choice, EARLIEST_MS};
+use seal::Seal;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-use walkdir::{DirEntry, WalkDir};
 
 /// The bytes of the longest key of a point, a param or a tag; values under longer ones are left out.
 pub const LONGEST_KEY: usize = 1_000;
@@ -33,7 +50,19 @@ pub struct LogFile {
     pub named: Named,
 }
 
-/// What a file is, as its name and place say.
+impl LogFile {
+    /// The name under which it is remembered how far it was read.
+    pub fn unit(&self) -> String {
+        match &self.named {
+            Named::WandbCsv(run) => format!("{}#{run}", self.path.display()),
+            // Each checkpoint has the history anew.
+            Named::TrainerState => format!("{}#trainer_state", trainer::folder(&self.path).display()),
+            _ => self.path.display().to_string(),
+        }
+    }
+}
+
+/// What a file is, as its name, its place and its first lines say.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Named {
     /// TensorBoard's events.
@@ -54,8 +83,12 @@ pub enum Named {
     MlflowDatabase,
     /// Metrics in columns.
     Csv,
+    /// The metrics of this run in a table of several, as W&B offers it for download.
+    WandbCsv(String),
     /// Metrics as JSON objects.
     JsonLines,
+    /// What the Hugging Face trainer writes with each checkpoint.
+    TrainerState,
 }
 
 impl Named {
@@ -63,153 +96,199 @@ impl Named {
     pub fn program(&self) -> Option<&'static str> {
         match self {
             Named::Events => Some("tensorboard"),
-            Named::Wandb => Some("wandb"),
+            Named::Wandb | Named::WandbCsv(_) => Some("wandb"),
             Named::MlflowMeta
             | Named::MlflowParam(_)
             | Named::MlflowTag(_)
             | Named::MlflowMetric(_)
             | Named::MlflowDatabase => Some("mlflow"),
-            Named::Csv | Named::JsonLines => Some("file"),
+            Named::Csv | Named::JsonLines | Named::TrainerState => Some("file"),
             Named::Artifact(_) => None,
         }
     }
+}
 
-    /// What a file in a folder is: those that could be anything by their endings are known by the names that programs give them.
-    fn of(path: &Path) -> Option<Named> {
-        let name = path.file_name()?.to_string_lossy();
-        match name.as_ref() {
-            "metrics.csv" if table::is_of_metrics(path) => Some(Named::Csv),
-            "metrics.jsonl" | "trainer_log.jsonl" => Some(Named::JsonLines),
-            "mlflow.db" => Some(Named::MlflowDatabase),
-            name if name.to_lowercase().contains("tfevents") => Some(Named::Events),
-            _ => (extension(path) == "wandb").then_some(Named::Wandb),
-        }
-    }
+/// How far a file was read before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mark {
+    /// A byte, or what its contents are told apart by; 0 at first.
+    pub read: u64,
+    /// What the reader wanted to know of it; it is its own business.
+    pub state: Option<String>,
+}
 
-    /// What a file is that people name by itself.
-    fn of_alone(path: &Path) -> Option<Named> {
-        match extension(path).as_str() {
-            "csv" => table::is_of_metrics(path).then_some(Named::Csv),
-            "jsonl" | "ndjson" => Some(Named::JsonLines),
-            "db" | "sqlite" | "sqlite3" => Some(Named::MlflowDatabase),
-            _ => Named::of(path),
-        }
+/// How files are read.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What time it is.
+    pub now: Timestamp,
+    /// Whether nobody has written to the file for a while.
+    pub is_settled: bool,
+    /// The column of steps in tables, where someone chose it.
+    pub step: Option<String>,
+    /// The column of times in tables, where someone chose it.
+    pub time: Option<String>,
+}
+
+impl Options {
+    fn asked(&self) -> Choice {
+        Choice { step: self.step.clone(), time: self.time.clone() }
     }
 }
 
-/// Whether runs were logged below a folder, or in a file: what is found first decides, an image against it.
-pub fn holds_runs(source: &Path) -> bool {
-    if source.is_file() {
-        return Named::of_alone(source).is_some();
-    }
-    let decisive = walk(source).find_map(|found| match found.file_type() {
-        kind if kind.is_dir() => mlflow::files(found.path(), "").map(|_| true),
-        kind if !kind.is_file() => None,
-        _ if named_as_image(found.path()) => Some(false),
-        _ => Named::of(found.path()).map(|_| true),
-    });
-    decisive == Some(true)
-}
-
-/// The files of the runs below a folder, or of one file, in the order of their paths.
-pub fn find(source: &Path) -> Vec<LogFile> {
-    if source.is_file() {
-        let file = |named| LogFile { path: source.to_owned(), run: String::new(), named };
-        return Named::of_alone(source).map(file).into_iter().collect();
-    }
-    let mut files = Vec::new();
-    let mut found = walk(source);
-    while let Some(entry) = found.next() {
-        let path = entry.path();
-        if entry.file_type().is_dir() {
-            if let Some(of_run) = mlflow::files(path, &below(path, source)) {
-                files.extend(of_run);
-                found.skip_current_dir();
-            }
-            continue;
-        }
-        if !entry.file_type().is_file() {
-            continue;
-        }
-        let folder = path.parent().unwrap_or(source);
-        let run = below(folder, source);
-        match Named::of(path) {
-            Some(Named::Wandb) => {
-                // What W&B keeps with a run lies beside its records.
-                files.extend(artifacts(&folder.join("files"), &run));
-                files.push(LogFile { path: path.to_owned(), run, named: Named::Wandb });
-                found.skip_current_dir();
-            }
-            Some(named) => files.push(LogFile { path: path.to_owned(), run, named }),
-            None => {}
-        }
-    }
-    files
-}
-
-/// What is below a folder, files before folders, hidden ones left out. Links are not followed: what they lead to lies elsewhere.
-fn walk(root: &Path) -> Visible {
-    let by_kind = |a: &DirEntry, b: &DirEntry| {
-        (a.file_type().is_dir(), a.file_name()).cmp(&(b.file_type().is_dir(), b.file_name()))
-    };
-    Visible(WalkDir::new(root).follow_root_links(false).sort_by(by_kind).into_iter())
-}
-
-struct Visible(walkdir::IntoIter);
-
-impl Visible {
-    fn skip_current_dir(&mut self) {
-        self.0.skip_current_dir();
-    }
-}
-
-impl Iterator for Visible {
-    type Item = DirEntry;
-
-    fn next(&mut self) -> Option<DirEntry> {
-        loop {
-            // What cannot be opened holds no runs that could be read.
-            let Ok(found) = self.0.next()? else { continue };
-            if found.depth() == 0 || !found.file_name().to_string_lossy().starts_with('.') {
-                return Some(found);
-            }
-            if found.file_type().is_dir() {
-                self.0.skip_current_dir();
-            }
-        }
-    }
-}
-
-/// Reads a file on from what it was read to, 0 at first. `is_settled` says that nobody has written to it for a while.
+/// Reads a file on from where it was read before. One that is another by now is read from its beginning, and says so.
 ///
 /// # Errors
 /// When it does not open or read. Damage in it is no error: what is before it is returned with a reason.
-pub fn read(file: &LogFile, from: u64, is_settled: bool) -> Result<Part, FormatError> {
-    let path = &file.path;
+pub fn read(file: &LogFile, mark: &Mark, options: &Options) -> Result<Part, FormatError> {
+    let (path, from) = (&file.path, mark.read);
     let part = match &file.named {
-        Named::Events => tensorboard::read(path, from),
-        Named::Wandb => wandb::read(path, from),
+        Named::Events => sealed(path, mark, Of::Run, tensorboard::read),
+        Named::Wandb => sealed(path, mark, Of::Part, wandb::read),
         Named::MlflowMeta => mlflow::read_meta(path, from),
         Named::MlflowParam(key) => mlflow::read_value(path, from, |value| Logged::Param(key.clone(), value)),
         Named::MlflowTag(key) => mlflow::read_value(path, from, |value| Logged::Tag(key.clone(), value)),
-        Named::MlflowMetric(key) => mlflow::read_metric(path, key, from),
+        Named::MlflowMetric(key) => sealed(path, mark, Of::Run, |path, from| mlflow::read_metric(path, key, from)),
         Named::Artifact(name) => mlflow::read_artifact(path, name, from),
         Named::MlflowDatabase => Ok(Part { read: from, ..Part::default() }),
-        Named::Csv => table::read_csv(path, from, is_settled),
-        Named::JsonLines => table::read_json(path, from, is_settled),
+        Named::Csv => table::read(path, table::Format::Csv { of_run: None }, mark, options),
+        Named::WandbCsv(run) => table::read(path, table::Format::Csv { of_run: Some(run) }, mark, options),
+        Named::JsonLines => table::read(path, table::Format::Json, mark, options),
+        Named::TrainerState => trainer::read(path, mark, options),
     };
+    let part = part.and_then(|part| bounded(path, part, options.now));
     part.map_err(|why| FormatError::Unreadable { what: "the log", why: why.to_string(), path: path.clone() })
 }
 
-/// The files below a folder, as those of a run.
-pub fn artifacts(folder: &Path, run: &str) -> Vec<LogFile> {
-    let files = walk(folder).filter(|found| found.file_type().is_file());
-    let file = |found: DirEntry| LogFile {
-        path: found.path().to_owned(),
-        run: run.to_owned(),
-        named: Named::Artifact(below(found.path(), folder)),
+/// What is known of a file of records or points that was read in part.
+#[derive(Default, Serialize, Deserialize)]
+struct Sealed {
+    seal: Option<Seal>,
+    /// The metrics that it has.
+    #[serde(default)]
+    keys: Vec<String>,
+}
+
+/// As many metrics of a file are known by name; should it be written anew, no others are superseded.
+const KEYS: usize = 4096;
+
+/// Reads a file on by bytes, where it begins as it did; else from its first byte.
+fn sealed(
+    path: &Path,
+    mark: &Mark,
+    of: Of,
+    read: impl Fn(&Path, u64) -> std::io::Result<Part>,
+) -> std::io::Result<Part> {
+    let before = mark.state.as_ref().and_then(|state| serde_json::from_str::<Sealed>(state).ok()).unwrap_or_default();
+    let is_same = match &before.seal {
+        Some(seal) => seal.holds(path)?,
+        None => std::fs::metadata(path)?.len() >= mark.read,
     };
-    files.map(file).collect()
+    let from = if is_same { mark.read } else { 0 };
+    let mut part = read(path, from)?;
+    let points = || {
+        part.logged
+            .iter()
+            .filter_map(|logged| if let Logged::Point(key, point) = logged { Some((key, point)) } else { None })
+    };
+    if !is_same {
+        // Until it says something, what it said before stands.
+        let Some(step) = points().map(|(_, point)| point.step).min() else {
+            return Ok(Part { read: mark.read, state: mark.state.clone(), damage: part.damage, ..Part::default() });
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let line = format!("{name} was written anew");
+        let restarted = (!before.keys.is_empty()).then(|| Logged::Restarted { step, keys: before.keys.clone() });
+        part.logged.splice(0..0, [Logged::Line(line)].into_iter().chain(restarted));
+        part.notes.push(format!("{} was written anew", path.display()));
+    }
+    if is_same && part.read == mark.read && (before.seal.is_some() || part.read == 0) {
+        part.state = mark.state.clone();
+        return Ok(part);
+    }
+    let mut keys = if is_same { before.keys } else { Vec::new() };
+    let known: HashSet<String> = keys.iter().cloned().collect();
+    let new = new_metrics(&part.logged, &known);
+    // The parts of a run that was resumed are files of their own: each goes on from where it begins.
+    if of == Of::Part && is_same {
+        let begin = |(key, step): &(String, i64)| Logged::Restarted { step: *step, keys: vec![key.clone()] };
+        let history = new.iter().filter(|(key, _)| !key.starts_with("system/"));
+        part.logged.splice(0..0, history.map(begin).collect::<Vec<_>>());
+    }
+    keys.extend(new.into_iter().map(|(key, _)| key));
+    keys.truncate(KEYS);
+    part.state = serde_json::to_string(&Sealed { seal: Seal::of(path, part.read)?, keys }).ok();
+    Ok(part)
+}
+
+/// The metrics that are not known yet, and the step of the first point of each.
+fn new_metrics(logged: &[Logged], known: &HashSet<String>) -> Vec<(String, i64)> {
+    let (mut new, mut seen) = (Vec::new(), HashSet::new());
+    for one in logged {
+        if let Logged::Point(key, point) = one
+            && !known.contains(key)
+            && seen.insert(key)
+        {
+            new.push((key.clone(), point.step));
+        }
+    }
+    new
+}
+
+/// What a file of bytes is of its run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Of {
+    /// One of several that say different things.
+    Run,
+    /// A part of it, where it was resumed.
+    Part,
+}
+
+/// Bounds what clocks of other machines say of the life of a run by the times of the file itself, and gives keys that nobody
+/// could ask for a name.
+fn bounded(path: &Path, mut part: Part, now: Timestamp) -> std::io::Result<Part> {
+    let modified = modified_ms(path)?;
+    // A file that was unpacked may have no time of its own.
+    let latest = if modified < EARLIEST_MS { now.0 } else { modified.min(now.0.max(EARLIEST_MS)) };
+    let is_set = |at: Timestamp| at.0 >= EARLIEST_MS;
+    let within = |at: Timestamp| Timestamp(at.0.min(latest));
+    let mut renamed = BTreeSet::new();
+    let mut last = String::new();
+    let mut kept = |name: String| {
+        if name == last && !name.is_empty() {
+            return name;
+        }
+        let safe = match key::kept(&name) {
+            Cow::Borrowed(_) => {
+                last.clone_from(&name);
+                return name;
+            }
+            Cow::Owned(safe) => safe,
+        };
+        renamed.insert((name, safe.clone()));
+        safe
+    };
+    let bounded = |logged: Logged| match logged {
+        Logged::Heard(at) => Some(Logged::Heard(if is_set(at) { within(at) } else { Timestamp(latest) })),
+        Logged::Began(at) => is_set(at).then(|| Logged::Began(within(at))),
+        Logged::Status(status, at) => Some(Logged::Status(status, at.filter(|at| is_set(*at)).map(within))),
+        Logged::Point(key, point) => Some(Logged::Point(kept(key), point)),
+        Logged::Param(key, value) => Some(Logged::Param(kept(key), value)),
+        Logged::Tag(key, value) => Some(Logged::Tag(kept(key), value)),
+        Logged::Restarted { step, keys } => {
+            Some(Logged::Restarted { step, keys: keys.into_iter().map(|name| key::kept(&name).into_owned()).collect() })
+        }
+        other => Some(other),
+    };
+    part.logged = part.logged.into_iter().filter_map(bounded).collect();
+    const NAMED: usize = 5;
+    part.notes.extend(renamed.iter().take(NAMED).map(|(name, safe)| format!("{:?} is kept as {safe:?}", short(name))));
+    Ok(part)
+}
+
+/// The beginning of a name, for people.
+fn short(name: &str) -> &str {
+    &name[..name.floor_char_boundary(80)]
 }
 
 /// Why a file that was read to a byte cannot be read on when it is shorter now.
@@ -228,7 +307,15 @@ fn fingerprint_of(metadata: &Metadata) -> (u64, SystemTime) {
     (metadata.len(), metadata.modified().unwrap_or(UNIX_EPOCH))
 }
 
+/// When a file was written last.
+fn modified_ms(path: &Path) -> std::io::Result<i64> {
+    Ok(fingerprint_of(&std::fs::metadata(path)?).1.duration_since(UNIX_EPOCH).map_or(0, |at| at.as_millis() as i64))
+}
+
 /// A path below another, with forward slashes on every system.
 fn below(path: &Path, root: &Path) -> String {
     crate::folder::slashed(path.strip_prefix(root).unwrap_or(path))
 }
+
+#[cfg(test)]
+mod tests;

@@ -282,6 +282,10 @@ pub struct ImportRequest {
     pub seed: Option<u64>,
     /// How many classes an image has, where the source does not say that it may have any number.
     pub labelling: Labelling,
+    /// The column of steps in tables of metrics; the best one without it, and again with an empty text.
+    pub step: Option<String>,
+    /// The column of times in tables of metrics; the best one without it, and again with an empty text.
+    pub time: Option<String>,
 }
 
 /// Asks for a page of samples.

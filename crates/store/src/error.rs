@@ -29,6 +29,16 @@ pub enum StoreError {
     /// The file is a database of another program, or none.
     #[error("this file is not an Assay database; move it away or choose another folder: {0}")]
     Foreign(PathBuf),
+    /// The file is no database of an MLflow server.
+    #[error(
+        "{found}; of databases, only those of MLflow's server are read, which have runs, metrics, params, tags and experiments: {path}"
+    )]
+    NotMlflow {
+        /// What it is.
+        found: String,
+        /// Which file.
+        path: PathBuf,
+    },
     /// The disk has no room.
     #[error("the disk is full, so nothing was written: free some space and try again")]
     DiskFull,

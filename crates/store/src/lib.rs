@@ -36,7 +36,7 @@ pub use table::run_list::{RunOrder, RunPage, RunQuery};
 pub use table::sample::{Copy, FileFacts, Followed, Listing, NewSample, SampleFilter, SplitBy};
 pub use table::search::RunSearch;
 pub use table::series::SeriesRange;
-pub use table::source::{Source, Taken};
+pub use table::source::{FileMark, Source, Taken};
 pub use writer::WriteTx;
 
 /// The folder name of a workspace.

@@ -2,7 +2,7 @@
 
 use crate::table::{
     alert, artifact, client_run, dataset, direction, evaluation, event, experiment, job, label, logged, registry, run,
-    sample, series, setting, snapshot, source,
+    sample, segment, series, setting, snapshot, source,
 };
 use crate::{Result, StoreError};
 use rusqlite::Connection;
@@ -45,6 +45,7 @@ const STEPS: &[&[&str]] = &[
     &[event::ONCE, run::PARAMS_BY_VALUE],
     &[sample::IDENTITY],
     &[direction::TABLES, run::TAGS_BY_KEY, alert::FAILURES_ONLY],
+    &[source::MARKS, segment::KEPT, client_run::HIDDEN_NAMES],
 ];
 
 /// The format that this version writes.

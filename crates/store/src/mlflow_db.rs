@@ -33,16 +33,27 @@ impl MlflowDb {
     /// Opens the database of an MLflow server.
     ///
     /// # Errors
-    /// [`StoreError::Foreign`] when it is another one.
+    /// [`StoreError::NotMlflow`] when it is another one, or none.
     pub fn open(path: &Path) -> Result<MlflowDb> {
-        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let other = |found: String| StoreError::NotMlflow { found, path: path.to_owned() };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let no_database =
+            |why: rusqlite::Error| other(format!("this file is no SQLite database that can be read ({why})"));
+        let db = Connection::open_with_flags(path, flags).map_err(no_database)?;
         db.busy_timeout(Duration::from_secs(5))?;
-        let sql =
-            "SELECT count(*) FROM sqlite_schema WHERE name IN ('runs', 'metrics', 'params', 'tags', 'experiments')";
-        match db.query_row(sql, [], |row| row.get::<_, i64>(0)) {
-            Ok(5) => Ok(MlflowDb { db }),
-            _ => Err(StoreError::Foreign(path.to_owned())),
+        let tables = tables_of(&db).map_err(no_database)?;
+        if TABLES.iter().all(|wanted| tables.iter().any(|table| table == wanted)) {
+            return Ok(MlflowDb { db });
         }
+        const NAMED: usize = 8;
+        let more = if tables.len() > NAMED { ", ..." } else { "" };
+        Err(other(match tables.as_slice() {
+            [] => "this SQLite database is empty".to_owned(),
+            tables => {
+                let names: Vec<&str> = tables.iter().take(NAMED).map(String::as_str).collect();
+                format!("this SQLite database is another program's, with the tables {}{more}", names.join(", "))
+            }
+        }))
     }
 
     /// The runs that are not deleted.
@@ -117,6 +128,15 @@ impl MlflowDb {
     }
 }
 
+/// What a database of MLflow has at least.
+const TABLES: [&str; 5] = ["runs", "metrics", "params", "tags", "experiments"];
+
+fn tables_of(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql =
+        "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY name";
+    db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
 /// A number for a text, above 0 and within what SQLite keeps.
 fn number_of(text: &str) -> u64 {
     let hash = blake3::hash(text.as_bytes());
@@ -147,7 +167,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mlflow.db");
         let db = Connection::open(&path).unwrap();
-        assert!(matches!(MlflowDb::open(&path), Err(StoreError::Foreign(_))));
+        let why = |path: &Path| MlflowDb::open(path).map(|_| ()).map_err(|why| why.to_string()).unwrap_err();
+        assert!(why(&path).starts_with("this SQLite database is empty"));
+        let other = folder.path().join("optuna.db");
+        Connection::open(&other)
+            .unwrap()
+            .execute_batch("CREATE TABLE trials (id); CREATE TABLE studies (id);")
+            .unwrap();
+        assert!(why(&other).contains("another program's, with the tables studies, trials; of databases, only"));
+        std::fs::write(folder.path().join("none.db"), "no database at all").unwrap();
+        assert!(why(&folder.path().join("none.db")).contains("no SQLite database that can be read"));
         db.execute_batch(
             "CREATE TABLE experiments (experiment_id INTEGER, name TEXT, lifecycle_stage TEXT);
              CREATE TABLE runs (run_uuid TEXT, experiment_id INTEGER, name TEXT, user_id TEXT, status TEXT, start_time INTEGER,

@@ -17,6 +17,7 @@ pub(crate) mod run;
 pub(crate) mod run_list;
 pub(crate) mod sample;
 pub(crate) mod search;
+pub(crate) mod segment;
 pub(crate) mod series;
 pub(crate) mod setting;
 pub(crate) mod snapshot;

@@ -149,21 +149,30 @@ pub(super) fn read_through(named: &Named, bytes: &[u8]) -> Result<Vec<Logged>, T
     let path = folder.path().join("file");
     std::fs::write(&path, bytes).expect("a file");
     let file = LogFile { path, run: String::new(), named: named.clone() };
-    let (mut from, mut logged) = (0, Vec::new());
-    let is_byte = !matches!(named, Named::Csv | Named::MlflowMeta | Named::MlflowParam(_) | Named::MlflowTag(_));
+    let (mut from, mut state, mut logged) = (0, None, Vec::new());
+    let options = Options { now: Timestamp(4_000_000_000_000), is_settled: true, ..Options::default() };
+    let is_byte =
+        !matches!(named, Named::TrainerState | Named::MlflowMeta | Named::MlflowParam(_) | Named::MlflowTag(_));
+    let is_key = |logged: &Logged| match logged {
+        Logged::Point(key, _) | Logged::Param(key, _) | Logged::Tag(key, _) => key::kept(key) == key.as_str(),
+        _ => true,
+    };
     loop {
-        let part = read(&file, from, true).map_err(|why| TestCaseError::fail(why.to_string()))?;
+        let mark = Mark { read: from, state };
+        let part = read(&file, &mark, &options).map_err(|why| TestCaseError::fail(why.to_string()))?;
+        prop_assert!(part.logged.iter().all(is_key), "{:?}", part.logged);
         prop_assert!(!is_byte || (from..=bytes.len() as u64).contains(&part.read), "from {from} to {}", part.read);
         prop_assert!(!part.has_more || part.read > from, "it stands still at {from}");
         let (is_damaged, has_more) = (part.damage.is_some(), part.has_more);
-        (from, logged) = (part.read, [logged, part.logged].concat());
+        (from, state, logged) = (part.read, part.state, [logged, part.logged].concat());
         if is_damaged || !has_more {
             break;
         }
     }
     prop_assert!(room(&logged) < 20_000 + 1_500 * bytes.len(), "{} bytes of {}", room(&logged), bytes.len());
     // Nothing was added: nothing comes again.
-    let again = read(&file, from, true).map_err(|why| TestCaseError::fail(why.to_string()))?;
+    let mark = Mark { read: from, state };
+    let again = read(&file, &mark, &options).map_err(|why| TestCaseError::fail(why.to_string()))?;
     prop_assert_eq!(again.read, from);
     prop_assert!(!again.logged.iter().any(|logged| !matches!(logged, Logged::Heard(_) | Logged::Began(_))));
     Ok(logged)
@@ -177,7 +186,8 @@ fn cells() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn bytes_of_any_kind(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        for named in [Named::Events, Named::Wandb, Named::Csv, Named::JsonLines, Named::MlflowMetric("m".into())] {
+        let table = Named::WandbCsv("a".into());
+        for named in [Named::Events, Named::Wandb, Named::Csv, table, Named::JsonLines, Named::TrainerState, Named::MlflowMetric("m".into())] {
             read_through(&named, &bytes)?;
         }
     }
@@ -190,6 +200,45 @@ proptest! {
     #[test]
     fn tables(bytes in changed(lines(cells()))) {
         read_through(&Named::Csv, &bytes)?;
+        read_through(&Named::WandbCsv("a".into()), &bytes)?;
+    }
+
+    #[test]
+    fn tables_of_wide_letters(text in prop::collection::vec(cells(), 0..20), changes in prop::collection::vec(change(), 0..3)) {
+        let mut bytes: Vec<u8> = text.join("\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        bytes.splice(0..0, [0xff, 0xfe]);
+        changes.into_iter().for_each(|change| change.to(&mut bytes));
+        read_through(&Named::Csv, &bytes)?;
+        read_through(&Named::JsonLines, &bytes)?;
+    }
+
+    #[test]
+    fn states_of_a_trainer(history in prop::collection::vec(json(), 0..6), changes in prop::collection::vec(change(), 0..3)) {
+        let mut bytes = format!("{{\"log_history\": [{}]}}", history.join(",")).into_bytes();
+        changes.into_iter().for_each(|change| change.to(&mut bytes));
+        read_through(&Named::TrainerState, &bytes)?;
+    }
+
+    /// Whatever a file was before and is then, it is read, and each reading says what it replaces.
+    #[test]
+    fn files_that_are_written_anew(
+        before in changed(lines(cells())),
+        after in changed(lines(cells())),
+        states in any::<Option<String>>(),
+    ) {
+        for named in [Named::Csv, Named::JsonLines, Named::Events, Named::Wandb, Named::MlflowMetric("m".into())] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let file = LogFile { path: folder.path().join("file"), run: String::new(), named };
+            let options = Options { now: Timestamp(4_000_000_000_000), is_settled: true, ..Options::default() };
+            std::fs::write(&file.path, &before).expect("a file");
+            let first = read(&file, &Mark::default(), &options).map_err(|why| TestCaseError::fail(why.to_string()))?;
+            std::fs::write(&file.path, &after).expect("a file");
+            for state in [first.state.clone(), states.clone(), None] {
+                let mark = Mark { read: first.read, state };
+                let part = read(&file, &mark, &options).map_err(|why| TestCaseError::fail(why.to_string()))?;
+                prop_assert!(!part.has_more || part.read > 0);
+            }
+        }
     }
 
     #[test]
@@ -202,7 +251,7 @@ proptest! {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("meta.yaml"), &bytes).expect("a file");
         for file in find(folder.path()) {
-            let part = read(&file, 0, true).map_err(|why| TestCaseError::fail(why.to_string()))?;
+            let part = read(&file, &Mark::default(), &Options::default()).map_err(|why| TestCaseError::fail(why.to_string()))?;
             prop_assert!(room(&part.logged) < 20_000 + 1_500 * bytes.len());
         }
         read_through(&Named::MlflowTag("a".into()), &bytes)?;

@@ -1,5 +1,6 @@
 //! MLflow's file stores (`mlruns`): a folder for each experiment with a folder for each run, in that a file for each value.
 
+use super::columns::Cell;
 use super::lines::read_lines;
 use super::{LogFile, Named, below, fingerprint};
 use assay_domain::foreign::{Contents, Logged, Part};
@@ -40,6 +41,11 @@ fn run_meta(folder: &Path) -> Option<RunMeta> {
     serde_saphyr::from_str(&value(&folder.join("meta.yaml")).ok()?).ok()
 }
 
+/// Whether a folder is that of a run.
+pub(super) fn is_run(folder: &Path) -> bool {
+    run_meta(folder).is_some()
+}
+
 /// The files of a run's folder, no files where the run is deleted; nothing where it is not a run's.
 pub(super) fn files(folder: &Path, run: &str) -> Option<Vec<LogFile>> {
     if run_meta(folder)?.lifecycle_stage.as_deref() == Some("deleted") {
@@ -54,7 +60,7 @@ pub(super) fn files(folder: &Path, run: &str) -> Option<Vec<LogFile>> {
         ("artifacts", Named::Artifact),
     ] {
         let root = folder.join(kind);
-        let found = super::walk(&root).filter(|found| found.file_type().is_file());
+        let found = super::find::walk(&root).filter(|found| found.file_type().is_file());
         files.extend(found.map(|found| file(found.path(), named(below(found.path(), &root)))));
     }
     Some(files)
@@ -119,8 +125,13 @@ pub(super) fn read_metric(path: &Path, key: &str, from: u64) -> std::io::Result<
 
 fn point(line: &str) -> Option<Point> {
     let mut words = line.split_whitespace();
-    let (wall_ms, value) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    Some(Point { step: words.next().map_or(Some(0), |step| step.parse().ok())?, wall_ms, value })
+    let (wall_ms, value) = (whole(words.next()?)?, words.next()?.parse().ok()?);
+    Some(Point { step: words.next().map_or(Some(0), whole)?, wall_ms, value })
+}
+
+/// A whole number, however it is written: callers may hand over `50.0`.
+fn whole(word: &str) -> Option<i64> {
+    word.parse().ok().or_else(|| Cell::Number(word.parse().ok()?).step())
 }
 
 /// Takes a file as an artifact of this name, when it has changed.
@@ -148,6 +159,15 @@ mod tests {
         file.write_all(b"25 9\n").expect("it takes more");
         let rest = read_metric(&path, "loss", part.read).expect("it reads");
         assert_eq!(rest.logged, [Logged::Point("loss".into(), Point { step: 9, wall_ms: 8, value: 0.25 })]);
+    }
+
+    #[test]
+    fn steps_and_times_may_be_written_as_any_number_that_is_whole() {
+        let of = |line: &str| point(line).map(|point| (point.wall_ms, point.step));
+        assert_eq!(of("1700000000000 0.5 50.0"), Some((1_700_000_000_000, 50)));
+        assert_eq!(of("1700000000000.0 0.5 1e2"), Some((1_700_000_000_000, 100)));
+        assert_eq!(of("5 0.5 9007199254740993"), Some((5, 9_007_199_254_740_993)));
+        assert_eq!([of("5 0.5 50.5"), of("5 0.5 nan"), of("5 0.5 1e300")], [None; 3]);
     }
 
     #[test]

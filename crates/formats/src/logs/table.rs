@@ -1,256 +1,399 @@
 //! Metrics as lines of a CSV, or as JSON objects one a line.
 //!
-//! A line's step is in the first of the columns [`STEPS`] that it has, else its number; its time in the first of [`TIMES`], else
-//! that of the file. A time is a number of seconds or milliseconds since the Unix epoch, or ISO 8601.
+//! Which column is the step and which the time is chosen by the first lines ([`columns`](super::columns)), kept, and told.
+//! Where a later line contradicts the choice, another one is made and the file is read again; what was taken by the first is
+//! superseded. So it is when the file was written anew. A CSV that its program wrote anew with one more column, as Lightning
+//! does, is read on: its lines are compared by their values.
 
-use super::json::Leaves;
-use super::lines::{lines_before, read_lines};
-use super::{LONGEST_KEY, fingerprint_of, json};
+use super::columns::{Cell, Choice, Row, choose, plain};
+use super::csv_lines::{self, Record};
+use super::json::{self, Leaves};
+use super::seal::{Seal, hash};
+use super::text::{LINE_BYTES, Piece};
+use super::{LONGEST_KEY, Mark, Options, modified_ms};
 use assay_domain::foreign::{Logged, Part};
 use assay_domain::{Point, Timestamp};
-use jiff::civil;
-use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
-const STEPS: [&str; 7] = ["step", "_step", "global_step", "iteration", "iter", "batch", "epoch"];
-const TIMES: [&str; 5] = ["timestamp", "_timestamp", "wall_time", "time", "created_at"];
+/// The choice of columns is made by as many lines at most.
+const LINES_FOR_CHOICE: usize = 20_000;
 
-/// A part of a CSV holds about as many points at most.
-const PART_POINTS: usize = 1 << 19;
+/// As many lines are compared to know a CSV again that was written anew.
+const COMPARED: u64 = 64;
 
-/// No longer line is read.
-const LINE_BYTES: u64 = 1 << 24;
+/// As many metrics of a table are known by name; should it be written anew, no others are superseded.
+const KEYS: usize = 4096;
 
-/// Whether a CSV is of metrics: it has a column of steps and none of paths.
-pub(super) fn is_of_metrics(path: &Path) -> bool {
-    let headers = csv::Reader::from_path(path).and_then(|mut reader| reader.headers().cloned());
-    headers.is_ok_and(|headers| {
-        let has = |names: &[&str]| headers.iter().any(|header| names.iter().any(|name| header.trim() == *name));
-        has(&STEPS) && !has(&["path", "file", "filename", "image"])
-    })
+/// How a table is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Format<'a> {
+    /// As a CSV; of one that W&B writes for several runs, only the columns of this one.
+    Csv {
+        /// The run.
+        of_run: Option<&'a str>,
+    },
+    /// As JSON objects.
+    Json,
 }
 
-/// Reads the lines of a CSV after so many that were read. Programs write such a file anew when a column is added.
-pub(super) fn read_csv(path: &Path, from: u64, is_settled: bool) -> std::io::Result<Part> {
-    let wall_ms = modified(path)?;
-    let mut part = Part { read: from, ..Part::default() };
-    let file = File::open(path)?;
-    // Whether the last line is whole is known by its end, or when nothing was added for a while.
-    let whole = if is_settled { file.metadata()?.len() } else { end_of_lines(&file)? };
-    let lines = BufReader::new(file.take(whole));
-    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(lines);
-    let headers = match reader.headers() {
-        Ok(headers) => headers.clone(),
-        Err(why) => return Ok(Part { damage: Some(why.to_string()), ..part }),
-    };
-    let keys: Vec<&str> = headers.iter().map(|key| key.trim_start_matches('\u{feff}')).collect();
-    for (number, record) in (0..).zip(reader.records()).skip(usize::try_from(from).unwrap_or(usize::MAX)) {
-        if part.logged.len() >= PART_POINTS {
-            part.has_more = true;
-            break;
-        }
-        part.read = number + 1;
-        let Ok(record) = record else {
-            part.left_out += 1;
-            continue;
+/// What is known of a table that was read in part.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct State {
+    /// By what it is known again.
+    seal: Option<Seal>,
+    /// How many lines with values were read.
+    lines: u64,
+    /// The step of the last of them.
+    last_step: Option<i64>,
+    /// The columns that it is read by.
+    choice: Option<Choice>,
+    /// The columns that someone chose.
+    #[serde(default)]
+    asked: Choice,
+    /// Columns that turned out to be no steps.
+    #[serde(default)]
+    refused: Vec<String>,
+    /// The names of the columns of a CSV.
+    #[serde(default)]
+    header: Vec<String>,
+    /// What separates them.
+    #[serde(default)]
+    delimiter: u8,
+    /// A hash of so many of its first lines, by the values in these columns.
+    #[serde(default)]
+    values: Option<(u64, String)>,
+    /// The metrics that it has.
+    #[serde(default)]
+    keys: BTreeSet<String>,
+    /// The points of as many lines were taken before there was a state.
+    #[serde(default)]
+    taken: u64,
+}
+
+/// A line with values.
+struct Line {
+    row: Row,
+    /// Columns whose values are neither numbers nor texts, or beyond all columns.
+    left_out: Vec<String>,
+    /// Where the next one begins.
+    end: u64,
+}
+
+/// Reads a table on from where it was read before.
+pub(super) fn read(path: &Path, format: Format<'_>, mark: &Mark, options: &Options) -> std::io::Result<Part> {
+    let fresh = State { asked: options.asked(), ..State::default() };
+    let Some(before) = mark.state.as_ref().and_then(|state| serde_json::from_str::<State>(state).ok()) else {
+        let taken = match format {
+            Format::Csv { .. } => mark.read,
+            Format::Json => super::lines::lines_before(path, mark.read)?,
         };
-        let mut line = Line::default();
-        for (key, text) in keys.iter().zip(record.iter()).filter(|(_, text)| !text.is_empty()) {
-            if key.len() > LONGEST_KEY || !line.take((*key).to_owned(), text.parse().ok(), Some(text)) {
+        return Reading { path, format, options, superseded: None }.go_on(0, State { taken, ..fresh });
+    };
+    let anew = |why: &'static str| -> std::io::Result<Part> {
+        let superseded = Some((before.keys.iter().cloned().collect(), why));
+        let part = Reading { path, format, options, superseded }.go_on(0, fresh.clone())?;
+        let has_points = part.logged.iter().any(|logged| matches!(logged, Logged::Point(..)));
+        // Until it says something, what it said before stands.
+        let waits = Part { read: mark.read, state: mark.state.clone(), damage: part.damage.clone(), ..Part::default() };
+        Ok(if has_points { part } else { waits })
+    };
+    if before.asked != options.asked() {
+        return anew("is read by other columns");
+    }
+    let reading = Reading { path, format, options, superseded: None };
+    let holds = before.seal.as_ref().is_none_or(|seal| seal.holds(path).unwrap_or(false));
+    if holds {
+        return reading.go_on(mark.read, before);
+    }
+    match reading.place_in_wider(&before)? {
+        Some((place, header)) => reading.go_on(place, State { header, ..before }),
+        None => anew("was written anew"),
+    }
+}
+
+struct Reading<'a> {
+    path: &'a Path,
+    format: Format<'a>,
+    options: &'a Options,
+    /// The metrics that it had before, and why it is read again from its beginning.
+    superseded: Option<(Vec<String>, &'static str)>,
+}
+
+impl Reading<'_> {
+    /// Reads a piece on from this byte.
+    fn go_on(&self, from: u64, mut state: State) -> std::io::Result<Part> {
+        let piece = Piece::read(self.path, from)?;
+        let mut part = Part { read: from, has_more: piece.has_more, ..Part::default() };
+        if piece.is_too_long {
+            part.damage = Some(format!("its line at byte {} is longer than {LINE_BYTES} bytes", piece.from));
+            return Ok(part);
+        }
+        let lines = match self.format {
+            Format::Csv { .. } => self.csv_lines(&piece, &mut state),
+            Format::Json => self.json_lines(&piece, &mut part),
+        };
+        let rows: Vec<Row> = lines.iter().take(LINES_FOR_CHOICE).map(|line| line.row.clone()).collect();
+        // What comes first may be no metrics.
+        if !rows.is_empty() && (state.choice.is_none() || state.keys.is_empty()) {
+            match self.chosen(&rows, &state.refused) {
+                Ok(choice) => {
+                    if state.choice.as_ref() != Some(&choice) {
+                        part.logged.extend(self.told(&choice, &mut part.notes));
+                    }
+                    state.choice = Some(choice);
+                }
+                Err(why) => return Ok(Part { read: from, damage: Some(why), ..Part::default() }),
+            }
+        }
+        let choice = state.choice.clone().unwrap_or_default();
+        if let Some(column) = self.contradicted(&choice, &lines) {
+            return self.again(Some(column), from, state);
+        }
+        if choice.step.is_none() && self.is_late(&rows, &state) {
+            return self.again(None, from, state);
+        }
+        let wall_ms = modified_ms(self.path)?.min(self.options.now.0);
+        for line in lines {
+            part.read = line.end;
+            for column in line.left_out {
                 part.left_out += 1;
+                *part.left_out_of.entry(column).or_default() += 1;
             }
+            add(&mut part, &mut state, &choice, line.row, wall_ms, self.options.now.0);
         }
-        add(&mut part, line, number, wall_ms);
-    }
-    if part.read > from {
-        part.logged.push(Logged::Heard(Timestamp(wall_ms)));
-    }
-    Ok(part)
-}
-
-/// Where the last line that has an end ends.
-fn end_of_lines(mut file: &File) -> std::io::Result<u64> {
-    let mut end = file.metadata()?.len();
-    let mut piece = [0; 4096];
-    loop {
-        let length = end.min(piece.len() as u64);
-        file.seek(SeekFrom::Start(end - length))?;
-        let piece = &mut piece[..length as usize];
-        file.read_exact(piece)?;
-        match piece.iter().rposition(|&byte| byte == b'\n') {
-            None if end > length => end -= length,
-            found => {
-                file.rewind()?;
-                return Ok(found.map_or(0, |place| end - length + place as u64 + 1));
+        if part.has_more && part.read == from {
+            part.read = piece.lines().last().map_or(from, |line| line.end);
+        }
+        if part.read > from {
+            part.logged.push(Logged::Heard(Timestamp(wall_ms)));
+            state.seal = Seal::of(self.path, part.read)?;
+            let compared = state.lines.min(COMPARED);
+            if let Format::Csv { .. } = self.format
+                && state.values.as_ref().is_none_or(|(lines, _)| *lines < compared)
+            {
+                state.values = values_hash(self.path, &state.header, compared)?.map(|hash| (compared, hash));
             }
+            part.state = serde_json::to_string(&state).ok();
         }
+        self.supersede(&mut part);
+        Ok(part)
     }
-}
 
-/// Reads JSON lines on from this byte.
-pub(super) fn read_json(path: &Path, from: u64, is_settled: bool) -> std::io::Result<Part> {
-    let wall_ms = modified(path)?;
-    let parsed = |line: &[u8]| std::str::from_utf8(line).ok().and_then(json::parsed);
-    // The rest of a line may come late.
-    let is_whole = |line: &[u8]| is_settled && parsed(line).is_some();
-    let mut number = None;
-    let mut part = read_lines(path, from, LINE_BYTES, is_whole, |part, line| {
-        match parsed(line) {
-            Some(Value::Object(object)) => {
-                let mut of_line = Line::default();
-                let mut leaves = Leaves::default();
-                object.into_iter().for_each(|(key, value)| leaves.add(key, value));
-                part.left_out += leaves.left_out;
-                for (key, value) in leaves.found.into_iter().filter(|(_, value)| !value.is_null()) {
-                    if !of_line.take(key, json::number(&value), value.as_str()) {
-                        part.left_out += 1;
+    /// The same from the beginning, where the column is no longer one of steps.
+    fn again(&self, without: Option<String>, from: u64, state: State) -> std::io::Result<Part> {
+        let refused = state.refused.into_iter().chain(without).collect();
+        let fresh = State { asked: state.asked, refused, taken: state.taken, ..State::default() };
+        let superseded = match (&self.superseded, from) {
+            (Some(superseded), _) => Some(superseded.clone()),
+            (None, 0) => None,
+            (None, _) => Some((state.keys.into_iter().collect(), "is read again, by another column of steps")),
+        };
+        Reading { path: self.path, format: self.format, options: self.options, superseded }.go_on(0, fresh)
+    }
+
+    /// Whether a column of steps comes that was not there before.
+    fn is_late(&self, rows: &[Row], state: &State) -> bool {
+        let late = choose(rows, &state.refused, self.options.now.0).step;
+        state.lines > 0 && late.is_some_and(|column| !state.keys.contains(&column))
+    }
+
+    /// Says before all else that what was read before is superseded.
+    fn supersede(&self, part: &mut Part) {
+        let Some((keys, why)) = &self.superseded else { return };
+        let step = |logged: &Logged| if let Logged::Point(_, point) = logged { Some(point.step) } else { None };
+        let Some(step) = part.logged.iter().filter_map(step).min() else { return };
+        let line = format!("{} {why}", self.name());
+        part.notes.push(format!("{} {why}", self.path.display()));
+        let restarted = (!keys.is_empty()).then(|| Logged::Restarted { step, keys: keys.clone() });
+        part.logged.splice(0..0, [Logged::Line(line)].into_iter().chain(restarted));
+    }
+
+    fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The columns that someone asked for, the best ones without.
+    fn chosen(&self, rows: &[Row], refused: &[String]) -> Result<Choice, String> {
+        let best = choose(rows, refused, self.options.now.0);
+        let asked = |name: &Option<String>| -> Result<Option<String>, String> {
+            let Some(name) = name else { return Ok(None) };
+            let mut columns: Vec<&str> = rows.iter().flatten().map(|(column, _)| column.as_str()).collect();
+            columns.sort_unstable();
+            columns.dedup();
+            let found = columns.iter().find(|column| *column == name);
+            let found = found.or_else(|| columns.iter().find(|column| plain(column) == plain(name)));
+            let found = found.map(|column| Some((*column).to_owned()));
+            found.ok_or_else(|| format!("it has no column {name:?}: it has {}", columns.join(", ")))
+        };
+        Ok(Choice { step: asked(&self.options.step)?.or(best.step), time: asked(&self.options.time)?.or(best.time) })
+    }
+
+    fn told(&self, choice: &Choice, notes: &mut Vec<String>) -> Vec<Logged> {
+        notes.push(choice.to_string());
+        let name = match self.format {
+            Format::Csv { of_run } => {
+                of_run.map(str::to_owned).or_else(|| csv_lines::run_and_tag(self.path).map(|(run, _)| run))
+            }
+            Format::Json => None,
+        };
+        let line = Logged::Line(format!("{}: {choice}", self.name()));
+        name.map(Logged::Name).into_iter().chain([line]).collect()
+    }
+
+    /// The chosen column of steps, where a line has no whole number in it. Whoever chose a column by its name has it.
+    fn contradicted(&self, choice: &Choice, lines: &[Line]) -> Option<String> {
+        let column = choice.step.as_ref().filter(|_| self.options.step.is_none())?;
+        let is_no_step = |(name, cell): &(String, Cell)| name == column && cell.is_fraction();
+        lines.iter().any(|line| line.row.iter().any(is_no_step)).then(|| column.clone())
+    }
+
+    fn csv_lines(&self, piece: &Piece, state: &mut State) -> Vec<Line> {
+        let Format::Csv { of_run } = self.format else { return Vec::new() };
+        let is_last = self.options.is_settled && !piece.has_more;
+        let mut lines = Vec::new();
+        let records = csv_lines::records(piece, &mut state.delimiter, is_last);
+        let mut names = csv_lines::names(&state.header, self.path, of_run);
+        for Record { fields, end } in records {
+            if state.header.is_empty() || csv_lines::is_header_again(&fields, &state.header) {
+                state.header = csv_lines::header(&fields);
+                names = csv_lines::names(&state.header, self.path, of_run);
+                continue;
+            }
+            let mut line = Line { row: Row::new(), left_out: Vec::new(), end };
+            for (place, text) in fields.iter().enumerate().filter(|(_, text)| !text.is_empty()) {
+                match names.get(place) {
+                    Some(Some(name)) if name.len() <= LONGEST_KEY => {
+                        line.row.push((name.clone(), Cell::of(text, state.delimiter)));
+                    }
+                    Some(Some(_)) => line.left_out.push("(a name that is too long)".into()),
+                    // It is another run's.
+                    Some(None) => {}
+                    None => line.left_out.push("(beyond the header)".into()),
+                }
+            }
+            lines.push(line);
+        }
+        lines
+    }
+
+    fn json_lines(&self, piece: &Piece, part: &mut Part) -> Vec<Line> {
+        let mut lines: Vec<Line> = Vec::new();
+        for line in piece.lines() {
+            let value = json::parsed(&line.text);
+            // The rest of a line may come late.
+            if !line.is_ended && !(self.options.is_settled && !piece.has_more && value.is_some()) {
+                break;
+            }
+            let mut of_line = Line { row: Row::new(), left_out: Vec::new(), end: line.end };
+            match value {
+                Some(Value::Object(object)) => {
+                    let mut leaves = Leaves::default();
+                    object.into_iter().for_each(|(key, value)| leaves.add(key, value));
+                    part.left_out += leaves.left_out;
+                    for (key, value) in leaves.found.into_iter().filter(|(_, value)| !value.is_null()) {
+                        match cell(value) {
+                            Some(cell) => of_line.row.push((key, cell)),
+                            None => of_line.left_out.push(key),
+                        }
                     }
                 }
-                if number.is_none() && step_of(&of_line.values).is_none() {
-                    number = Some(lines_before(path, part.read)?);
-                }
-                add(part, of_line, number.unwrap_or_default(), wall_ms);
+                _ if line.text.trim().is_empty() => {}
+                _ => of_line.left_out.push("(lines that are no JSON objects)".into()),
             }
-            _ if line.trim_ascii().is_empty() => {}
-            _ => part.left_out += 1,
+            lines.push(of_line);
         }
-        number = number.map(|number| number + 1);
-        Ok(())
-    })?;
-    if part.read > from {
-        part.logged.push(Logged::Heard(Timestamp(wall_ms)));
+        lines
     }
-    Ok(part)
-}
 
-/// The seconds since the Unix epoch that a text in a column of times is; one without a zone is of this machine's.
-fn seconds(key: &str, text: &str) -> Option<f64> {
-    if !TIMES.contains(&key) {
-        return None;
-    }
-    let of_this_zone =
-        || text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::system()).ok().map(|at| at.timestamp());
-    let at = text.parse::<jiff::Timestamp>().ok().or_else(of_this_zone)?;
-    Some(at.as_millisecond() as f64 / 1e3)
-}
-
-/// What a line says.
-#[derive(Default)]
-struct Line {
-    values: Vec<(String, f64)>,
-    /// Times that are texts, in seconds: no metrics, whether or not they are the line's time.
-    times: Vec<(String, f64)>,
-}
-
-impl Line {
-    /// Takes a number, or a text in a column of times; says whether it was either.
-    fn take(&mut self, key: String, number: Option<f64>, text: Option<&str>) -> bool {
-        let time = || text.and_then(|text| seconds(&key, text));
-        if let Some(number) = number {
-            self.values.push((key, number));
-        } else if let Some(time) = time() {
-            self.times.push((key, time));
-        } else {
-            return false;
+    /// Where to read on in a CSV that was written anew with the same lines in more columns, and its columns.
+    fn place_in_wider(&self, before: &State) -> std::io::Result<Option<(u64, Vec<String>)>> {
+        let Format::Csv { .. } = self.format else { return Ok(None) };
+        let Some((lines, known)) = &before.values else { return Ok(None) };
+        if values_hash(self.path, &before.header, *lines)?.as_ref() != Some(known) {
+            return Ok(None);
         }
-        true
+        csv_lines::place_after(self.path, before.lines)
     }
 }
 
-fn step_of(values: &[(String, f64)]) -> Option<&(String, f64)> {
-    STEPS.iter().find_map(|name| values.iter().find(|(key, _)| key == name))
-}
-
-/// Adds the points of a line; `number` is its step where it names none.
-fn add(part: &mut Part, Line { values, times }: Line, number: u64, wall_ms: i64) {
-    let step = step_of(&values).cloned();
-    let time = TIMES.iter().find_map(|name| values.iter().chain(&times).find(|(key, _)| key == name).cloned());
-    let wall_ms = time.as_ref().map_or(wall_ms, |(_, time)| match *time {
-        seconds if seconds.abs() < 1e11 => (seconds * 1e3).round() as i64,
-        milliseconds => milliseconds as i64,
-    });
-    let is_of_line =
-        |key: &String| [&step, &time].into_iter().flatten().any(|(name, _)| name == key && name != "epoch");
-    let step = step.as_ref().map_or(number as i64, |(_, step)| *step as i64);
-    for (key, value) in values.into_iter().filter(|(key, _)| !is_of_line(key)) {
-        part.logged.push(Logged::Point(key, Point { step, wall_ms, value }));
+/// The value in JSON that a cell of a table can be.
+fn cell(value: Value) -> Option<Cell> {
+    match value {
+        Value::Number(number) => number.as_i64().map(Cell::Whole).or_else(|| number.as_f64().map(Cell::Number)),
+        Value::Bool(bool) => Some(Cell::Whole(bool.into())),
+        Value::String(text) => Some(json::number(&Value::String(text.clone())).map_or(Cell::Text(text), Cell::Number)),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
-fn modified(path: &Path) -> std::io::Result<i64> {
-    Ok(fingerprint_of(&std::fs::metadata(path)?).1.duration_since(UNIX_EPOCH).map_or(0, |at| at.as_millis() as i64))
+/// A hash of the first lines of a CSV by the values in some columns, whatever others it has; none where it lacks one of them
+/// or has fewer lines.
+fn values_hash(path: &Path, columns: &[String], lines: u64) -> std::io::Result<Option<String>> {
+    let Some((header, rows, delimiter)) = csv_lines::beginning(path, lines as usize)? else { return Ok(None) };
+    let places: Option<Vec<usize>> =
+        columns.iter().map(|column| header.iter().position(|name| name == column)).collect();
+    let Some(places) = places.filter(|_| rows.len() as u64 == lines && lines > 0) else { return Ok(None) };
+    let mut bytes = Vec::new();
+    for row in &rows {
+        for place in &places {
+            let text = row.get(*place).map(String::as_str).unwrap_or_default();
+            match Cell::of(text, delimiter).number() {
+                Some(number) => bytes.extend(number.to_bits().to_le_bytes()),
+                None => bytes.extend(text.bytes().chain([0])),
+            }
+        }
+        bytes.push(b'\n');
+    }
+    Ok(Some(hash(&bytes)))
+}
+
+/// Adds the points of a line.
+fn add(part: &mut Part, state: &mut State, choice: &Choice, row: Row, file_ms: i64, now_ms: i64) {
+    if row.is_empty() {
+        return;
+    }
+    let number = state.lines;
+    state.lines += 1;
+    let is = |column: &Option<String>, name: &str| column.as_deref() == Some(name);
+    let of = |column: &Option<String>| row.iter().find(|(name, _)| is(column, name)).map(|(_, cell)| cell);
+    let step = match (&choice.step, of(&choice.step)) {
+        (None, _) => number as i64,
+        // One that was asked for may be a fraction.
+        (Some(_), Some(cell)) => {
+            let nearest = || cell.number().filter(|number| number.is_finite()).map(|number| number.round() as i64);
+            cell.step().or_else(nearest).or(state.last_step).unwrap_or_default()
+        }
+        (Some(_), None) => state.last_step.unwrap_or_default(),
+    };
+    state.last_step = Some(step);
+    let wall_ms = of(&choice.time).and_then(|cell| cell.wall_ms(now_ms));
+    for (name, cell) in &row {
+        // An epoch is a figure of its own.
+        let is_read = is(&choice.step, name) && !plain(name).starts_with("epoch") && cell.step().is_some()
+            || is(&choice.time, name) && wall_ms.is_some();
+        match cell.number() {
+            _ if is_read => {}
+            Some(value) => {
+                if number >= state.taken {
+                    let point = Point { step, wall_ms: wall_ms.unwrap_or(file_ms), value };
+                    part.logged.push(Logged::Point(name.clone(), point));
+                }
+                if !state.keys.contains(name) && state.keys.len() < KEYS {
+                    state.keys.insert(name.clone());
+                }
+            }
+            // One more time says nothing new.
+            None if cell.wall_ms(now_ms).is_some() => {}
+            None => {
+                part.left_out += 1;
+                *part.left_out_of.entry(name.clone()).or_default() += 1;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn points(part: &Part) -> Vec<(&str, i64, f64)> {
-        let points = part.logged.iter().filter_map(|logged| match logged {
-            Logged::Point(key, point) => Some((key.as_str(), point.step, point.value)),
-            _ => None,
-        });
-        points.collect()
-    }
-
-    #[test]
-    fn lines_that_were_read_are_not_read_again_when_a_column_is_added() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("metrics.csv");
-        std::fs::write(&path, "epoch,step,loss\n0,10,0.5\n0,20,\n1,30,0.2").expect("a file");
-        assert!(is_of_metrics(&path));
-        let first = read_csv(&path, 0, false).expect("it reads");
-        assert_eq!(points(&first), [("epoch", 10, 0.0), ("loss", 10, 0.5), ("epoch", 20, 0.0)]);
-        std::fs::write(&path, "epoch,step,loss,acc\n0,10,0.5,\n0,20,,\n1,30,0.25,high\n").expect("a file");
-        let rest = read_csv(&path, first.read, false).expect("it reads");
-        assert_eq!((points(&rest), rest.left_out), (vec![("epoch", 30, 1.0), ("loss", 30, 0.25)], 1));
-        assert_eq!(points(&read_csv(&path, rest.read, true).expect("it reads")), []);
-    }
-
-    #[test]
-    fn json_lines_may_be_nested_and_the_last_one_waits_for_its_end() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("log.jsonl");
-        let text =
-            "{\"step\": 3, \"timestamp\": 5.5, \"val\": {\"acc\": 0.5}, \"note\": \"x\"}\nnonsense\n{\"loss\": NaN}";
-        std::fs::write(&path, text).expect("a file");
-        let first = read_json(&path, 0, false).expect("it reads");
-        assert_eq!((points(&first), first.left_out), (vec![("val.acc", 3, 0.5)], 2));
-        assert!(first.logged.contains(&Logged::Point("val.acc".into(), Point { step: 3, wall_ms: 5500, value: 0.5 })));
-        let rest = read_json(&path, first.read, true).expect("it reads");
-        let [(key, step, value)] = points(&rest)[..] else { panic!("one point") };
-        assert!(key == "loss" && step == 2 && value.is_nan());
-        assert_eq!(rest.read, text.len() as u64);
-    }
-
-    #[test]
-    fn times_are_numbers_or_iso_8601() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (csv, json) = (folder.path().join("metrics.csv"), folder.path().join("log.jsonl"));
-        let times = ["1700000000.25", "1700000000250", "2023-11-14T22:13:20.25Z", "2023-11-14 23:13:20.250000+01:00"];
-        let lines: Vec<String> = times.iter().map(|time| format!("1,{time},0.5\n")).collect();
-        std::fs::write(&csv, format!("step,time,loss\n{}1,soon,0.5\n", lines.concat())).expect("a file");
-        let lines: Vec<String> = times
-            .iter()
-            .map(|time| format!("{{\"time\": \"{time}\", \"loss\": 1, \"created_at\": \"2020-01-01T00:00Z\"}}\n"))
-            .collect();
-        std::fs::write(&json, lines[2..].concat()).expect("a file");
-        let walls = |part: &Part| -> Vec<i64> {
-            let wall = |logged: &Logged| match logged {
-                Logged::Point(_, point) => Some(point.wall_ms),
-                _ => None,
-            };
-            part.logged.iter().filter_map(wall).collect()
-        };
-        let read = read_csv(&csv, 0, true).expect("it reads");
-        assert_eq!((&walls(&read)[..4], read.left_out), (&[1_700_000_000_250; 4][..], 1));
-        assert_eq!(walls(&read_json(&json, 0, true).expect("it reads")), [1_700_000_000_250; 2]);
-        // Of the zone of this machine, which is at most a day away.
-        let local = seconds("time", "2023-11-14T22:13:20").expect("a time");
-        assert!((local - 1.7e9).abs() <= 86_400.0 && seconds("loss", "2023-11-14T22:13:20").is_none());
-    }
-}
+mod tests;

@@ -81,6 +81,10 @@ fn add(part: &mut Part, event: Event, heard: &mut Option<Timestamp>) {
         part.logged.push(Logged::Began(at));
     }
     *heard = (*heard).max(Some(at));
+    // A training that was resumed discards what it is to log again, as `purge_step` of its writer says.
+    if event.session_log.is_some_and(|session| session.status == SESSION_START) {
+        part.logged.push(Logged::Restarted { step: event.step, keys: Vec::new() });
+    }
     for value in event.summary.unwrap_or_default().value {
         add_value(part, value, event.step, at);
     }
@@ -237,6 +241,9 @@ fn file_name(tag: &str, step: i64, bytes: &[u8]) -> String {
     parts.join("/")
 }
 
+/// That a writer begins, as `SessionLog` says it.
+const SESSION_START: i32 = 1;
+
 const FLOAT: i32 = 1;
 const DOUBLE: i32 = 2;
 const INT32: i32 = 3;
@@ -252,6 +259,14 @@ struct Event {
     step: i64,
     #[prost(message, optional, tag = "5")]
     summary: Option<Summary>,
+    #[prost(message, optional, tag = "7")]
+    session_log: Option<SessionLog>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SessionLog {
+    #[prost(int32, tag = "1")]
+    status: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -375,7 +390,7 @@ mod tests {
 
     fn scalar(step: i64, value: f32) -> Vec<u8> {
         let value = SummaryValue { tag: "loss".into(), simple_value: Some(value), ..SummaryValue::default() };
-        let event = Event { wall_time: 1.5, step, summary: Some(Summary { value: vec![value] }) };
+        let event = Event { wall_time: 1.5, step, summary: Some(Summary { value: vec![value] }), session_log: None };
         record(&event.encode_to_vec())
     }
 
@@ -436,6 +451,17 @@ mod tests {
         assert_eq!(number(base()), None);
     }
 
+    #[test]
+    fn a_writer_that_begins_says_from_which_step_on_it_discards() {
+        let start = |status| Event { step: 7, session_log: Some(SessionLog { status }), ..Event::default() };
+        let [begins, stops] = [1, 2].map(|status| record(&start(status).encode_to_vec()));
+        let part = of(&[scalar(9, 0.5), stops, begins, scalar(7, 0.25)].concat(), 0);
+        let kept: Vec<&Logged> =
+            part.logged.iter().filter(|one| !matches!(one, Logged::Heard(_) | Logged::Began(_))).collect();
+        assert_eq!(kept.len(), 3);
+        assert_eq!(*kept[1], Logged::Restarted { step: 7, keys: Vec::new() });
+    }
+
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(any::<u8>(), 0..20)
     }
@@ -482,7 +508,7 @@ mod tests {
     fn message() -> impl Strategy<Value = Vec<u8>> {
         let values = prop::collection::vec(value(), 0..4);
         let event = (prop::num::f64::ANY, any::<i64>(), values).prop_map(|(wall_time, step, value)| {
-            Event { wall_time, step, summary: Some(Summary { value }) }.encode_to_vec()
+            Event { wall_time, step, summary: Some(Summary { value }), session_log: None }.encode_to_vec()
         });
         hostile::changed(event)
     }

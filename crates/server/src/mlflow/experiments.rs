@@ -20,7 +20,9 @@ const DEFAULT: ExperimentId = ExperimentId(0);
 
 /// The id of an experiment as clients have it.
 pub(super) fn id_of(text: &str) -> Answer<ExperimentId> {
-    text.parse().map_err(|_| Failure::missing(format!("No Experiment with id={text} exists")))
+    text.parse().map_err(|_| {
+        Failure::invalid(format!("Invalid experiment ID '{text}'. Experiment ID must be a valid integer."))
+    })
 }
 
 fn check_tag(key: &str, value: &str) -> Answer<()> {
@@ -60,7 +62,8 @@ pub(super) fn get_by_name(engine: &Engine, fields: &Fields) -> Answer {
 
 pub(super) fn update(engine: &Engine, fields: &Fields) -> Answer {
     let experiment = engine.experiment(id_of(&fields.required("experiment_id")?)?)?;
-    let Some(name) = fields.word("new_name")? else { return Ok(json!({})) };
+    let name = fields.required("new_name")?;
+    check_length("name", &name, NAME)?;
     if experiment.deleted.is_some() {
         return Err(Failure::invalid("Cannot rename a non-active experiment."));
     }

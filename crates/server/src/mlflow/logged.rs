@@ -2,7 +2,8 @@
 
 use super::experiments::id_of;
 use super::failure::Failure;
-use super::fields::{Fields, invalid};
+use super::fields::{Fields, Page, invalid};
+use super::runs::check_length;
 use super::{Answer, wire};
 use assay_domain::registry::{DatasetInput, LoggedModel, ModelMetric};
 use assay_domain::search::{self, Comparison};
@@ -16,8 +17,23 @@ use std::collections::{BTreeMap, BTreeSet};
 const EXPERIMENTS: usize = 20;
 const PENDING: &str = "LOGGED_MODEL_PENDING";
 
+/// The fields of a dataset, and how long each may be.
+const DATASET: [(&str, usize); 5] =
+    [("name", 500), ("digest", 36), ("source", 65_535), ("schema", 1_048_575), ("profile", 16_777_215)];
+const INPUT_TAG_KEY: usize = 255;
+const INPUT_TAG_VALUE: usize = 500;
+/// A search for datasets tells no more.
+const SUMMARIES: usize = 1000;
+
 fn dataset(fields: &Fields) -> Answer<DatasetInput> {
     let of = fields.object("dataset")?;
+    for (name, most) in DATASET {
+        check_length(name, &of.text(name)?.unwrap_or_default(), most)?;
+    }
+    for (key, value) in fields.pairs("tags")? {
+        check_length("key", &key, INPUT_TAG_KEY)?;
+        check_length("value", &value, INPUT_TAG_VALUE)?;
+    }
     Ok(DatasetInput {
         name: of.required("name")?,
         digest: of.required("digest")?,
@@ -103,6 +119,7 @@ pub(super) fn search_datasets(engine: &Engine, fields: &Fields) -> Answer {
             summaries.push(summary);
         }
     }
+    summaries.truncate(SUMMARIES);
     Ok(json!({ "dataset_summaries": summaries }))
 }
 
@@ -223,7 +240,9 @@ pub(super) fn delete_tag(engine: &Engine, fields: &Fields) -> Answer {
 }
 
 pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
-    let page = fields.page(50, 10_000)?;
+    let token = fields.word("page_token")?;
+    let offset = token.map_or(Ok(0), |token| ModelsToken::of(fields)?.offset_of(&token))?;
+    let page = Page { limit: fields.count("max_results", 50, 10_000)?, offset };
     let filter = search::parse(&fields.text("filter")?.unwrap_or_default())
         .map_err(|why| Failure::invalid(format!("Invalid filter string: {why}")))?;
     filter.iter().try_for_each(check_comparison)?;
@@ -275,7 +294,58 @@ pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
         let asked = order.iter().map(by).fold(Ordering::Equal, Ordering::then);
         asked.then(b.created.cmp(&a.created)).then_with(|| b.id.cmp(&a.id))
     });
-    page.of("models", &found, |model| told(engine, model))
+    let mut answer = page.of("models", &found, |model| told(engine, model))?;
+    if answer.get("next_page_token").is_some() {
+        answer["next_page_token"] = ModelsToken::of(fields)?.after(page.offset + page.limit).into();
+    }
+    Ok(answer)
+}
+
+/// What a page token of logged models is for: the request that it came from, by hashes, so that it is refused to others.
+struct ModelsToken([(&'static str, String); 3]);
+
+impl ModelsToken {
+    fn of(fields: &Fields) -> Answer<ModelsToken> {
+        let hash = |value: Value| format!("{:016x}", key_of(&value.to_string()));
+        let orders = fields.list("order_by")?;
+        let order = orders.iter().map(|by| {
+            let words = [by.word("field_name")?, by.word("dataset_name")?, by.word("dataset_digest")?];
+            Ok(json!([words, by.flag_or("ascending", true)?]))
+        });
+        Ok(ModelsToken([
+            ("Experiment IDs in the page token do not match what", hash(json!(fields.texts("experiment_ids")?))),
+            (
+                "Filter string in the page token does not match what",
+                hash(json!(fields.text("filter")?.unwrap_or_default())),
+            ),
+            ("Order by in the page token does not match what", hash(order.collect::<Answer<Value>>()?)),
+        ]))
+    }
+
+    fn after(&self, offset: usize) -> String {
+        let [(_, experiments), (_, filter), (_, order)] = &self.0;
+        format!("models-{offset}-{experiments}-{filter}-{order}")
+    }
+
+    /// How many come before the page of a token of this request.
+    fn offset_of(&self, token: &str) -> Answer<usize> {
+        let invalid = || Failure::invalid(format!("Invalid page token: {token:?}"));
+        let mut parts = token.strip_prefix("models-").ok_or_else(invalid)?.split('-');
+        let offset: u32 = parts.next().and_then(|offset| offset.parse().ok()).ok_or_else(invalid)?;
+        for (what, own) in &self.0 {
+            if parts.next().ok_or_else(invalid)? != own {
+                return Err(Failure::invalid(format!(
+                    "{what} was requested: go on with the request that the token came from."
+                )));
+            }
+        }
+        Ok(offset as usize)
+    }
+}
+
+/// A number by which texts are told apart: FNV-1a.
+fn key_of(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Whether a comparison makes sense for logged models.

@@ -247,13 +247,39 @@ pub(super) fn history_bulk_interval(engine: &Engine, fields: &Fields) -> Answer 
     }
     let all: BTreeSet<i64> = histories.iter().flat_map(|(_, points)| points.iter().map(|point| point.step)).collect();
     let all: Vec<i64> = all.into_iter().collect();
-    let interval = (all.len() / limit as usize).max(1);
-    let mut chosen: BTreeSet<i64> = all.iter().step_by(interval).copied().collect();
+    let mut chosen: BTreeSet<i64> = thinned(all, limit as usize).into_iter().collect();
     chosen.extend(histories.iter().flat_map(|(_, points)| [points.first(), points.last()]).flatten().map(|p| p.step));
     let mut told = Vec::new();
-    for (uid, points) in &histories {
-        let at_chosen = points.iter().filter(|point| chosen.contains(&point.step));
-        told.extend(at_chosen.map(|point| point_of(uid, &key, point)));
+    for (uid, points) in histories {
+        let at_chosen: Vec<Point> = points.into_iter().filter(|point| chosen.contains(&point.step)).collect();
+        // Many points may be of one step.
+        let most = (limit as usize).max(chosen.len());
+        told.extend(thinned(at_chosen, most).iter().map(|point| point_of(&uid, &key, point)));
     }
     Ok(json!({ "metrics": told }))
+}
+
+/// At most about so many of a list, evenly, the first and the last among them.
+fn thinned<T: Clone>(all: Vec<T>, most: usize) -> Vec<T> {
+    if all.len() <= most {
+        return all;
+    }
+    let mut kept: Vec<T> = (0..most).map(|place| all[place * all.len() / most].clone()).collect();
+    kept.extend(all.last().cloned());
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_thinned_begins_and_ends_as_it_did() {
+        for (count, most) in [(10, 3), (5000, 320), (7, 7), (0, 1), (3, 1)] {
+            let all: Vec<usize> = (0..count).collect();
+            let kept = thinned(all.clone(), most);
+            assert!(kept.len() <= most + 1 && kept.first() == all.first() && kept.last() == all.last());
+            assert!(kept.windows(2).all(|pair| pair[0] < pair[1]), "{count} {most}");
+        }
+    }
 }

@@ -5,11 +5,11 @@ use super::fields::Fields;
 use super::runs::check_length;
 use super::{Answer, logged, wire};
 use assay_domain::registry::{ModelVersion, RegisteredModel};
-use assay_domain::search::{Comparison, SortBy};
+use assay_domain::search::{Column, Comparison, Operand, Operator, SortBy};
 use assay_engine::{Archive, Engine, NewVersion};
 use serde_json::{Value, json};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const STAGES: [&str; 4] = ["None", "Staging", "Production", "Archived"];
 const ALIAS: usize = 255;
@@ -282,21 +282,63 @@ pub(super) fn delete_version_tag(engine: &Engine, fields: &Fields) -> Answer {
     Ok(json!({}))
 }
 
-/// The filter and the order of a search by these columns.
-fn asked(fields: &Fields, columns: &[&str]) -> Answer<(Vec<Comparison>, Vec<SortBy>)> {
+/// What a search may be filtered and sorted by.
+struct Columns {
+    filter: &'static [&'static str],
+    order: &'static [&'static str],
+    /// What is said of a column that it is not sorted by.
+    no_order: &'static str,
+}
+
+const OF_MODELS: Columns = Columns {
+    filter: &["name"],
+    order: &["name", "timestamp", "last_updated_timestamp"],
+    no_order: "Invalid order by key",
+};
+
+const OF_VERSIONS: Columns = Columns {
+    filter: &["name", "version_number", "run_id", "source_path"],
+    order: &["name", "version_number", "creation_timestamp", "last_updated_timestamp"],
+    no_order: "Invalid attribute key",
+};
+
+/// The filter and the order of a search.
+fn asked(fields: &Fields, columns: &Columns) -> Answer<(Vec<Comparison>, Vec<SortBy>)> {
     let (filter, order) = (fields.filter()?, fields.order()?);
-    let all = filter.iter().map(|comparison| &comparison.column).chain(order.iter().map(|by| &by.column));
-    for column in all {
-        let is_tag = matches!(column.kind.as_str(), "tag" | "tags");
-        if !is_tag
-            && (!matches!(column.kind.as_str(), "" | "attribute" | "attributes")
-                || !columns.contains(&column.key.as_str()))
-        {
-            return Err(Failure::invalid(format!(
-                "Invalid attribute key '{}' specified. Valid keys are {}",
-                column.key,
-                columns.join(", ")
-            )));
+    let is_attribute = |column: &Column| matches!(column.kind.as_str(), "" | "attribute" | "attributes");
+    let refused = |what: &str, column: &Column, known: &[&str]| {
+        Failure::invalid(format!("{what} '{}' specified. Valid keys are {}", column.key, known.join(", ")))
+    };
+    for Comparison { column, operator, operand } in &filter {
+        if matches!(column.kind.as_str(), "tag" | "tags") {
+            if !matches!(operator, Operator::Equal | Operator::Different | Operator::Like | Operator::Ilike) {
+                return Err(Failure::invalid(format!("Invalid comparator for tag {:?}", column.key)));
+            }
+            continue;
+        }
+        if !is_attribute(column) || !columns.filter.contains(&column.key.as_str()) {
+            return Err(refused("Invalid attribute key", column, columns.filter));
+        }
+        let is_order = matches!(operator, Operator::Less | Operator::AtMost | Operator::Greater | Operator::AtLeast);
+        let is_equality = matches!(operator, Operator::Equal | Operator::Different);
+        let is_allowed = match column.key.as_str() {
+            "version_number" => is_order || is_equality,
+            "run_id" => !is_order && !matches!(operator, Operator::NotIn),
+            _ => !is_order && !matches!(operator, Operator::In | Operator::NotIn),
+        };
+        if !is_allowed || *operand == Operand::Nothing {
+            return Err(Failure::invalid(format!("Invalid comparator for attribute {:?}", column.key)));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for SortBy { column, .. } in &order {
+        if !is_attribute(column) || !columns.order.contains(&column.key.as_str()) {
+            return Err(refused(columns.no_order, column, columns.order));
+        }
+        // They are the same time.
+        let name = if column.key == "timestamp" { "last_updated_timestamp" } else { column.key.as_str() };
+        if !seen.insert(name) {
+            return Err(Failure::invalid(format!("`order_by` contains duplicate fields: {}", column.key)));
         }
     }
     Ok((filter, order))
@@ -317,22 +359,15 @@ fn is_fulfilled(comparison: &Comparison, tags: &BTreeMap<String, String>, attrib
 }
 
 pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
-    let columns = ["name", "creation_timestamp", "timestamp", "last_updated_timestamp"];
-    let (page, (filter, order)) = (fields.page(100, 1000)?, asked(fields, &columns)?);
+    let (page, (filter, order)) = (fields.page(100, 1000)?, asked(fields, &OF_MODELS)?);
     let mut found = engine.registered_models()?;
     found.retain(|model| {
-        let attribute = |key: &str| match key {
-            "name" => model.name.as_str().into(),
-            "creation_timestamp" => model.created.0.into(),
-            _ => model.updated.0.into(),
-        };
-        filter.iter().all(|comparison| is_fulfilled(comparison, &model.tags, attribute))
+        filter.iter().all(|comparison| is_fulfilled(comparison, &model.tags, |_| model.name.as_str().into()))
     });
     found.sort_by(|a, b| {
         let by = |by: &SortBy| {
             let order = match by.column.key.as_str() {
                 "name" => a.name.cmp(&b.name),
-                "creation_timestamp" => a.created.cmp(&b.created),
                 _ => a.updated.cmp(&b.updated),
             };
             if by.descending { order.reverse() } else { order }
@@ -347,17 +382,14 @@ pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
 }
 
 pub(super) fn search_versions(engine: &Engine, fields: &Fields) -> Answer {
-    let columns = ["name", "version_number", "run_id", "source_path", "creation_timestamp", "last_updated_timestamp"];
-    let (page, (filter, order)) = (fields.page(10_000, 200_000)?, asked(fields, &columns)?);
+    let (page, (filter, order)) = (fields.page(10_000, 200_000)?, asked(fields, &OF_VERSIONS)?);
     let mut found = engine.model_versions(None)?;
     found.retain(|version| {
         let attribute = |key: &str| match key {
             "name" => version.model.as_str().into(),
             "version_number" => version.version.into(),
             "run_id" => version.run.as_deref().unwrap_or_default().into(),
-            "source_path" => version.source.as_str().into(),
-            "creation_timestamp" => version.created.0.into(),
-            _ => version.updated.0.into(),
+            _ => version.source.as_str().into(),
         };
         filter.iter().all(|comparison| is_fulfilled(comparison, &version.tags, attribute))
     });

@@ -5,14 +5,14 @@ use super::failure::Failure;
 use super::fields::Fields;
 use super::{Answer, wire};
 use assay_domain::entity::Run;
+use assay_domain::key::{self, KeyFault, LONGEST_KEY};
 use assay_domain::search::{Column, Operand};
 use assay_domain::{ExperimentId, RunStatus, Timestamp};
 use assay_engine::{Batch, ClientRun, ClientRunChange, Engine, NOTE, RUN_NAME, Relations, RunSearch};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 
-/// What keys, values of params and values of tags are at most long.
-const KEY: usize = 250;
+/// What values of params and values of tags are at most long.
 const PARAM: usize = 6000;
 const TAG: usize = 8000;
 /// The most runs of a page.
@@ -20,21 +20,17 @@ const PAGE: usize = 50_000;
 
 /// Whether a name may be a key, and a path within it is one.
 pub(super) fn check_key(fields: &Fields, name: &str, key: &str) -> Answer<()> {
-    let allowed = |sign: char| sign.is_alphanumeric() || matches!(sign, '_' | '-' | '.' | ' ' | ':' | '/');
-    if !key.chars().all(allowed) {
-        return Err(fields.refused(
-            name,
-            key,
-            "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/).",
-        ));
-    }
-    let is_path = key != "." && !key.starts_with('/') && key.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    if !is_path {
-        let why =
-            "Names may be treated as files in certain cases, and must not resolve to other names when treated as such.";
-        return Err(fields.refused(name, key, why));
-    }
-    check_length(name, key, KEY)
+    let why = match key::check(key) {
+        Ok(()) => return Ok(()),
+        Err(KeyFault::Long) => return check_length(name, key, LONGEST_KEY),
+        Err(KeyFault::Sign) => {
+            "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)."
+        }
+        Err(KeyFault::Path) => {
+            "Names may be treated as files in certain cases, and must not resolve to other names when treated as such."
+        }
+    };
+    Err(fields.refused(name, key, why))
 }
 
 pub(super) fn check_length(name: &str, text: &str, most: usize) -> Answer<()> {
@@ -85,9 +81,9 @@ pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
             experiment.id
         )));
     }
-    let tags = fields.pairs("tags")?;
-    let tags = tags.into_iter().map(|(key, value)| Ok((key.clone(), tag(fields, &key, value)?)));
-    let tags = tags.collect::<Answer<BTreeMap<String, String>>>()?;
+    // A run begins with tags of any key; only later ones are looked at, as MLflow's server has it.
+    let tags: BTreeMap<String, String> =
+        fields.pairs("tags")?.into_iter().map(|(key, value)| (key.clone(), cut(&key, value, TAG))).collect();
     let name = fields.word("run_name")?;
     let of_tag = tags.get(RUN_NAME).cloned();
     if let (Some(name), Some(tag)) = (&name, &of_tag)

@@ -93,7 +93,11 @@ pub(super) fn run(found: &Run, relations: &Relations, location: &str) -> Value {
         Some(point(key, &Point { step: summary.last_step, wall_ms: summary.last_wall_ms, value }))
     };
     let mut tags = found.tags.clone();
-    tags.insert(RUN_NAME.to_owned(), found.name.clone());
+    // One of a file may have the key, too.
+    tags.remove(RUN_NAME);
+    if !relations.hides_name {
+        tags.insert(RUN_NAME.to_owned(), found.name.clone());
+    }
     if !found.note.is_empty() {
         tags.insert(NOTE.to_owned(), found.note.clone());
     }

@@ -135,15 +135,16 @@ impl WriteTx<'_> {
             return Ok(());
         };
         let made = self.db.execute(
-            "INSERT OR IGNORE INTO main.sources (path, experiment, followed)
-             SELECT path, experiment, 0 FROM other.sources WHERE id = ?1",
+            "INSERT OR IGNORE INTO main.sources (path, experiment, followed, step, time)
+             SELECT path, experiment, 0, step, time FROM other.sources WHERE id = ?1",
             [source],
         )?;
         let here =
             "(SELECT ours.id FROM main.sources AS ours JOIN other.sources AS named USING (path) WHERE named.id = ?1)";
         if made > 0 {
             let sql = format!(
-                "INSERT INTO main.source_files (source, path, read) SELECT {here}, path, read FROM other.source_files
+                "INSERT INTO main.source_files (source, path, read, state)
+                 SELECT {here}, path, read, state FROM other.source_files
                  WHERE source = ?1"
             );
             self.db.execute(&sql, [source])?;

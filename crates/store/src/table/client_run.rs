@@ -1,16 +1,22 @@
 //! Runs that other programs log.
 
-use crate::{Result, StoreError, WriteTx};
+use super::to_json;
+use crate::{Reader, Result, StoreError, WriteTx};
 use assay_domain::entity::Event;
 use assay_domain::{ExperimentId, RunId, RunStatus, Timestamp};
 use rusqlite::{OptionalExtension, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Which program a run is of, and by whom.
 pub(crate) const TABLES: &str = "
 ALTER TABLE runs ADD COLUMN client TEXT;
 ALTER TABLE runs ADD COLUMN user TEXT;
 CREATE INDEX runs_by_experiment ON runs (experiment, id);
+";
+
+/// Whether a client removed the tag that has the name of its run.
+pub(crate) const HIDDEN_NAMES: &str = "
+ALTER TABLE runs ADD COLUMN hides_name INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// What a run of another program begins with.
@@ -61,7 +67,7 @@ impl WriteTx<'_> {
         let before = self.status(run)?;
         self.update_run(
             run,
-            "name = coalesce(?2, name),
+            "name = coalesce(?2, name), hides_name = iif(?2 IS NULL, hides_name, 0),
              status = CASE WHEN client IS NULL THEN status ELSE coalesce(?3, status) END,
              ended = CASE WHEN client IS NULL THEN ended ELSE coalesce(?4, ended) END",
             params![run.0, change.name, change.status.map(RunStatus::as_str), change.ended.map(|at| at.0)],
@@ -70,6 +76,13 @@ impl WriteTx<'_> {
             Some(status) if before != Some(status) => self.watch_end(run, status, None, self.now),
             _ => Ok(()),
         }
+    }
+
+    /// Hides the tag that has the name of a run, until it is named anew. Returns whether it was shown.
+    pub fn hide_name(&mut self, run: RunId) -> Result<bool> {
+        let hidden = self.db.execute("UPDATE runs SET hides_name = 1 WHERE id = ?1 AND NOT hides_name", [run.0])?;
+        self.emit(&Event::RunChanged { run })?;
+        Ok(hidden > 0)
     }
 
     /// Adds params of a run that are never changed again.
@@ -99,6 +112,16 @@ impl WriteTx<'_> {
             };
         }
         self.emit(&Event::RunChanged { run })
+    }
+}
+
+impl Reader<'_> {
+    /// Those of some runs whose clients removed the tag that has the name.
+    pub fn hidden_names(&self, runs: &[RunId]) -> Result<HashSet<RunId>> {
+        let sql = "SELECT id FROM runs WHERE hides_name AND id IN (SELECT value FROM json_each(?1))";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let found = statement.query_map([to_json("runs", &runs)?], |row| row.get(0).map(RunId))?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 }
 

@@ -38,10 +38,10 @@ pub struct RunModel {
 }
 
 impl WriteTx<'_> {
-    /// Notes that a run reads datasets.
+    /// Notes that a run reads datasets. What is said of one again changes nothing.
     pub fn put_inputs(&mut self, run: RunId, inputs: &[DatasetInput]) -> Result<()> {
         let mut insert = self.db.prepare_cached(
-            "INSERT OR REPLACE INTO run_inputs (run, name, digest, source_type, source, schema, profile, tags)
+            "INSERT OR IGNORE INTO run_inputs (run, name, digest, source_type, source, schema, profile, tags)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
         for input in inputs {

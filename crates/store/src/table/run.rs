@@ -236,7 +236,7 @@ impl WriteTx<'_> {
 
     /// Renames a run.
     pub fn rename_run(&mut self, run: RunId, name: &str) -> Result<()> {
-        self.update_run(run, "name = ?2", params![run.0, name])
+        self.update_run(run, "name = ?2, hides_name = 0", params![run.0, name])
     }
 
     /// Replaces a run's note.

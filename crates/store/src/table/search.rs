@@ -82,6 +82,25 @@ impl Sql {
     }
 }
 
+impl Sql {
+    /// `place operator operand`, where the place is a figure of a metric: NaN, which SQLite keeps as NULL, is different from
+    /// every number.
+    fn compare_metric(&mut self, place: &str, comparison: &Comparison) -> Result<()> {
+        if comparison.operator != Operator::Different {
+            return self.compare(place, comparison);
+        }
+        self.push("(");
+        self.compare(place, comparison)?;
+        self.push(&format!(" OR {place} IS NULL)"));
+        Ok(())
+    }
+
+    /// `place operator operand` in a table of this kind.
+    fn compare_in(&mut self, kind: &str, place: &str, comparison: &Comparison) -> Result<()> {
+        if kind == "metrics" { self.compare_metric(place, comparison) } else { self.compare(place, comparison) }
+    }
+}
+
 fn unsupported(comparison: &Comparison) -> StoreError {
     StoreError::Conflict(format!("{:?} cannot be compared in this way", comparison.column.key))
 }
@@ -140,7 +159,7 @@ impl Reader<'_> {
             join(&mut sql, how, table, &alias, &comparison.column.key);
             if comparison.operator != Operator::IsNotNull {
                 sql.push(" AND ");
-                sql.compare(&format!("{alias}.{value}"), comparison)?;
+                sql.compare_in(&comparison.column.kind, &format!("{alias}.{value}"), comparison)?;
             }
         }
         if search.order.len() > MOST_SORTED {
@@ -217,7 +236,7 @@ fn condition(sql: &mut Sql, comparison: &Comparison) -> Result<()> {
         sql.value(key.clone());
         if !matches!(comparison.operator, Operator::IsNull | Operator::IsNotNull) {
             sql.push(" AND ");
-            sql.compare(value, comparison)?;
+            sql.compare_in(&comparison.column.kind, value, comparison)?;
         }
         sql.push(")");
         return Ok(());

@@ -91,16 +91,6 @@ impl SeriesRange {
 }
 
 impl WriteTx<'_> {
-    /// Begins a new segment of a run at this step: from there on, what earlier segments hold is kept but superseded.
-    pub fn begin_segment(&mut self, run: RunId, first_step: i64) -> Result<()> {
-        self.db.execute(
-            "INSERT INTO segments (run, segment, first_step)
-             SELECT ?1, coalesce(max(segment) + 1, 0), ?2 FROM segments WHERE run = ?1",
-            params![run.0, first_step],
-        )?;
-        Ok(())
-    }
-
     /// Appends points to the series of a run, in arrival order.
     pub fn append_points(&mut self, run: RunId, new: &[(String, Point)]) -> Result<()> {
         let segment: i64 = self
@@ -265,6 +255,12 @@ impl WriteTx<'_> {
 
 const SUMMARY: &str = "count, last, last_step, min, min_step, max, max_step, last_wall";
 
+/// The same of what no later segment supersedes.
+const LEFT: &str = "iif(kept_count IS NULL, count, kept_count), iif(kept_count IS NULL, last, kept_last),
+    iif(kept_count IS NULL, last_step, kept_last_step), iif(kept_count IS NULL, min, kept_min),
+    iif(kept_count IS NULL, min_step, kept_min_step), iif(kept_count IS NULL, max, kept_max),
+    iif(kept_count IS NULL, max_step, kept_max_step), iif(kept_count IS NULL, last_wall, kept_last_wall)";
+
 /// The summary in the columns of [`SUMMARY`] from this one on.
 fn summary_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Summary> {
     let count = row.get::<_, i64>(first)? as u64;
@@ -290,7 +286,7 @@ fn joined(segments: Vec<(String, Summary)>) -> BTreeMap<String, Summary> {
     };
     let negated = |extreme: Option<(f64, i64)>| extreme.map(|(value, step)| (-value, step));
     let mut summaries: BTreeMap<String, Summary> = BTreeMap::new();
-    for (key, later) in segments {
+    for (key, later) in segments.into_iter().filter(|(_, summary)| summary.count > 0) {
         summaries
             .entry(key)
             .and_modify(|earlier| {
@@ -318,7 +314,7 @@ pub(super) struct Segment {
 impl Reader<'_> {
     /// The summary of each metric of some runs: of its latest segment, with the extremes of all.
     pub(crate) fn summaries(&self, runs: &[RunId]) -> Result<HashMap<RunId, BTreeMap<String, Summary>>> {
-        let select = format!("SELECT run, {SUMMARY}, key FROM series");
+        let select = format!("SELECT run, {LEFT}, key FROM series");
         let read = |row: &Row<'_>| Ok((row.get::<_, String>(9)?, summary_of(row, 1)?));
         let by_run = self.by_run(&select, "segment", runs, read)?.into_iter();
         Ok(by_run.map(|(run, segments)| (run, joined(segments))).collect())
@@ -327,13 +323,14 @@ impl Reader<'_> {
     /// For each run that has the metric, this value of it; `of` may say which runs, as SQL.
     pub(crate) fn metric_values(&self, which: Which, key: &str, of: &str) -> Result<HashMap<RunId, Value>> {
         let column = match which {
-            Which::Min => "min(min)",
-            Which::Max => "max(max)",
+            Which::Min => "min(iif(kept_count IS NULL, min, kept_min))",
+            Which::Max => "max(iif(kept_count IS NULL, max, kept_max))",
             // SQLite takes a bare column from the row of the greatest segment.
-            Which::Last => "last, max(segment)",
+            Which::Last => "iif(kept_count IS NULL, last, kept_last), max(segment)",
         };
-        let mut statement =
-            self.db.prepare(&format!("SELECT run, {column} FROM series WHERE key = ?1 {of} GROUP BY run"))?;
+        let mut statement = self.db.prepare(&format!(
+            "SELECT run, {column} FROM series WHERE key = ?1 AND kept_count IS NOT 0 {of} GROUP BY run"
+        ))?;
         let rows = statement.query_map([key], |row| {
             Ok((RunId(row.get(0)?), Value::Number(row.get::<_, Option<f64>>(1)?.unwrap_or(f64::NAN))))
         })?;
@@ -377,7 +374,7 @@ impl Reader<'_> {
     }
 
     /// The chunks of a series that may have points in a range of steps, in the order of their arrival.
-    fn chunks(&self, series: i64, first_step: i64, last_step: i64) -> Result<Vec<Chunk>> {
+    pub(super) fn chunks(&self, series: i64, first_step: i64, last_step: i64) -> Result<Vec<Chunk>> {
         let mut statement = self.db.prepare_cached(
             "SELECT rowid, sealed, count, first_step, last_step FROM chunks
              WHERE series = ?1 AND last_step >= ?2 AND first_step <= ?3 ORDER BY number",
@@ -449,6 +446,7 @@ impl Reader<'_> {
         Ok(page)
     }
 
+    /// The segments of a series in their order.
     pub(super) fn segments(&self, run: RunId, key: &str) -> Result<Vec<Segment>> {
         let mut statement = self
             .db
@@ -460,8 +458,10 @@ impl Reader<'_> {
         for (series, segment, count) in found {
             let next: Option<i64> = self
                 .db
-                .prepare_cached("SELECT min(first_step) FROM segments WHERE run = ?1 AND segment > ?2")?
-                .query_row(params![run.0, segment], |row| row.get(0))
+                .prepare_cached(
+                    "SELECT min(first_step) FROM segments WHERE run = ?1 AND segment > ?2 AND key IN ('', ?3)",
+                )?
+                .query_row(params![run.0, segment, key], |row| row.get(0))
                 .optional()?
                 .flatten();
             let current_until = next.map_or(i64::MAX, |first| first.saturating_sub(1));
@@ -471,8 +471,8 @@ impl Reader<'_> {
     }
 }
 
-struct Chunk {
-    id: i64,
+pub(super) struct Chunk {
+    pub(super) id: i64,
     kind: Kind,
     points: usize,
     first_step: i64,

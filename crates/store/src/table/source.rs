@@ -3,6 +3,7 @@
 //! What was read and how far is committed together, so that each thing is taken once.
 
 use crate::{Hash, NewBlob, Reader, Result, WriteTx};
+use assay_domain::entity::LogLine;
 use assay_domain::foreign::Logged;
 use assay_domain::{RunId, RunStatus, SourceId, Timestamp};
 use rusqlite::{OptionalExtension, params};
@@ -21,6 +22,13 @@ CREATE TABLE source_files (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What readers must know of a file, and the columns of tables that someone chose.
+pub(crate) const MARKS: &str = "
+ALTER TABLE source_files ADD COLUMN state TEXT;
+ALTER TABLE sources ADD COLUMN step TEXT;
+ALTER TABLE sources ADD COLUMN time TEXT;
+";
+
 /// A run that has logged nothing for so long has ended, where its program says nothing else.
 const SILENCE_MS: i64 = 10 * 60 * 1000;
 
@@ -33,6 +41,21 @@ pub struct Source {
     pub path: String,
     /// The experiment of runs that name none.
     pub experiment: String,
+    /// The column of steps in tables, where someone chose it.
+    pub step: Option<String>,
+    /// The column of times in tables, where someone chose it.
+    pub time: Option<String>,
+}
+
+/// How far a file of a source was read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FileMark {
+    /// The file, or the part of it that is read by itself.
+    pub path: String,
+    /// A byte, or what its contents are told apart by.
+    pub read: u64,
+    /// What its reader wants to know of it again.
+    pub state: Option<String>,
 }
 
 /// What was read of one run.
@@ -48,15 +71,37 @@ pub struct Taken {
     /// The files that it logged.
     pub files: Vec<(String, NewBlob)>,
     /// How far its files were read.
-    pub read: Vec<(String, u64)>,
+    pub read: Vec<FileMark>,
 }
 
 impl WriteTx<'_> {
-    /// The source at this path, made if it is missing, and followed from now on.
-    pub fn follow_source(&mut self, path: &str, experiment: &str) -> Result<Source> {
-        let sql = "INSERT INTO sources (path, experiment, followed) VALUES (?1, ?2, 1)
-                   ON CONFLICT (path) DO UPDATE SET followed = 1 RETURNING id, path, experiment";
-        Ok(self.db.query_row(sql, params![path, experiment], source_of)?)
+    /// The source at this path, made if it is missing, and followed from now on. Columns that are not named stay as they were
+    /// chosen before; an empty name takes the choice back.
+    pub fn follow_source(
+        &mut self,
+        path: &str,
+        experiment: &str,
+        step: Option<&str>,
+        time: Option<&str>,
+    ) -> Result<Source> {
+        let sql = "INSERT INTO sources (path, experiment, followed, step, time)
+                   VALUES (?1, ?2, 1, nullif(?3, ''), nullif(?4, ''))
+                   ON CONFLICT (path) DO UPDATE SET followed = 1, step = iif(?3 IS NULL, step, nullif(?3, '')),
+                       time = iif(?4 IS NULL, time, nullif(?4, ''))
+                   RETURNING id, path, experiment, step, time";
+        Ok(self.db.query_row(sql, params![path, experiment, step, time], source_of)?)
+    }
+
+    /// Forgets a source of which no run came, as if it had never been named. Returns whether none had.
+    pub fn drop_empty_source(&mut self, source: SourceId) -> Result<bool> {
+        let dropped = self.db.execute(
+            "DELETE FROM sources WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM source_runs WHERE source = ?1)",
+            [source.0],
+        )?;
+        if dropped > 0 {
+            self.db.execute("DELETE FROM source_files WHERE source = ?1", [source.0])?;
+        }
+        Ok(dropped > 0)
     }
 
     /// Follows a source no longer. What was read of it is known still, should it be followed again. Returns whether it was
@@ -68,10 +113,9 @@ impl WriteTx<'_> {
     /// Takes what was read of a run of a source, which is made if it is new. Returns whether it was, and the hashes of the
     /// files that were replaced.
     pub fn take(&mut self, source: &Source, key: &str, taken: Taken) -> Result<(bool, Vec<Hash>)> {
-        for (path, read) in &taken.read {
-            self.db
-                .prepare_cached("INSERT OR REPLACE INTO source_files (source, path, read) VALUES (?1, ?2, ?3)")?
-                .execute(params![source.id.0, path, *read as i64])?;
+        for FileMark { path, read, state } in &taken.read {
+            let sql = "INSERT OR REPLACE INTO source_files (source, path, read, state) VALUES (?1, ?2, ?3, ?4)";
+            self.db.prepare_cached(sql)?.execute(params![source.id.0, path, *read as i64, state])?;
         }
         if taken.logged.is_empty() && taken.files.is_empty() {
             return Ok((false, Vec::new()));
@@ -84,6 +128,7 @@ impl WriteTx<'_> {
         };
         let mut replaced = Vec::new();
         for (path, blob) in taken.files {
+            let path = self.free_name_of_artifact(run, path)?;
             let (hash, bytes) = blob.finish()?;
             replaced.extend(self.put_artifact(run, &path, &hash, bytes)?.filter(|before| *before != hash));
         }
@@ -117,12 +162,22 @@ impl WriteTx<'_> {
     }
 
     fn take_logged(&mut self, run: RunId, logged: Vec<Logged>) -> Result<()> {
-        let (mut points, mut tags) = (Vec::new(), BTreeMap::new());
+        let (mut points, mut tags, mut lines) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let mut superseded_from: Option<i64> = None;
         let heard = |logged: &Logged| if let Logged::Heard(at) = logged { Some(*at) } else { None };
         let last_heard = logged.iter().filter_map(heard).max();
         for one in logged {
             match one {
                 Logged::Point(key, point) => points.push((key, point)),
+                Logged::Restarted { step, keys } => {
+                    if !points.is_empty() {
+                        self.append_points(run, &std::mem::take(&mut points))?;
+                    }
+                    if self.supersede(run, step, &keys)? {
+                        superseded_from = Some(superseded_from.map_or(step, |from| from.min(step)));
+                    }
+                }
+                Logged::Line(text) => lines.push(text),
                 Logged::Tag(key, value) => drop(tags.insert(key, value)),
                 Logged::Param(key, value) => {
                     let sql = "INSERT INTO params (run, key, value) VALUES (?1, ?2, ?3)
@@ -157,6 +212,16 @@ impl WriteTx<'_> {
         if !points.is_empty() {
             self.append_points(run, &points)?;
         }
+        lines.extend(superseded_from.map(|step| {
+            format!(
+                "it began again: what was logged before from step {step} on is kept, and superseded by what came then"
+            )
+        }));
+        if !lines.is_empty() {
+            let at = self.now;
+            let lines: Vec<LogLine> = lines.into_iter().map(|text| LogLine { at, text }).collect();
+            self.append_log(run, &lines)?;
+        }
         if tags.is_empty() { Ok(()) } else { self.put_tags(run, &tags) }
     }
 
@@ -188,6 +253,8 @@ impl WriteTx<'_> {
 
     /// Ends the runs of sources that have not been heard of for long.
     pub fn settle_sources(&mut self) -> Result<()> {
+        // Nobody was heard of in times to come: that was a clock that is wrong.
+        self.db.prepare_cached("UPDATE source_runs SET heard = ?1 WHERE heard > ?1")?.execute([self.now.0])?;
         let mut silent = self.db.prepare_cached(
             "SELECT run FROM source_runs JOIN runs ON runs.id = run WHERE status = 'running' AND NOT said AND heard < ?1",
         )?;
@@ -198,21 +265,31 @@ impl WriteTx<'_> {
 }
 
 fn source_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Source> {
-    Ok(Source { id: SourceId(row.get(0)?), path: row.get(1)?, experiment: row.get(2)? })
+    Ok(Source {
+        id: SourceId(row.get(0)?),
+        path: row.get(1)?,
+        experiment: row.get(2)?,
+        step: row.get(3)?,
+        time: row.get(4)?,
+    })
 }
 
 impl Reader<'_> {
     /// The sources of runs that are followed.
     pub fn sources(&self) -> Result<Vec<Source>> {
-        let mut statement =
-            self.db.prepare_cached("SELECT id, path, experiment FROM sources WHERE followed ORDER BY path")?;
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT id, path, experiment, step, time FROM sources WHERE followed ORDER BY path")?;
         Ok(statement.query_map([], source_of)?.collect::<rusqlite::Result<_>>()?)
     }
 
     /// How far each file of each source was read.
-    pub fn source_files(&self) -> Result<Vec<(SourceId, String, u64)>> {
-        let mut statement = self.db.prepare("SELECT source, path, read FROM source_files")?;
-        let file = |row: &rusqlite::Row<'_>| Ok((SourceId(row.get(0)?), row.get(1)?, row.get::<_, i64>(2)? as u64));
+    pub fn source_files(&self) -> Result<Vec<(SourceId, FileMark)>> {
+        let mut statement = self.db.prepare("SELECT source, path, read, state FROM source_files")?;
+        let file = |row: &rusqlite::Row<'_>| {
+            let mark = FileMark { path: row.get(1)?, read: row.get::<_, i64>(2)? as u64, state: row.get(3)? };
+            Ok((SourceId(row.get(0)?), mark))
+        };
         Ok(statement.query_map([], file)?.collect::<rusqlite::Result<_>>()?)
     }
 

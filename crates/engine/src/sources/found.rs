@@ -1,0 +1,72 @@
+//! What reading a source brought, for people.
+
+use assay_domain::counted;
+use std::collections::BTreeMap;
+
+/// What reading a source brought.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) runs: u64,
+    pub(super) new: u64,
+    pub(super) points: u64,
+    pub(super) files: u64,
+    pub(super) left_out: u64,
+    /// Where values were left out, as far as that has a name.
+    pub(super) left_out_of: BTreeMap<String, u64>,
+    /// What was noted of files, and of how many: the columns by which tables are read, what was cut.
+    pub(super) notes: BTreeMap<String, u64>,
+    pub(super) damaged: Vec<String>,
+    /// Files that are another source's.
+    pub(super) elsewhere: u64,
+}
+
+/// As many names or reasons are told at once; the log of the program has the rest.
+const TOLD: usize = 20;
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Found { runs, new, points, files, left_out, left_out_of, notes, damaged, elsewhere: _ } = self;
+        let [runs, points, files] =
+            [(runs, "run"), (points, "point"), (files, "file")].map(|(count, what)| counted(*count, what));
+        write!(f, "{runs}, {new} of them new; {points} and {files} taken")?;
+        if *left_out > 0 {
+            write!(f, "; {} left out, neither numbers nor files", counted(*left_out, "value"))?;
+            let of = listed(left_out_of.iter().map(|(name, count)| format!("{name} {count}")));
+            if !of.is_empty() {
+                write!(f, " ({of})")?;
+            }
+        }
+        let note =
+            |(note, count): (&String, &u64)| if *count > 1 { format!("{note} ({count} times)") } else { note.clone() };
+        let notes = listed(notes.iter().map(note));
+        if !notes.is_empty() {
+            write!(f, "; {notes}")?;
+        }
+        if !damaged.is_empty() {
+            write!(f, "; read in part: {}", listed(damaged.iter().cloned()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A list of texts for people, up to [`TOLD`].
+pub(super) fn listed(texts: impl ExactSizeIterator<Item = String>) -> String {
+    let more = texts.len().saturating_sub(TOLD);
+    let mut told = texts.take(TOLD).collect::<Vec<_>>().join("; ");
+    if more > 0 {
+        told.push_str(&format!("; and {more} more, which the program's log names"));
+    }
+    told
+}
+
+impl Found {
+    /// What people must know who look for the rest of a list that was cut.
+    pub(super) fn log_all(&self, path: &str) {
+        for why in &self.damaged {
+            tracing::warn!(path, why, "read in part");
+        }
+        for note in self.notes.keys() {
+            tracing::info!(path, note, "read");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What is known while a source is read, and what waits to be committed.
+
+use super::Found;
+use crate::import::own_name;
+use crate::{Engine, EngineError, NOTE, RUN_NAME, Result};
+use assay_domain::foreign::{Contents, Logged};
+use assay_domain::{SourceId, key};
+use assay_formats::logs::{LogFile, Mark};
+use assay_store::{FileMark, NewBlob, Source, StoreError, Taken};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// A file that was not written to for so long has whole lines: programs write when their buffers are full.
+const SETTLED: Duration = Duration::from_secs(600);
+
+/// Longer params and tags are cut.
+const VALUE_BYTES: usize = 8_000;
+
+/// The files of sources by their paths.
+pub(super) type Files = HashMap<SourceId, HashMap<String, File>>;
+
+/// What is known of a file.
+#[derive(Default)]
+pub(super) struct File {
+    /// How far it was read, as the store has it.
+    pub(super) mark: Option<Mark>,
+    /// What it was like when it was read to its end.
+    pub(super) looks: Option<Looks>,
+    /// By which columns of steps and times it was read then, where someone chose them.
+    pub(super) asked: Option<(Option<String>, Option<String>)>,
+}
+
+/// What a file looks like without being opened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Looks {
+    pub(super) bytes: u64,
+    pub(super) modified: SystemTime,
+    /// Which file it is of those that had its name: one that is renamed to it may have the size and time of the one before.
+    pub(super) id: u64,
+    /// Whether nobody has written to it for a while.
+    pub(super) is_settled: bool,
+}
+
+impl Engine {
+    /// Puts files into blobs, which is slow, outside of the transaction; and what is too long or meant otherwise in order.
+    pub(super) fn gather(&self, round: &mut Round, logged: Vec<Logged>) -> Result<()> {
+        for logged in logged {
+            match logged {
+                Logged::File(name, contents) => {
+                    let mut blob = self.store.blobs().begin()?;
+                    match contents {
+                        Contents::Bytes(bytes) => blob.write(&bytes)?,
+                        Contents::At(path) => copy(&path, &mut blob)?,
+                    }
+                    blob.sync()?;
+                    round.files.push((name, blob));
+                }
+                Logged::Tag(key, value) if key == RUN_NAME => round.logged.push(Logged::Name(value)),
+                Logged::Tag(key, value) if key == NOTE => round.logged.push(Logged::Note(value)),
+                Logged::Point(key, point) => round.logged.push(Logged::Point(kept(key), point)),
+                Logged::Param(key, value) => {
+                    let value = round.cut("param", &key, value);
+                    round.logged.push(Logged::Param(kept(key), value));
+                }
+                Logged::Tag(key, value) => {
+                    let value = round.cut("tag", &key, value);
+                    round.logged.push(Logged::Tag(kept(key), value));
+                }
+                Logged::Name(name) => {
+                    let name = round.cut("name of run", &name.clone(), name);
+                    round.logged.push(Logged::Name(name));
+                }
+                other => round.logged.push(other),
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what was read of runs, all of it or nothing.
+    pub(super) fn take(&self, reading: &mut Reading<'_>, rounds: Vec<(String, &'static str, Round)>) -> Result<()> {
+        let mut all = Vec::new();
+        let mut seen = Vec::new();
+        for (run, program, round) in rounds {
+            let Round { logged, files, read, seen: seen_of_run, left_out, left_out_of, notes } = round;
+            reading.found.left_out += left_out;
+            for (column, count) in left_out_of {
+                *reading.found.left_out_of.entry(column).or_default() += count;
+            }
+            for note in notes {
+                *reading.found.notes.entry(note).or_default() += 1;
+            }
+            seen.extend(seen_of_run);
+            if logged.is_empty() && files.is_empty() && read.is_empty() {
+                continue;
+            }
+            reading.found.points += logged.iter().filter(|logged| matches!(logged, Logged::Point(..))).count() as u64;
+            reading.found.files += files.len() as u64;
+            let path = Path::new(&reading.source.path);
+            let name = if run.is_empty() { own_name(path, path) } else { run.clone() };
+            all.push((run, Taken { program, name, uid: (self.uid)(), logged, files, read }));
+        }
+        if all.is_empty() {
+            reading.see(seen);
+            return Ok(());
+        }
+        let read: Vec<_> = all.iter().flat_map(|(_, taken)| taken.read.clone()).collect();
+        let source = reading.source.clone();
+        let (new, replaced) = self.store.write(move |tx| {
+            let (mut new, mut replaced) = (0, Vec::new());
+            for (run, taken) in all {
+                let (is_new, hashes) = tx.take(&source, &run, taken)?;
+                new += u64::from(is_new);
+                replaced.extend(hashes);
+            }
+            Ok((new, replaced))
+        })?;
+        reading.found.new += new;
+        for FileMark { path, read, state } in read {
+            reading.own.entry(path).or_default().mark = Some(Mark { read, state });
+        }
+        reading.see(seen);
+        Ok(self.store.free(replaced)?)
+    }
+}
+
+/// What is known while a source is read.
+pub(super) struct Reading<'a> {
+    pub(super) source: &'a Source,
+    pub(super) own: HashMap<String, File>,
+    pub(super) others: &'a Files,
+    /// Runs of which nothing is taken, and whether they are gone for good.
+    pub(super) deleted: HashMap<String, bool>,
+    pub(super) found: Found,
+}
+
+/// What was read of a run and waits to be committed.
+#[derive(Default)]
+pub(super) struct Round {
+    pub(super) logged: Vec<Logged>,
+    pub(super) files: Vec<(String, NewBlob)>,
+    pub(super) read: Vec<FileMark>,
+    /// What the files were like that were read to their ends.
+    pub(super) seen: Vec<(String, Looks)>,
+    pub(super) left_out: u64,
+    pub(super) left_out_of: BTreeMap<String, u64>,
+    pub(super) notes: Vec<String>,
+}
+
+impl Round {
+    /// A value as it is kept. One that is too long is cut, and that is told.
+    fn cut(&mut self, what: &str, key: &str, mut value: String) -> String {
+        let end = value.floor_char_boundary(VALUE_BYTES);
+        if end < value.len() {
+            let key = &key[..key.floor_char_boundary(80)];
+            let note = format!("the {what} {key:?} is kept up to its first {end} of {} bytes", value.len());
+            self.logged.push(Logged::Line(note.clone()));
+            self.notes.push(note);
+            value.truncate(end);
+        }
+        value
+    }
+}
+
+/// A key as it is kept.
+fn kept(name: String) -> String {
+    match key::kept(&name) {
+        Cow::Borrowed(_) => name,
+        Cow::Owned(safe) => safe,
+    }
+}
+
+pub(super) fn marked(path: String, read: u64) -> FileMark {
+    FileMark { path, read, state: None }
+}
+
+impl Reading<'_> {
+    pub(super) fn is_of_another(&self, file: &LogFile) -> bool {
+        let unit = file.unit();
+        self.others.values().any(|files| files.contains_key(&unit))
+    }
+
+    pub(super) fn read_to(&self, unit: &str) -> Option<u64> {
+        Some(self.own.get(unit)?.mark.as_ref()?.read)
+    }
+
+    /// The columns that someone chose for the tables of the source.
+    pub(super) fn asked(&self) -> (Option<String>, Option<String>) {
+        (self.source.step.clone(), self.source.time.clone())
+    }
+
+    pub(super) fn see(&mut self, seen: Vec<(String, Looks)>) {
+        let asked = self.asked();
+        for (path, looks) in seen {
+            let file = self.own.entry(path).or_default();
+            (file.looks, file.asked) = (Some(looks), Some(asked.clone()));
+        }
+    }
+
+    /// What fails with one run keeps no other back, but for what would fail with each.
+    pub(super) fn goes_on_after(&mut self, run: &str, read: Result<()>) -> Result<()> {
+        match read {
+            Err(EngineError::Store(error @ (StoreError::DiskFull | StoreError::ReadOnly(_) | StoreError::Closed))) => {
+                Err(error.into())
+            }
+            Err(error) => {
+                self.found.damaged.push(format!("{run}: {error}"));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// A path as the store has it.
+pub(super) fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+pub(super) fn looks(path: &Path, now: SystemTime) -> Option<Looks> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let modified = metadata.modified().ok()?;
+    let is_settled = now.duration_since(modified).is_ok_and(|age| age >= SETTLED);
+    Some(Looks { bytes: metadata.len(), modified, id: id_of(&metadata), is_settled })
+}
+
+#[cfg(unix)]
+fn id_of(metadata: &std::fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    metadata.ino() ^ metadata.dev().rotate_left(32)
+}
+
+#[cfg(not(unix))]
+fn id_of(_: &std::fs::Metadata) -> u64 {
+    0
+}
+
+fn copy(path: &Path, blob: &mut NewBlob) -> Result<()> {
+    let unreadable = |why: std::io::Error| EngineError::Invalid(format!("{why}: {}", path.display()));
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    blob.write_file(&mut file)?.map_err(unreadable)
+}

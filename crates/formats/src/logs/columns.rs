@@ -1,0 +1,326 @@
+//! Which column of a table is its step, and which its time: names propose, values decide.
+
+use jiff::civil;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+/// Names of steps, the most telling first. They are compared as [`plain`] writes them.
+const STEPS: [&str; 24] = [
+    "step",
+    "_step",
+    "global_step",
+    "trainer/global_step",
+    "train/global_step",
+    "current_steps",
+    "current_step",
+    "training_iteration",
+    "iteration",
+    "iterations",
+    "iter",
+    "total_timesteps",
+    "time/total_timesteps",
+    "timesteps_total",
+    "timesteps",
+    "num_timesteps",
+    "env_steps",
+    "num_env_steps_sampled",
+    "total_env_steps",
+    "update",
+    "it",
+    "batch",
+    "epoch",
+    "epochs",
+];
+
+/// Names of times, the most telling first.
+const TIMES: [&str; 12] = [
+    "timestamp",
+    "_timestamp",
+    "wall_time",
+    "walltime",
+    "time",
+    "created_at",
+    "datetime",
+    "date_time",
+    "date",
+    "time_stamp",
+    "ts",
+    "logged_at",
+];
+
+/// No program logged before the year 2000; a clock that says so was not set.
+pub(super) const EARLIEST_MS: i64 = 946_684_800_000;
+
+/// How far a clock may be ahead of ours.
+const AHEAD_MS: i64 = 86_400_000;
+
+/// A value of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Cell {
+    /// A whole number, however large.
+    Whole(i64),
+    /// Any other number.
+    Number(f64),
+    /// Anything else.
+    Text(String),
+}
+
+impl Cell {
+    /// The value that a text is. Where columns are separated by `;`, numbers may have a decimal comma.
+    pub(super) fn of(text: &str, delimiter: u8) -> Cell {
+        let number = |text: &str| text.parse::<i64>().map(Cell::Whole).or_else(|_| text.parse().map(Cell::Number));
+        let with_point = || match delimiter {
+            b';' if text.matches(',').count() == 1 => number(&text.replace(',', ".")).ok(),
+            _ => None,
+        };
+        number(text).ok().or_else(with_point).unwrap_or_else(|| Cell::Text(text.to_owned()))
+    }
+
+    pub(super) fn number(&self) -> Option<f64> {
+        match self {
+            Cell::Whole(number) => Some(*number as f64),
+            Cell::Number(number) => Some(*number),
+            Cell::Text(_) => None,
+        }
+    }
+
+    /// Whether it is a number that no step is.
+    pub(super) fn is_fraction(&self) -> bool {
+        self.step().is_none() && self.number().is_some_and(f64::is_finite)
+    }
+
+    /// The step that it may be.
+    pub(super) fn step(&self) -> Option<i64> {
+        match self {
+            Cell::Whole(number) => Some(*number),
+            // Beyond that, neighbours are no longer told apart, and nothing counts so far.
+            Cell::Number(number) if number.fract() == 0.0 && number.abs() <= 9.0e15 => Some(*number as i64),
+            Cell::Number(_) | Cell::Text(_) => None,
+        }
+    }
+
+    /// The milliseconds since the Unix epoch that it may be: of a number of seconds, milliseconds, micro- or nanoseconds, or of
+    /// ISO 8601, of this machine's zone where it names none. None of a time that nobody can have logged at.
+    pub(super) fn wall_ms(&self, now_ms: i64) -> Option<i64> {
+        let plausible = |ms: &f64| (EARLIEST_MS as f64..=now_ms.saturating_add(AHEAD_MS) as f64).contains(ms);
+        match self {
+            Cell::Text(text) => Some(of_iso(text)?.as_millisecond() as f64).filter(plausible).map(|ms| ms as i64),
+            number => {
+                let number = number.number()?;
+                let found = [1e3, 1.0, 1e-3, 1e-6].into_iter().map(|factor| (number * factor).round()).find(plausible);
+                found.map(|ms| ms as i64)
+            }
+        }
+    }
+}
+
+fn of_iso(text: &str) -> Option<jiff::Timestamp> {
+    let of_this_zone =
+        || text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::system()).ok().map(|at| at.timestamp());
+    text.parse::<jiff::Timestamp>().ok().or_else(of_this_zone)
+}
+
+/// The values of a line, each with its column.
+pub(super) type Row = Vec<(String, Cell)>;
+
+/// The columns that a table is read by.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Choice {
+    /// That of the steps; the number of the line without one.
+    pub(super) step: Option<String>,
+    /// That of the times; those of the file without one.
+    pub(super) time: Option<String>,
+}
+
+impl std::fmt::Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.step {
+            Some(step) => write!(f, "steps of {step:?}")?,
+            None => f.write_str("steps by the lines' numbers")?,
+        }
+        match &self.time {
+            Some(time) => write!(f, ", times of {time:?}"),
+            None => f.write_str(", times of the file"),
+        }
+    }
+}
+
+/// A name in small letters, its parts joined by `/`, its words by `_`.
+pub(super) fn plain(name: &str) -> String {
+    name.trim().to_lowercase().replace([' ', '-'], "_").replace('.', "/")
+}
+
+/// Whether a column may be one of steps, by its name.
+pub(super) fn named_as_step(name: &str) -> bool {
+    STEPS.contains(&plain(name).as_str())
+}
+
+/// What the values of a column are like.
+#[derive(Default)]
+struct Steps {
+    present: usize,
+    is_whole: bool,
+    rises: usize,
+    /// The lines at which it falls.
+    falls: Vec<usize>,
+}
+
+impl Steps {
+    fn of(column: &str, rows: &[Row]) -> Steps {
+        let mut seen = Steps { is_whole: true, ..Steps::default() };
+        let mut before = None;
+        for (line, row) in rows.iter().enumerate() {
+            let Some((_, cell)) = row.iter().find(|(name, _)| name == column) else { continue };
+            if cell.is_fraction() {
+                seen.is_whole = false;
+            }
+            // A word or a NaN in one line says nothing of the column.
+            let Some(step) = cell.step() else { continue };
+            seen.present += 1;
+            match before.replace(step).map(|before| step.cmp(&before)) {
+                Some(std::cmp::Ordering::Greater) => seen.rises += 1,
+                Some(std::cmp::Ordering::Less) => seen.falls.push(line),
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    fn is_step(&self) -> bool {
+        self.is_whole && self.present > 0
+    }
+}
+
+/// Chooses by the first lines of a table. Columns that turned out to be no steps are `refused`.
+pub(super) fn choose(rows: &[Row], refused: &[String], now_ms: i64) -> Choice {
+    let time = best(rows, &TIMES, &[]).into_iter().find(|column| is_time(column, rows, now_ms));
+    Choice { step: step_of(rows, refused), time }
+}
+
+fn step_of(rows: &[Row], refused: &[String]) -> Option<String> {
+    let candidates = best(rows, &STEPS, refused).into_iter();
+    let candidates: Vec<(String, Steps)> =
+        candidates.map(|column| (column.clone(), Steps::of(&column, rows))).collect();
+    let is_epoch = |column: &str| plain(column).starts_with("epoch");
+    let usable = || candidates.iter().filter(|(_, steps)| steps.is_step());
+    let counts = || usable().filter(|(column, _)| !is_epoch(column));
+    // One that says something of most lines, and never the same of all.
+    let rising = |(_, steps): &&(String, Steps)| {
+        steps.falls.is_empty() && (steps.rises > 0 || steps.present < 2) && steps.present * 2 >= rows.len()
+    };
+    if let Some((column, _)) = counts().find(rising) {
+        return Some(column.clone());
+    }
+    let epoch = usable().find(|(column, steps)| is_epoch(column) && steps.falls.is_empty());
+    // What begins again with each epoch counts within it.
+    let is_within = |steps: &Steps| {
+        let begins = |line: &usize| epoch.is_some_and(|(epoch, _)| differs_at(epoch, *line, rows));
+        !steps.falls.is_empty() && steps.falls.iter().all(begins)
+    };
+    let mut falling = counts().filter(|(_, steps)| !steps.falls.is_empty() && steps.rises > steps.falls.len());
+    match falling.next() {
+        Some((_, steps)) if is_within(steps) => return None,
+        // A training that was resumed goes back.
+        Some((column, _)) => return Some(column.clone()),
+        None => {}
+    }
+    let any = || usable().next();
+    usable().find(rising).or(epoch).or_else(any).map(|(column, _)| column.clone())
+}
+
+/// Whether a column has another value in a line than in the last one before that has any.
+fn differs_at(column: &str, line: usize, rows: &[Row]) -> bool {
+    let value = |row: &Row| row.iter().find(|(name, _)| name == column).map(|(_, cell)| cell.clone());
+    let before = rows[..line].iter().rev().find_map(value);
+    let here = value(&rows[line]);
+    here.is_some() && here != before
+}
+
+fn is_time(column: &str, rows: &[Row], now_ms: i64) -> bool {
+    let cells: Vec<&Cell> = rows.iter().flatten().filter(|(name, _)| name == column).map(|(_, cell)| cell).collect();
+    let times = cells.iter().filter(|cell| cell.wall_ms(now_ms).is_some()).count();
+    times > 0 && times * 2 >= cells.len()
+}
+
+/// The columns of these names, the most telling first.
+fn best(rows: &[Row], names: &[&str], refused: &[String]) -> Vec<String> {
+    let mut columns: Vec<&String> = rows.iter().flatten().map(|(name, _)| name).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns.retain(|column| !refused.contains(column));
+    let of = |name: &&str| {
+        columns.iter().filter(|column| plain(column) == **name).map(|column| (*column).clone()).collect::<Vec<_>>()
+    };
+    names.iter().flat_map(|name| of(&name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000_000;
+
+    fn rows(header: &str, lines: &[&str]) -> Vec<Row> {
+        let row = |line: &&str| {
+            let cells = header.split(',').zip(line.split(',')).filter(|(_, text)| !text.is_empty());
+            cells.map(|(name, text)| (name.to_owned(), Cell::of(text, b','))).collect()
+        };
+        lines.iter().map(row).collect()
+    }
+
+    fn step(header: &str, lines: &[&str]) -> Option<String> {
+        choose(&rows(header, lines), &[], NOW).step
+    }
+
+    #[test]
+    fn a_step_is_a_whole_number_that_does_not_fall_whatever_the_column_is_called() {
+        let is = |name: &str| Some(name.to_owned());
+        assert_eq!(step("epoch,current_steps,loss", &["0.1,10,2", "0.2,20,1"]), is("current_steps"));
+        assert_eq!(step("epoch,loss", &["0.5,2", "1.0,1", "1.5,1"]), None);
+        assert_eq!(step("epoch,loss", &["0,2", "1,1"]), is("epoch"));
+        assert_eq!(step("Step,Value", &["1,2", "5,1"]), is("Step"));
+        assert_eq!(step("trainer/global_step,epoch", &["49,0", "99,1"]), is("trainer/global_step"));
+        assert_eq!(step("training_iteration,timesteps_total", &["1,4000", "2,8000"]), is("training_iteration"));
+        assert_eq!(step("time/iterations,time/total_timesteps", &["1,2048", "2,4096"]), is("time/total_timesteps"));
+        assert_eq!(step("Global Step,x", &["1,2", "2,1"]), is("Global Step"));
+        assert_eq!(step("step,loss", &["1.0,2", "2.0,1"]), is("step"));
+        assert_eq!(step("loss,acc", &["1,2", "2,1"]), None);
+        // It says nothing of one line from the other.
+        assert_eq!(step("iter,epoch", &["1,0", "1,1", "1,2"]), is("epoch"));
+    }
+
+    #[test]
+    fn what_begins_again_with_each_epoch_is_no_step_and_a_resumed_training_goes_back() {
+        let within = ["0,0,3", "0,1,2", "0,2,2", "1,0,1", "1,1,1", "1,2,1"];
+        assert_eq!(step("epoch,batch,loss", &within), None);
+        assert_eq!(step("epoch,step,loss", &within), None);
+        assert_eq!(step("step,loss", &["1,3", "2,2", "3,2", "2,2", "3,1"]), Some("step".into()));
+        assert_eq!(step("epoch,loss", &["0,3", "1,2", "2,2", "1,2"]), Some("epoch".into()));
+    }
+
+    #[test]
+    fn a_time_is_one_that_a_program_can_have_logged_at() {
+        let time = |header: &str, lines: &[&str]| choose(&rows(header, lines), &[], NOW).time;
+        assert_eq!(time("time,loss", &["2.5,1", "5.1,1"]), None, "seconds since the beginning");
+        assert_eq!(time("time,loss", &["1700000000.5,1"]), Some("time".into()));
+        assert_eq!(time("Wall time,Step,Value", &["1700000000.5,1,2"]), Some("Wall time".into()));
+        assert_eq!(time("timestamp,time", &["7,1700000000000"]), Some("time".into()));
+        assert_eq!(time("date,loss", &["2023-11-14 22:13:20,1"]), Some("date".into()));
+        assert_eq!(time("timestamp,loss", &["4e9,1"]), None, "a year to come");
+        let wall = |text: &str| Cell::of(text, b',').wall_ms(NOW);
+        for text in ["1700000000.25", "1700000000250", "1700000000250000", "2023-11-14T22:13:20.25Z"] {
+            assert_eq!(wall(text), Some(1_700_000_000_250), "{text}");
+        }
+        assert_eq!(wall("1700000000250000123"), Some(1_700_000_000_250));
+        assert_eq!([wall("0"), wall("1e300"), wall("NaN"), wall("1990-01-01T00:00Z"), wall("soon")], [None; 5]);
+    }
+
+    #[test]
+    fn whole_numbers_keep_every_digit_and_a_decimal_comma_is_one_beside_semicolons() {
+        assert_eq!(Cell::of("9007199254740993", b',').step(), Some(9_007_199_254_740_993));
+        assert_eq!(Cell::of("50.0", b',').step(), Some(50));
+        assert_eq!([Cell::of("0.5", b',').step(), Cell::of("1e18", b',').step()], [None; 2]);
+        assert_eq!(Cell::of("0,5", b';'), Cell::Number(0.5));
+        assert_eq!(Cell::of("0,5", b','), Cell::Text("0,5".into()));
+    }
+}

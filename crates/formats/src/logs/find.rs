@@ -1,0 +1,240 @@
+//! Which files of a folder are of which run.
+
+use super::csv_lines::{self, Place, Shape};
+use super::{LogFile, Named, below, mlflow, trainer};
+use crate::extension;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use walkdir::{DirEntry, WalkDir};
+
+/// Tables of metrics among other files are known by these names, and by a column of steps.
+const CSV: [&str; 8] = [
+    "metrics.csv",
+    "progress.csv",
+    "results.csv",
+    "log.csv",
+    "history.csv",
+    "training.csv",
+    "training_log.csv",
+    "train_log.csv",
+];
+
+/// JSON lines of metrics among other files.
+const JSON_LINES: [&str; 5] =
+    ["metrics.jsonl", "trainer_log.jsonl", "progress.jsonl", "log.jsonl", "training_log.jsonl"];
+
+/// Files that are called JSON and have a JSON object in each line.
+const JSON: [&str; 4] = ["metrics.json", "progress.json", "result.json", "scalars.json"];
+
+/// How a file in a folder may be read, by its name alone.
+pub(super) fn is_named_as_log(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let is_download = name.ends_with(".csv")
+        && (name.starts_with("run-") && name.contains("-tag-") || name.starts_with("wandb_export"));
+    CSV.contains(&name.as_str())
+        || JSON_LINES.contains(&name.as_str())
+        || JSON.contains(&name.as_str())
+        || name.ends_with(".log.json")
+        || name == trainer::NAME
+        || name == "mlflow.db"
+        || name.contains("tfevents")
+        || name.ends_with(".wandb")
+        || is_download
+}
+
+/// What a file in a folder is: those that could be anything by their endings are known by the names that programs give them.
+/// One table may be of several runs.
+pub(super) fn named(path: &Path) -> Vec<Named> {
+    let Some(name) = path.file_name().map(|name| name.to_string_lossy().to_lowercase()) else { return Vec::new() };
+    if !is_named_as_log(&name) {
+        return Vec::new();
+    }
+    match extension(path).as_str() {
+        _ if name.contains("tfevents") => vec![Named::Events],
+        "csv" => of_csv(path, Place::InFolder),
+        "jsonl" => vec![Named::JsonLines],
+        "json" if name == trainer::NAME => vec![Named::TrainerState],
+        "json" => trainer::is_of_lines(path).then_some(Named::JsonLines).into_iter().collect(),
+        "db" => vec![Named::MlflowDatabase],
+        _ => vec![Named::Wandb],
+    }
+}
+
+/// What a file is that people name by itself.
+fn named_alone(path: &Path) -> Vec<Named> {
+    match extension(path).as_str() {
+        "csv" => of_csv(path, Place::Alone),
+        "jsonl" | "ndjson" => vec![Named::JsonLines],
+        "json" if trainer::is_state(path) => vec![Named::TrainerState],
+        "json" => trainer::is_of_lines(path).then_some(Named::JsonLines).into_iter().collect(),
+        "db" | "sqlite" | "sqlite3" => vec![Named::MlflowDatabase],
+        _ => named(path),
+    }
+}
+
+fn of_csv(path: &Path, place: Place) -> Vec<Named> {
+    match csv_lines::shape(path, place) {
+        Shape::Metrics | Shape::Tensorboard => vec![Named::Csv],
+        Shape::Wandb(runs) => runs.into_iter().map(Named::WandbCsv).collect(),
+        Shape::Other => Vec::new(),
+    }
+}
+
+/// The files of the runs below a folder, or of one file, in the order of their paths.
+pub fn find(source: &Path) -> Vec<LogFile> {
+    if source.is_file() {
+        let named = named_alone(source);
+        let is_one = named.len() == 1;
+        let run = |named: &Named| match named {
+            Named::WandbCsv(run) if !is_one => run.clone(),
+            _ => String::new(),
+        };
+        return named.into_iter().map(|named| LogFile { path: source.to_owned(), run: run(&named), named }).collect();
+    }
+    let mut files = Vec::new();
+    let mut parts = Parts::default();
+    let mut found = walk(source);
+    while let Some(entry) = found.next() {
+        let path = entry.path();
+        if entry.file_type().is_dir() {
+            if let Some(of_run) = mlflow::files(path, &below(path, source)) {
+                files.extend(of_run);
+                found.skip_current_dir();
+            }
+            continue;
+        }
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let folder = path.parent().unwrap_or(source);
+        let run = below(folder, source);
+        for named in named(path) {
+            let file = |run: String, named| LogFile { path: path.to_owned(), run, named };
+            match named {
+                Named::Wandb => {
+                    // What W&B keeps with a run lies beside its records.
+                    let (run, is_first) = parts.run_of(path, run.clone());
+                    let beside = artifacts(&folder.join("files"), &run).into_iter().map(|file| match file.named {
+                        Named::Artifact(name) if !is_first => {
+                            let part = folder.file_name().unwrap_or_default().to_string_lossy();
+                            LogFile { named: Named::Artifact(format!("{part}/{name}")), ..file }
+                        }
+                        named => LogFile { named, ..file },
+                    });
+                    files.extend(beside);
+                    files.push(file(run, Named::Wandb));
+                    found.skip_current_dir();
+                }
+                Named::WandbCsv(of) => files.push(file(joined(&run, &of), Named::WandbCsv(of))),
+                Named::TrainerState => files.push(file(below(&trainer::folder(path), source), Named::TrainerState)),
+                Named::Csv if !is_known_csv(path) => {
+                    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    let own = csv_lines::run_and_tag(path).map_or(stem, |(run, _)| run);
+                    files.push(file(joined(&run, &own), Named::Csv));
+                }
+                named => files.push(file(run.clone(), named)),
+            }
+        }
+    }
+    without_copies(files)
+}
+
+fn is_known_csv(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| CSV.contains(&name.to_string_lossy().to_lowercase().as_str()))
+}
+
+fn joined(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+/// Leaves out what says the same as another file: loggers that write several formats, and checkpoints that have the history of
+/// those before.
+fn without_copies(mut files: Vec<LogFile>) -> Vec<LogFile> {
+    let folder = |file: &LogFile| file.path.parent().map(Path::to_owned).unwrap_or_default();
+    let name = |file: &LogFile| file.path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let of =
+        |is: &dyn Fn(&LogFile) -> bool| files.iter().filter(|file| is(file)).map(folder).collect::<HashSet<PathBuf>>();
+    let with_events = of(&|file| file.named == Named::Events);
+    let with_lines = of(&|file| matches!(name(file).as_str(), "progress.json" | "result.json"));
+    let mut latest: HashMap<String, (u64, PathBuf)> = HashMap::new();
+    for file in files.iter().filter(|file| file.named == Named::TrainerState) {
+        let age = trainer::checkpoint(&file.path).unwrap_or(u64::MAX);
+        let of_run = latest.entry(file.run.clone()).or_insert_with(|| (age, file.path.clone()));
+        if age > of_run.0 {
+            *of_run = (age, file.path.clone());
+        }
+    }
+    files.retain(|file| match (&file.named, name(file).as_str()) {
+        (Named::Csv, "progress.csv") => !with_events.contains(&folder(file)) && !with_lines.contains(&folder(file)),
+        (Named::JsonLines, "progress.json" | "result.json") => !with_events.contains(&folder(file)),
+        (Named::TrainerState, _) => latest.get(&file.run).is_some_and(|(_, path)| *path == file.path),
+        _ => true,
+    });
+    files
+}
+
+/// The runs that W&B's folders are parts of: a run that was resumed has one for each part, with the same id.
+#[derive(Default)]
+struct Parts(HashMap<(PathBuf, String), String>);
+
+impl Parts {
+    /// The run of a file of records, and whether it is its first part.
+    fn run_of(&mut self, path: &Path, run: String) -> (String, bool) {
+        let folder = path.parent();
+        let id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let id = id.strip_prefix("run-").unwrap_or_default();
+        let name = folder.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let is_part = !id.is_empty() && name.contains("run-") && name.ends_with(&format!("-{id}"));
+        let Some(parent) = folder.and_then(Path::parent).filter(|_| is_part) else { return (run, true) };
+        let mut is_first = false;
+        let first = self.0.entry((parent.to_owned(), id.to_owned())).or_insert_with(|| {
+            is_first = true;
+            run
+        });
+        (first.clone(), is_first)
+    }
+}
+
+/// The files below a folder, as those of a run.
+pub fn artifacts(folder: &Path, run: &str) -> Vec<LogFile> {
+    let files = walk(folder).filter(|found| found.file_type().is_file());
+    let file = |found: DirEntry| LogFile {
+        path: found.path().to_owned(),
+        run: run.to_owned(),
+        named: Named::Artifact(below(found.path(), folder)),
+    };
+    files.map(file).collect()
+}
+
+/// What is below a folder, files before folders, hidden ones left out. Links are not followed: what they lead to lies elsewhere.
+pub(super) fn walk(root: &Path) -> Visible {
+    let by_kind = |a: &DirEntry, b: &DirEntry| {
+        (a.file_type().is_dir(), a.file_name()).cmp(&(b.file_type().is_dir(), b.file_name()))
+    };
+    Visible(WalkDir::new(root).follow_root_links(false).sort_by(by_kind).into_iter())
+}
+
+pub(super) struct Visible(walkdir::IntoIter);
+
+impl Visible {
+    fn skip_current_dir(&mut self) {
+        self.0.skip_current_dir();
+    }
+}
+
+impl Iterator for Visible {
+    type Item = DirEntry;
+
+    fn next(&mut self) -> Option<DirEntry> {
+        loop {
+            // What cannot be opened holds no runs that could be read.
+            let Ok(found) = self.0.next()? else { continue };
+            if found.depth() == 0 || !found.file_name().to_string_lossy().starts_with('.') {
+                return Some(found);
+            }
+            if found.file_type().is_dir() {
+                self.0.skip_current_dir();
+            }
+        }
+    }
+}
