@@ -20,7 +20,7 @@ mod mlflow;
 mod multi_label;
 mod product;
 mod retention;
-mod sources;
 mod runs;
+mod sources;
 mod terminal;
 mod window;

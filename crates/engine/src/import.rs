@@ -625,11 +625,10 @@ fn is_same_place(one: &Path, other: &Path) -> bool {
     one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-const ENDINGS: [&str; 13] =
-    [
-        ".tar.gz", ".tgz", ".tar", ".zip", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".wandb", ".db", ".sqlite",
-        ".sqlite3",
-    ];
+const ENDINGS: [&str; 13] = [
+    ".tar.gz", ".tgz", ".tar", ".zip", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".wandb", ".db", ".sqlite",
+    ".sqlite3",
+];
 
 /// The name of a source without its ending: as it was given, unless that says nothing (`..`).
 pub(crate) fn own_name(given: &Path, source: &Path) -> String {
