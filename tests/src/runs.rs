@@ -369,7 +369,7 @@ async fn a_history_has_every_point_to_the_bit() -> Result<()> {
     let numbers = [0.1, 1.0 / 3.0, 5e-324, f64::MIN_POSITIVE, f64::MAX, -0.0, 1e22, 123_456_789.123_456_79, -3e-5];
     let mut values: Vec<Value> = numbers.iter().map(|value| json!(value)).collect();
     values.extend([json!("NaN"), json!("Infinity"), json!("-Infinity")]);
-    log(&client, &run, "odd/one, \"quoted\"", &[json!(1)]).await;
+    log(&client, &run, "odd one: a/b", &[json!(1)]).await;
     log(&client, &run, "loss", &values).await;
     let csv = printed(&workspace, &["history", "one", "loss"]);
     let mut lines = csv.lines();
@@ -385,7 +385,7 @@ async fn a_history_has_every_point_to_the_bit() -> Result<()> {
     assert_eq!([read[10][2], read[11][2]], ["inf", "-inf"]);
     let points: Vec<Value> = workspace.json(&["history", "one", "loss"]);
     assert_eq!((points.len(), &points[9]["value"], &points[2]["value"]), (12, &json!("NaN"), &json!(5e-324)));
-    assert_eq!(printed(&workspace, &["history", "one", "odd/one, \"quoted\"", "--csv"]).lines().count(), 2);
+    assert_eq!(printed(&workspace, &["history", "one", "odd one: a/b", "--csv"]).lines().count(), 2);
     Ok(())
 }
 

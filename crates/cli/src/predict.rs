@@ -26,7 +26,7 @@ pub(crate) async fn predict(
     let absolute: Vec<PathBuf> = images.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
     let found = assay_engine::images_in(&absolute);
     for (path, why) in &found.left_out {
-        eprintln!("{path}: {why}");
+        crate::out::tell(format_args!("{path}: {why}"));
     }
     if found.images.is_empty() {
         bail!("{}", nothing_found(images, &found));

@@ -100,6 +100,7 @@ impl WriteTx<'_> {
 #[cfg(test)]
 mod tests {
     use crate::{ClientRun, Holder, SeriesRange, Store};
+    use assay_domain::column::Which;
     use assay_domain::query::Value;
     use assay_domain::{ExperimentId, Point, RunId, Timestamp};
     use std::collections::{BTreeMap, HashMap};
@@ -151,9 +152,9 @@ mod tests {
         assert_eq!(summary("loss"), Some((2, Some(99.0), 1, Some((99.0, 1)), Some((100.0, 0)))));
         assert_eq!(summary("acc"), Some((2, Some(1.0), 1, Some((0.0, 0)), Some((1.0, 1)))));
         assert!(superseded(0, &["acc"]) && summary("acc").is_none());
-        let least = store.read(|reader| reader.metric_values("max:loss", "")).unwrap();
+        let least = store.read(|reader| reader.metric_values(Which::Max, "loss", "")).unwrap();
         assert_eq!(least[&run], Value::Number(100.0));
-        assert_eq!(store.read(|reader| reader.metric_values("acc", "")).unwrap(), HashMap::new());
+        assert_eq!(store.read(|reader| reader.metric_values(Which::Last, "acc", "")).unwrap(), HashMap::new());
         let drawn = store.read(|reader| reader.series(run, "loss", SeriesRange::whole(100))).unwrap();
         assert_eq!(drawn.iter().map(|bucket| bucket.step).collect::<Vec<_>>(), [0, 1]);
         let all: i64 = store
