@@ -264,7 +264,8 @@ pub fn images_in(paths: &[std::path::PathBuf]) -> ImageFiles {
         if path.is_dir() {
             let tree = tree::walk(path);
             found.passed_over += tree.passed_over.len() + tree.others.len();
-            let told = |(below, why): (String, String)| (crate::path_text(&path.join(crate::path_of_text(&below))), why);
+            let told =
+                |(below, why): (String, String)| (crate::path_text(&path.join(crate::path_of_text(&below))), why);
             found.left_out.extend(tree.problems.into_iter().map(told));
             found
                 .images
