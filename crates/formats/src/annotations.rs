@@ -190,7 +190,7 @@ fn of_lines(item: &Item, name: &str, text: &str, head: &[u8], images: &Images<'_
         "categories.txt",
         "_darknet.labels",
     ];
-    if head.iter().any(|byte| *byte == 0) {
+    if head.contains(&0) {
         return None;
     }
     // The last line may be cut off.

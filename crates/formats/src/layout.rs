@@ -119,7 +119,7 @@ impl Layout {
                 at = layout.folders[index].parent;
             }
         }
-        layout.assign(0, Level::BeforeSplits);
+        layout.assign(0, Level::Above);
         // Children have higher numbers than their parents.
         for index in (1..layout.folders.len()).rev() {
             let folder = &layout.folders[index];
@@ -156,8 +156,8 @@ impl Layout {
         let with_images: Vec<usize> =
             children.iter().copied().filter(|child| self.folders[*child].images > 0).collect();
         let splits = match level {
-            Level::BeforeSplits => self.splits_among(&with_images),
-            Level::BelowSplits | Level::BesideSplits => HashMap::new(),
+            Level::Above => self.splits_among(&with_images),
+            Level::Below | Level::Beside => HashMap::new(),
         };
         let has_plain = with_images.iter().any(|child| {
             let name = &self.folders[*child].name;
@@ -167,7 +167,7 @@ impl Layout {
             let name = self.folders[child].name.clone();
             let role = match splits.get(&child) {
                 Some(split) => Role::Split(*split),
-                None if level == Level::BesideSplits => Role::Container,
+                None if level == Level::Beside => Role::Container,
                 None if is_container(&name) || (is_loose_container(&name) && !has_plain) => Role::Container,
                 // What has folders of its own beside splits is like a split, but named like none.
                 None if !splits.is_empty() && self.images_below(child) > 0 => {
@@ -180,8 +180,8 @@ impl Layout {
         }
         for child in with_images {
             let below = match self.folders[child].role {
-                Role::Split(_) => Level::BelowSplits,
-                Role::Container if !splits.is_empty() => Level::BesideSplits,
+                Role::Split(_) => Level::Below,
+                Role::Container if !splits.is_empty() => Level::Beside,
                 _ => level,
             };
             self.assign(child, below);
@@ -305,11 +305,12 @@ impl Layout {
     }
 }
 
+/// Where a folder lies, seen from the topmost folders that are splits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
-    BeforeSplits,
-    BelowSplits,
-    BesideSplits,
+    Above,
+    Below,
+    Beside,
 }
 
 /// Whether folders may be of masks, by their names.
