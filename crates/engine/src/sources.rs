@@ -39,7 +39,8 @@ impl Engine {
             let has_runs = !logs::find(source).is_empty();
             return has_runs.then(|| self.start_import_of_runs(source, request)).transpose();
         }
-        let is_dataset = |dataset: &Dataset| Path::new(dataset.origin()).canonicalize().is_ok_and(|place| place == source);
+        let is_dataset =
+            |dataset: &Dataset| Path::new(dataset.origin()).canonicalize().is_ok_and(|place| place == source);
         if self.datasets()?.iter().any(is_dataset) {
             return Ok(None);
         }
