@@ -131,3 +131,71 @@ fn a_folder_is_predicted_to_csv_or_json_with_one_view_or_several() {
     let wrong = workspace.assay(&["predict", "images/3", "-m", "digits", "--views", "many"]);
     assert!(text(&wrong.stderr).contains("one, mirrored or ten-crop"));
 }
+
+#[cfg(unix)]
+#[test]
+fn one_rule_says_what_an_image_is_for_prediction_and_checks() {
+    let workspace = trained();
+    let folder = workspace.folder();
+    let image = |name: &str| std::fs::read(folder.join("images").join(name)).expect("a digit");
+    let put = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, bytes).expect("a file");
+    };
+    let first = |class: &str| format!("{class}/{}", name_of_first(&folder.join("images").join(class)));
+    let (three, seven) = (image(&first("3")), image(&first("7")));
+    // Known by content, under any name; what nobody means is passed over, and a FIFO is never opened.
+    put("some/scan", &three);
+    put("some/photo.jfif", &three);
+    put("some/license.png", &seven);
+    for name in ["some/._x.png", "some/__MACOSX/y.png", "some/.ipynb_checkpoints/z.png", "some/README.md"] {
+        put(name, b"no image");
+    }
+    let fifo = folder.join("some/pipe.png");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+    let odd = std::path::PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"some/\xe9.png"));
+    std::fs::write(folder.join(odd), &seven).expect("a file");
+    let output = workspace.assay(&["predict", "some", "--model", "digits"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).lines().count(), 4, "{}", text(&output.stdout));
+    let told = text(&output.stderr);
+    assert!(told.contains("pipe.png") && told.contains("FIFO") && !told.contains("__MACOSX"), "{told}");
+    put("none/notes.txt", b"text");
+    let nothing = workspace.assay(&["predict", "none", "--model", "digits"]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(
+        text(&nothing.stderr).contains("no images to predict (one file there is none)"),
+        "{}",
+        text(&nothing.stderr)
+    );
+
+    // A class whose files are all passed over fails the check; what was passed over is told.
+    put("data/3/a.png", &three);
+    put("data/3/b.png", &three);
+    put("data/7/notes.txt", b"text");
+    put("data/7/Thumbs.db", b"x");
+    put("data/8/broken.png", &three[..three.len() / 2]);
+    write(&workspace, "spec.toml", "images = \"data\"\n[minimum]\naccuracy = 0.1\n");
+    let checked = workspace.assay(&["check", "model", "--spec", "spec.toml", "--junit", "report.xml"]);
+    assert_eq!(checked.status.code(), Some(1));
+    let told = text(&checked.stdout);
+    assert!(told.contains("of 2 images") && told.contains("FAILED  images"), "{told}");
+    assert!(
+        told.contains("of 7, 8") && told.contains("broken.png") && told.contains("1 other file passed over"),
+        "{told}"
+    );
+    assert!(std::fs::read_to_string(folder.join("report.xml")).expect("a report").contains("name=\"images\""));
+    // Without these folders, what is there is enough.
+    std::fs::remove_dir_all(folder.join("data/7")).expect("removed");
+    std::fs::remove_dir_all(folder.join("data/8")).expect("removed");
+    let checked = workspace.assay(&["check", "model", "--spec", "spec.toml"]);
+    assert!(checked.status.success(), "{}", text(&checked.stdout));
+    assert!(text(&checked.stdout).contains("none of 0, 1, 2"), "{}", text(&checked.stdout));
+}
+
+#[cfg(unix)]
+fn name_of_first(folder: &Path) -> String {
+    let names = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+    names.map(|name| name.to_string_lossy().into_owned()).min().expect("a file")
+}

@@ -106,7 +106,7 @@ async fn ends_are_told_of_once_and_what_was_imported_from_long_ago_not_at_all() 
         end(&client, run, status).await;
     }
     // The rule of a new workspace; a person who stops a run knows of it.
-    assert_eq!(messages(&client).await, ["the run finished", "the run failed"]);
+    assert_eq!(messages(&client).await, ["the run failed"]);
     rule(&client, "loss above 10", |_| {}).await?;
     let old = workspace.folder().join("old.csv");
     std::fs::write(&old, "step,timestamp,loss\n1,1577836800,99\n")?;
@@ -114,7 +114,21 @@ async fn ends_are_told_of_once_and_what_was_imported_from_long_ago_not_at_all() 
     let job = client.finish(client.post(path::DATASETS, &request).await?).await?;
     assert_eq!(job.status, RunStatus::Finished, "{}", job.message);
     assert!(job.message.contains("1 point and"), "{}", job.message);
-    assert_eq!(messages(&client).await, ["the run finished", "the run failed"]);
+    assert_eq!(messages(&client).await, ["the run failed"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_of_runs_that_went_well_is_no_alert_and_the_one_that_failed_is() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    for number in 0..60 {
+        let run = new_run(&client, &format!("night-{number}")).await;
+        end(&client, &run, if number == 41 { "FAILED" } else { "FINISHED" }).await;
+    }
+    let reply: AlertsReply = client.get(path::ALERTS).await?;
+    let told: Vec<_> = reply.alerts.iter().map(|alert| (alert.run_name.as_str(), alert.message.as_str())).collect();
+    assert_eq!((told.as_slice(), reply.unseen), (&[("night-41", "the run failed")][..], 1));
     Ok(())
 }
 

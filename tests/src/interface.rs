@@ -3,7 +3,7 @@
 use crate::harness::{Client, Workspace, digits};
 use anyhow::Result;
 use assay_protocol::domain::entity::Run;
-use assay_protocol::{StartRun, path};
+use assay_protocol::{ClientCommand, RunsReply, StartRun, path};
 use assay_server::Door;
 use assay_ui::{App, Method, Reply, Request, Route, Transport};
 use egui_kittest::Harness;
@@ -93,8 +93,12 @@ async fn trained(workspace: &Workspace) -> Result<(Client, Run)> {
     let client = workspace.open().await;
     client.import_digits().await?;
     let overrides = vec!["train.epochs=1".into()];
-    let run: Run =
-        client.post(path::RUNS, &StartRun { dataset: "digits".into(), overrides, ..StartRun::default() }).await?;
+    // Outside any repository.
+    let directory = workspace.folder().display().to_string();
+    let command = Some(ClientCommand { arguments: vec!["tests".into()], directory });
+    let run: Run = client
+        .post(path::RUNS, &StartRun { dataset: "digits".into(), overrides, command, ..StartRun::default() })
+        .await?;
     let run = client.end_of(&run).await?.run;
     Ok((client, run))
 }
@@ -112,10 +116,60 @@ async fn every_place_shows_a_trained_workspace_with_named_widgets() -> Result<()
         (Route::Label(None), "Label as 9"),
         (Route::Review(Some(evaluations[0].id)), "labelled 3 predicted as 3"),
         (Route::Models, "Use best of run"),
-        (Route::Alerts, "the run finished"),
+        (Route::Alerts, "Nothing yet: what the rules watch for"),
     ] {
         see(&mut interface(&client.door, route), text);
     }
+    let mut harness = interface(&client.door, Route::Run(run.id));
+    see(&mut harness, "Overview");
+    harness.get_by_label("Overview").click();
+    see(&mut harness, "no repository");
+    assert!(harness.query_by_label_contains("the commit is what ran").is_none());
+    client.door.close().await;
+    Ok(())
+}
+
+/// A run of a client with a metric whose direction nobody knows.
+async fn logged(client: &Client) -> Result<()> {
+    let api = "/api/2.0/mlflow";
+    let new = serde_json::json!({ "experiment_id": "0", "run_name": "one", "start_time": 5 });
+    let made: serde_json::Value = client.post(&format!("{api}/runs/create"), &new).await?;
+    let run = &made["run"]["info"]["run_id"];
+    for (step, value) in [3.0, 1.0, 2.0].into_iter().enumerate() {
+        let point = serde_json::json!({ "run_id": run, "key": "wer", "value": value, "timestamp": 7, "step": step });
+        client.post::<serde_json::Value>(&format!("{api}/runs/log-metric"), &point).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn which_value_of_a_metric_is_the_best_is_declared_with_two_clicks() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    logged(&client).await?;
+    let mut harness = interface(&client.door, Route::Runs);
+    see(&mut harness, "Chart of wer");
+    harness.get_by_role_and_label(egui::accesskit::Role::Button, "wer").click_secondary();
+    see(&mut harness, "the least");
+    harness.get_by_label("the least").click();
+    until(&mut harness, "it is declared", async || {
+        let reply: RunsReply = client.get(path::RUNS).await.ok()?;
+        (reply.directions.of("wer").as_str() == "min").then_some(())
+    })
+    .await?;
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_by_a_name_that_no_run_has_is_told_of() -> Result<()> {
+    let workspace = Workspace::new();
+    let client = workspace.open().await;
+    logged(&client).await?;
+    let mut harness = interface(&client.door, Route::Runs);
+    see(&mut harness, "Chart of wer");
+    harness.get_by_label("Filter runs").type_text("wre<1");
+    see(&mut harness, "did you mean \"wer\"?");
     client.door.close().await;
     Ok(())
 }
@@ -284,5 +338,66 @@ async fn how_an_import_ended_is_told() -> Result<()> {
     }
     in_use.door.close().await;
     client.door.close().await;
+    Ok(())
+}
+
+/// A run of a client, whose one metric has this name.
+async fn run_with_metric(client: &Client, key: &str) -> Result<Run> {
+    let api = |what: &str| format!("/api/2.0/mlflow/runs/{what}");
+    let made: serde_json::Value =
+        client.post(&api("create"), &serde_json::json!({ "experiment_id": "0", "start_time": 5 })).await?;
+    let uid = made["run"]["info"]["run_id"].as_str().expect("an id").to_owned();
+    let points = (0..20).map(|step| {
+        serde_json::json!({ "key": key, "value": 0.625 + f64::from(step) * 1e-7, "timestamp": 7 + step, "step": step })
+    });
+    let batch = serde_json::json!({ "run_id": uid, "metrics": points.collect::<Vec<_>>() });
+    let _: serde_json::Value = client.post(&api("log-batch"), &batch).await?;
+    let runs: assay_protocol::RunsReply = client.get(path::RUNS).await?;
+    Ok(runs.runs.into_iter().find(|run| run.uid == uid).expect("the run"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_metric_with_a_long_name_moves_nothing_and_keeps_its_chart_in_the_window() -> Result<()> {
+    let long =
+        [format!("{}loss", "evaluation/".repeat(11)), "W".repeat(121), format!("{}e", "a metric in words ".repeat(8))];
+    assert!(long.iter().all(|key| key.len() >= 121));
+    let mut places = Vec::new();
+    for key in std::iter::once("loss").chain(long.iter().map(String::as_str)) {
+        let workspace = Workspace::new();
+        let client = workspace.open().await;
+        let run = run_with_metric(&client, key).await?;
+        let other = run_with_metric(&client, key).await?;
+        let window = egui::Rect::from_min_size(egui::Pos2::ZERO, egui::vec2(1280.0, 820.0));
+        let mut found = Vec::new();
+        for route in [Route::Runs, Route::Run(run.id)] {
+            let mut harness = interface(&client.door, route);
+            let chart = format!("Chart of {key}");
+            see(&mut harness, &chart);
+            // Axes take the room of their labels from the frame before.
+            harness.run_steps(4);
+            let place = harness.get_by_label(&chart).rect();
+            assert!(window.contains_rect(place), "{key}: {place:?}");
+            assert!(harness.query_all_by_label(key).count() >= 1, "{key} is named nowhere");
+            found.push(place);
+        }
+        let mut harness = interface(&client.door, Route::Run(run.id));
+        see(&mut harness, "Overview");
+        harness.get_by_label("Overview").click();
+        see(&mut harness, "last 0.6250");
+        let value = harness.query_all_by_label_contains("last 0.6250").next().expect("the value").rect();
+        assert!(value.left() < 0.4 * window.right() && value.right() < window.right(), "{key}: {value:?}");
+        let mut harness = interface(&client.door, Route::Compare(vec![run.id, other.id]));
+        see(&mut harness, "Comparing 2 runs");
+        harness.get_by_label("Also what is the same").click();
+        see(&mut harness, key);
+        for place in harness.query_all_by_label_contains(&format!("#{}", other.id)).map(|node| node.rect()) {
+            assert!(window.contains_rect(place), "{key}: {place:?}");
+        }
+        places.push(found);
+        client.door.close().await;
+    }
+    for (place, key) in places.iter().skip(1).zip(&long) {
+        assert_eq!(*place, places[0], "{key}");
+    }
     Ok(())
 }

@@ -20,5 +20,7 @@ mod mlflow;
 mod multi_label;
 mod product;
 mod retention;
+mod sources;
+mod runs;
 mod terminal;
 mod window;

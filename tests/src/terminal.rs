@@ -58,7 +58,9 @@ fn two_runs_are_trained_compared_evaluated_exported_and_used() {
 
     let judged = text(&workspace.assay(&["evaluate", "one", "--split", "val", "--against", "two"]));
     assert!(judged.contains("macro F1") && judged.contains("(95 %)"), "{judged}");
-    assert!(text(&workspace.assay(&["show", "one"])).contains("val split"));
+    let shown = text(&workspace.assay(&["show", "one"]));
+    assert!(shown.contains("val split") && shown.contains("no repository"), "{shown}");
+    assert!(!shown.contains("the commit is what ran"), "{shown}");
     let listed = text(&workspace.assay(&["snapshots"]));
     let hash = listed.lines().nth(1).and_then(|line| line.split_whitespace().nth(1)).expect("a snapshot");
     let again = text(&workspace.assay(&["evaluate", "one", "--split", "val", "--snapshot", &hash[..6]]));

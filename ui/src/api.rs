@@ -380,6 +380,9 @@ fn invalidate(entries: &mut HashMap<String, Entry>, event: &Event) {
         Event::JobChanged { .. } => own(path::JOBS, path),
         Event::AlertRaised { .. } | Event::AlertsChanged => own(path::ALERTS, path) || own(path::ALERT_RULES, path),
         Event::SettingsChanged => path == path::SETTINGS,
+        Event::DirectionsChanged => {
+            list_of_runs(path) || path.starts_with("/api/v1/runs/") || own(path::COMPARE, path) || path == path::METRICS
+        }
         Event::SourceChanged { dataset } => own(&path::dataset(*dataset, "/problems"), path),
     };
     for (path, entry) in entries {

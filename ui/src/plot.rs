@@ -1,12 +1,22 @@
 //! Charts of series: a mean line with a band from least to greatest, so that no spike is hidden.
 
-use crate::tokens::{Tokens, strong};
-use crate::widgets::number;
+use crate::elided::{elided_ui, shortened};
+use crate::ticks::{AxisLabels, Scale};
+use crate::tokens::{GRID, Tokens, strong};
 use crate::zoom;
-use assay_domain::Bucket;
 use assay_domain::series::smoothed;
-use egui::{Color32, Id, Label, RichText, Ui};
-use egui_plot::{Corner, FilledArea, HoverPosition, Line, Plot, PlotPoint, PlotPoints};
+use assay_domain::{Bucket, number};
+use egui::{Color32, Id, Label, Rangef, RichText, Ui};
+use egui_plot::{AxisHints, Corner, FilledArea, HoverPosition, Line, Plot, PlotPoint, PlotPoints};
+
+/// Letters of a name in a legend, so that it leaves room for the lines.
+const LEGEND: usize = 28;
+/// From which distance on grid lines are drawn, and from which on at full strength.
+const GRID_LINES: Rangef = Rangef { min: 16.0, max: 220.0 };
+/// Greater values are drawn at this one: distances of doubles must be doubles.
+const GREATEST: f64 = 1e300;
+/// What a logarithmic axis shows as its least value: zero and less have no logarithm.
+const LEAST: f64 = 1e-12;
 
 /// The horizontal axis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +26,22 @@ pub(crate) enum Axis {
     Step,
     /// Seconds since the first point.
     Relative,
+}
+
+impl Axis {
+    /// Where a bucket of a series is drawn.
+    fn place(self, series: &[Bucket], bucket: &Bucket) -> f64 {
+        let first_ms = series.first().map_or(0, |first| first.wall_ms);
+        match self {
+            Axis::Step => (bucket.step as f64 + bucket.last_step as f64) / 2.0,
+            Axis::Relative => (bucket.wall_ms - first_ms) as f64 / 1000.0,
+        }
+    }
+
+    /// Where a series begins and ends, also where none of its values can be drawn.
+    fn ends(self, series: &[Bucket]) -> impl Iterator<Item = f64> {
+        [series.first(), series.last()].into_iter().flatten().map(move |bucket| self.place(series, bucket))
+    }
 }
 
 /// How charts are drawn.
@@ -63,20 +89,26 @@ pub(crate) fn chart_ui(
 ) -> Option<(f64, f64)> {
     let tokens = Tokens::of(ui.ctx());
     ui.horizontal(|ui| {
-        ui.label(RichText::new(title).font(strong(13.0)));
         let odd = |series: &Series<'_>| series.buckets.iter().map(|bucket| bucket.odd).sum::<u64>();
         let spoiled: Vec<String> = series
             .iter()
             .filter(|series| odd(series) > 0)
             .map(|series| format!("{}: {} NaN or infinite", series.name, odd(series)))
             .collect();
+        let room = ui.available_width() * if spoiled.is_empty() { 1.0 } else { 0.5 };
+        elided_ui(ui, title, strong(13.0), tokens.text, room);
         if !spoiled.is_empty() {
             let total: u64 = series.iter().map(odd).sum();
             let text = RichText::new(format!("{total} values are NaN or infinite")).color(tokens.warning);
             ui.add(Label::new(text).truncate()).on_hover_text(spoiled.join("\n"));
         }
     });
-    let scale = |value: f64| if look.logarithmic { value.max(1e-12).log10() } else { value };
+    let scale = |value: f64| if look.logarithmic { value.max(LEAST).log10() } else { value.clamp(-GREATEST, GREATEST) };
+    let upright = if look.logarithmic { Scale::Logarithmic } else { Scale::Linear };
+    let (across, upwards) = (
+        AxisLabels::beside_each_other(Scale::Linear, GRID_LINES.min),
+        AxisLabels::above_each_other(upright, GRID_LINES.min),
+    );
     let link = Id::unique(group);
     let mut plot = Plot::new(Id::unique((group, title)))
         .height(height - 26.0)
@@ -85,8 +117,11 @@ pub(crate) fn chart_ui(
         .allow_scroll(false)
         .show_background(false)
         .grid_color(Tokens::blend(tokens.line, tokens.weak, 0.25))
-        .grid_spacing(egui::Rangef::new(28.0, 220.0))
-        .y_axis_min_width(44.0)
+        .grid_spacing(GRID_LINES)
+        .x_grid_spacer(|input| across.marks(&input))
+        .y_grid_spacer(|input| upwards.marks(&input))
+        .custom_x_axes(vec![labelled(AxisHints::new_x(), &across, tokens.weak)])
+        .custom_y_axes(vec![labelled(AxisHints::new_y(), &upwards, tokens.weak).min_thickness(11.0 * GRID)])
         .set_margin_fraction(egui::vec2(0.02, 0.08))
         .label_formatter(move |position| match position {
             HoverPosition::NearDataPoint { plot_name, position, .. } if !plot_name.is_empty() => {
@@ -100,19 +135,21 @@ pub(crate) fn chart_ui(
         let corner = if title.to_lowercase().contains("accuracy") { Corner::RightBottom } else { Corner::RightTop };
         plot = plot.legend(egui_plot::Legend::default().position(corner).background_alpha(0.6));
     }
-    if look.logarithmic {
-        plot = plot.y_axis_formatter(|mark, _| format!("1e{:.1}", mark.value));
+    let buckets = || series.iter().flat_map(|series| series.buckets);
+    let values = buckets().filter(|bucket| bucket.count > 0).flat_map(|bucket| [scale(bucket.min), scale(bucket.max)]);
+    for y in spread(values, upright).into_iter().flatten() {
+        plot = plot.include_y(y);
+    }
+    let ends: Vec<f64> = series.iter().flat_map(|series| look.axis.ends(series.buckets)).collect();
+    let around = spread(ends.iter().copied(), Scale::Linear);
+    for x in ends.into_iter().chain(around.into_iter().flatten()) {
+        plot = plot.include_x(x);
     }
     let response = plot.show(ui, |plot| {
         for series in series {
-            let name = shortened(series.name);
-            let first_ms = series.buckets.first().map_or(0, |bucket| bucket.wall_ms);
-            let x = |bucket: &Bucket| match look.axis {
-                Axis::Step => (bucket.step as f64 + bucket.last_step as f64) / 2.0,
-                Axis::Relative => (bucket.wall_ms - first_ms) as f64 / 1000.0,
-            };
+            let name = shortened(series.name, LEGEND);
             let finite: Vec<&Bucket> = series.buckets.iter().filter(|bucket| bucket.count > 0).collect();
-            let xs: Vec<f64> = finite.iter().map(|bucket| x(bucket)).collect();
+            let xs: Vec<f64> = finite.iter().map(|bucket| look.axis.place(series.buckets, bucket)).collect();
             if finite.iter().any(|bucket| bucket.max > bucket.min) {
                 let low: Vec<f64> = finite.iter().map(|bucket| scale(bucket.min)).collect();
                 let high: Vec<f64> = finite.iter().map(|bucket| scale(bucket.max)).collect();
@@ -135,55 +172,34 @@ pub(crate) fn chart_ui(
     response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, format!("Chart of {title}")));
     let bounds = response.transform.bounds();
     let view = (bounds.min()[0], bounds.max()[0]);
-    let is_zoomed = || zoom::is_zoomed(view, series.iter().flat_map(|series| series.buckets));
+    let is_zoomed = || zoom::is_zoomed(view, buckets());
     (look.axis == Axis::Step && is_zoomed()).then_some(view)
 }
 
-/// A name with its middle left out where it is long, so that a legend leaves room for the lines.
-fn shortened(name: &str) -> String {
-    const LETTERS: usize = 28;
-    let letters: Vec<char> = name.chars().collect();
-    if letters.len() <= LETTERS {
-        return name.to_owned();
-    }
-    let (begin, end) = (&letters[..LETTERS / 2], &letters[letters.len() - LETTERS / 2 + 1..]);
-    begin.iter().chain(&['…']).chain(end).collect()
+/// An axis that says all its labels: they are few enough already.
+fn labelled<'a>(axis: AxisHints<'a>, labels: &'a AxisLabels, color: Color32) -> AxisHints<'a> {
+    axis.label_spacing(Rangef::new(0.0, 1.0)).tick_label_color(color).formatter(|mark, _| labels.text(mark))
+}
+
+/// The ends of an axis that is to show values which are all equal, or so near to each other that doubles tell their
+/// neighbours hardly apart: equal values lie in its middle. None where the values have room as they are.
+fn spread(values: impl Iterator<Item = f64>, scale: Scale) -> Option<[f64; 2]> {
+    let (first, last) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(first, last), value| (first.min(value), last.max(value)));
+    let size = match scale {
+        Scale::Linear => first.abs().max(last.abs()),
+        Scale::Logarithmic => 1.0,
+    };
+    let half = match last - first {
+        0.0 if size == 0.0 => 1.0,
+        0.0 => 0.1 * size,
+        width if width < 1e-9 * size => 1e-9 * size,
+        // Also where there is no value.
+        _ => return None,
+    };
+    let middle = first + (last - first) / 2.0;
+    Some([middle - half, middle + half])
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use assay_domain::Point;
-
-    #[test]
-    fn a_short_chart_beside_a_long_one_is_no_zoom() {
-        let buckets = |last: i64| -> Vec<Bucket> {
-            (0..=last).map(|step| Bucket::of(Point { step, wall_ms: step, value: step as f64 })).collect()
-        };
-        let (long, short) = (buckets(3_000), buckets(25));
-        let mut frames = 0;
-        let mut harness = egui_kittest::Harness::new_ui(|ui| {
-            frames += 1;
-            if frames == 1 {
-                // Fonts are there from the next frame on.
-                return crate::tokens::install(ui.ctx());
-            }
-            for (title, buckets) in [("long", &long), ("short", &short)] {
-                let line = Series { name: title, color: Color32::RED, buckets };
-                assert_eq!(chart_ui(ui, title, "group", 200.0, Look::default(), &[line]), None);
-            }
-        });
-        harness.run();
-        harness.step();
-        drop(harness);
-        assert!(frames > 2);
-    }
-
-    #[test]
-    fn a_long_name_keeps_its_ends() {
-        assert_eq!(shortened("resnet18-3"), "resnet18-3");
-        let long = shortened("a-run-with-quite-a-long-name-that-people-give");
-        assert_eq!(long, "a-run-with-qui…t-people-give");
-        assert_eq!(long.chars().count(), 28);
-    }
-}
+mod tests;

@@ -167,26 +167,6 @@ pub(crate) fn tiles_ui(ui: &mut Ui, name: &str, least: f32, total: usize, mut ti
     });
 }
 
-/// A number for a table: as many digits as it takes to tell values apart.
-pub(crate) fn number(value: f64) -> String {
-    match value.abs() {
-        _ if !value.is_finite() => format!("{value}"),
-        0.0 => "0".into(),
-        size if !(1e-3..1e6).contains(&size) => format!("{value:.2e}"),
-        size if size >= 100.0 => format!("{value:.1}"),
-        _ => format!("{value:.4}"),
-    }
-}
-
-/// A span of time in words.
-pub(crate) fn duration(secs: f64) -> String {
-    match secs as u64 {
-        0..60 => format!("{secs:.0} s"),
-        whole @ 60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        whole => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-    }
-}
-
 /// A number of bytes in words.
 pub(crate) fn bytes(count: u64) -> String {
     match count {

@@ -2,11 +2,11 @@
 
 use crate::arguments::AlertsCommand;
 use crate::client::Client;
-use crate::tables;
+use crate::{out, tables};
 use anyhow::Result;
 use assay_protocol::domain::RuleId;
 use assay_protocol::domain::alert::{AlertRule, Condition, Rule};
-use assay_protocol::{About, AlertsReply, RulePatch, path};
+use assay_protocol::{About, AlertsReply, RulePatch, RunsQuery, RunsReply, path};
 
 pub(crate) async fn alerts(client: &Client, what: Option<&AlertsCommand>, json: bool) -> Result<()> {
     match what {
@@ -25,13 +25,27 @@ pub(crate) async fn alerts(client: &Client, what: Option<&AlertsCommand>, json: 
                 desktop: !quiet,
                 ..Rule::new(condition.join(" ").parse::<Condition>()?)
             };
-            tables::alert_rules(&[client.post::<AlertRule>(path::ALERT_RULES, &rule).await?], json)
+            let rule: AlertRule = client.post(path::ALERT_RULES, &rule).await?;
+            tell_unknown_names(client, &rule).await?;
+            tables::alert_rules(&[rule], json)
         }
         Some(AlertsCommand::On { rule }) => put_in_force(client, *rule, true, json).await,
         Some(AlertsCommand::Off { rule }) => put_in_force(client, *rule, false, json).await,
         Some(AlertsCommand::Remove { rule }) => client.delete(&path::alert_rule(*rule, "")).await,
         Some(AlertsCommand::Test { rule }) => client.post(&path::alert_rule(*rule, "/test"), &()).await,
     }
+}
+
+/// Says which names of a new rule no run has, as yet.
+async fn tell_unknown_names(client: &Client, rule: &AlertRule) -> Result<()> {
+    let query = RunsQuery { filter: rule.rule.filter.clone(), limit: Some(0), ..RunsQuery::default() };
+    let reply: RunsReply = client.get(&format!("{}{}", path::RUNS, query.to_query())).await?;
+    let metric = rule.rule.condition.metric().map(|metric| format!("metrics.{metric}"));
+    let metric = metric.and_then(|metric| reply.names().check(&metric).err()).map(|unknown| unknown.to_string());
+    for note in reply.notes.iter().chain(&metric) {
+        out::tell(format_args!("assay: as yet {note}"));
+    }
+    Ok(())
 }
 
 async fn put_in_force(client: &Client, rule: RuleId, enabled: bool, json: bool) -> Result<()> {

@@ -2,14 +2,30 @@
 
 use anyhow::{Context, Result};
 use assay_protocol::domain::entity::SampleState;
-use assay_protocol::domain::{RuleId, SampleId, SourceId, Split};
+use assay_protocol::domain::{Best, RuleId, SampleId, SourceId, Split};
 use assay_server::{FOLDER, data_folder, find_workspace};
 use clap::{Parser, Subcommand};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 const CODES: &str = "Exit codes: 0 done; 1 it failed, the message says why; 2 the command line is wrong; \
-    3 the run failed or crashed; 4 a check of the doctor failed; 130 the run was stopped.";
+    3 the run failed or crashed; 4 a check of the doctor failed; 130 the run was stopped; 141 nobody read the output on.";
+
+/// What docs/filters.md explains at length.
+const FILTERS: &str = "\
+Filters: terms separated by blanks, all of which must hold.
+  word               stands in the name, note, experiment or tags; \"two words\" in quotes
+  NAME=VALUE         the same, without minding case (also NAME:VALUE); NAME!=VALUE is another
+  NAME<VALUE         compares numbers; also <=, > and >=
+  -TERM              must not hold (after -- where it is the first: assay runs -- -status:failed)
+
+A NAME, also of --sort and --columns:
+  id name status experiment started created duration dataset note user client uid
+  params.KEY metrics.KEY tags.KEY, or KEY alone: a param before a metric before a tag
+  min:KEY max:KEY    the extremes of a metric, which is its last value otherwise
+
+  assay runs status:finished 'min:val/loss<0.1' tags.team=vision --sort=-val/accuracy
+  assay runs --columns run,name,params.optimizer.lr,min:val/loss,tags.team";
 
 /// The lab on your desk: train, label, review.
 #[derive(Parser)]
@@ -130,14 +146,21 @@ pub(crate) enum Command {
         markdown: bool,
     },
     /// List runs: assay runs status:finished 'val/accuracy>0.9' --sort=-val/accuracy
+    #[command(after_long_help = FILTERS)]
     Runs {
         filter: Vec<String>,
-        /// The column to sort by; a leading - puts the greatest first.
+        /// The name to sort by; a leading - puts the greatest first.
         #[arg(long, allow_hyphen_values = true)]
         sort: Option<String>,
         /// How many to list.
         #[arg(long, default_value_t = 50)]
         limit: usize,
+        /// What to show, separated by commas; --help lists the names.
+        #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+        columns: Vec<String>,
+        /// List the deleted runs instead.
+        #[arg(long)]
+        deleted: bool,
     },
     /// Show everything about a run (its number, name or uid).
     Show { run: String },
@@ -151,9 +174,67 @@ pub(crate) enum Command {
         /// Write a chart of the metric as SVG.
         #[arg(long, value_name = "FILE.svg")]
         chart: Option<PathBuf>,
-        /// The metric of the chart.
-        #[arg(long, default_value = "val/loss")]
-        metric: String,
+        /// The metric of the chart, val/loss without it, and the only one that is compared.
+        #[arg(long, value_name = "KEY")]
+        metric: Option<String>,
+    },
+    /// Delete runs; assay restore brings them back until assay gc --yes.
+    Delete {
+        #[arg(required = true, value_name = "RUN")]
+        names: Vec<String>,
+        /// The names are of experiments, whose runs are deleted with them.
+        #[arg(long)]
+        experiment: bool,
+    },
+    /// Bring deleted runs back: assay runs --deleted lists them.
+    Restore {
+        #[arg(required = true, value_name = "RUN")]
+        names: Vec<String>,
+        /// The names are of experiments, whose runs come back with them.
+        #[arg(long)]
+        experiment: bool,
+    },
+    /// Give a run another name.
+    Rename {
+        #[arg(value_name = "RUN")]
+        from: String,
+        #[arg(value_name = "NAME")]
+        to: String,
+        /// It is an experiment.
+        #[arg(long)]
+        experiment: bool,
+    },
+    /// Tag runs, or take tags away: assay tag 3 4 team=vision draft=
+    Tag {
+        #[arg(required = true, num_args = 2.., value_name = "RUN… KEY=VALUE")]
+        words: Vec<String>,
+        /// The names are of experiments.
+        #[arg(long)]
+        experiment: bool,
+    },
+    /// Replace the note of runs: assay note 3 4 "a wrong learning rate"
+    Note {
+        #[arg(required = true, num_args = 2.., value_name = "RUN… TEXT")]
+        words: Vec<String>,
+        /// The names are of experiments.
+        #[arg(long)]
+        experiment: bool,
+    },
+    /// Print every point of a metric of a run, as CSV: step, wall time, value, segment, and whether a resume superseded it.
+    History {
+        run: String,
+        /// The metric.
+        key: String,
+        /// CSV, as without it; --json prints an array of objects.
+        #[arg(long)]
+        csv: bool,
+    },
+    /// List the metrics with their best values' direction, or declare it: assay metric wer --best min
+    Metric {
+        key: Option<String>,
+        /// Which extreme is the best value.
+        #[arg(long, value_enum, requires = "key")]
+        best: Option<BestWord>,
     },
     /// Stop a run; it saves a checkpoint first.
     Stop { run: String },
@@ -393,6 +474,31 @@ pub(crate) enum AlertsCommand {
     Remove { rule: RuleId },
     /// Post a test to the webhook of a rule.
     Test { rule: RuleId },
+}
+
+/// Which extreme of a metric is its best value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum BestWord {
+    /// The least.
+    Min,
+    /// The greatest.
+    Max,
+    /// Neither.
+    None,
+    /// What it is without a declaration.
+    Unset,
+}
+
+impl BestWord {
+    /// What is declared.
+    pub(crate) fn declared(self) -> Option<Best> {
+        match self {
+            BestWord::Min => Some(Best::Least),
+            BestWord::Max => Some(Best::Greatest),
+            BestWord::None => Some(Best::Neither),
+            BestWord::Unset => None,
+        }
+    }
 }
 
 /// How predictions are written.

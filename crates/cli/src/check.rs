@@ -1,6 +1,7 @@
 //! Acceptance of a model.
 
 use crate::client::write_whole;
+use crate::out;
 use anyhow::Result;
 use assay_protocol::Verdict;
 use std::path::Path;
@@ -17,16 +18,16 @@ pub(crate) fn tell(verdicts: Vec<Verdict>, junit: Option<&Path>, json: bool) -> 
         write_whole(file, assay_engine::junit(&verdicts).as_bytes())?;
     }
     if json {
-        println!("{}", serde_json::to_string_pretty(&verdicts)?);
+        out::json(&verdicts)?;
     } else {
         for Verdict { name, passed, text, .. } in &verdicts {
-            println!("{}  {name}: {text}", if *passed { "ok    " } else { "FAILED" });
+            out::line(format_args!("{}  {name}: {text}", if *passed { "ok    " } else { "FAILED" }))?;
         }
     }
     let failed: Vec<&str> = verdicts.iter().filter(|verdict| !verdict.passed).map(|v| v.name.as_str()).collect();
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("assay: {} of {} demands are not met: {}", failed.len(), verdicts.len(), failed.join(", "));
+    out::tell(format_args!("assay: {} of {} demands are not met: {}", failed.len(), verdicts.len(), failed.join(", ")));
     Ok(ExitCode::FAILURE)
 }

@@ -2,8 +2,9 @@
 
 use crate::arguments::{DataCommand, ExportFormat, WhichSamples};
 use crate::client::Client;
-use crate::tables::{json, table};
-use crate::{find_dataset, train};
+use crate::out::json;
+use crate::tables::table;
+use crate::{find_dataset, out, train};
 use anyhow::{Context, Result, bail};
 use assay_protocol::domain::entity::{Dataset, Job, Problem, Sample, SampleState};
 use assay_protocol::domain::{DatasetId, counted};
@@ -18,12 +19,12 @@ pub(crate) async fn data(client: &Client, what: &DataCommand, as_json: bool) -> 
         DataCommand::Rename { dataset, name } => {
             let change = DatasetChange { name: Some(name.clone()), ..DatasetChange::default() };
             let renamed = change_dataset(client, find(client, dataset).await?.id, &change).await?;
-            println!("dataset {} is named {}", renamed.id, renamed.name);
+            out::line(format_args!("dataset {} is named {}", renamed.id, renamed.name))?;
         }
         DataCommand::Remove { dataset } => {
             let change = DatasetChange { removed: Some(true), ..DatasetChange::default() };
             let removed = change_dataset(client, find(client, dataset).await?.id, &change).await?;
-            println!("{} is removed; assay data restore {} brings it back", removed.name, removed.id);
+            out::line(format_args!("{} is removed; assay data restore {} brings it back", removed.name, removed.id))?;
         }
         DataCommand::Restore { dataset } => {
             let removed: Vec<Dataset> = client.get(&format!("{}?removed=true", path::DATASETS)).await?;
@@ -35,7 +36,7 @@ pub(crate) async fn data(client: &Client, what: &DataCommand, as_json: bool) -> 
                 many => bail!("{} removed datasets are named {dataset}: give the number", many.len()),
             };
             let change = DatasetChange { removed: Some(false), ..DatasetChange::default() };
-            println!("{} is back", change_dataset(client, found.id, &change).await?.name);
+            out::line(format_args!("{} is back", change_dataset(client, found.id, &change).await?.name))?;
         }
         DataCommand::Relocate { dataset, source } => {
             let id = find(client, dataset).await?.id;
@@ -55,20 +56,23 @@ pub(crate) async fn data(client: &Client, what: &DataCommand, as_json: bool) -> 
         }
         DataCommand::Split { dataset, to, which } => {
             let change = change(client, dataset, which, SamplesAct::Split(*to), None).await?;
-            println!("{} in {to}", counted(change.samples, "image"));
+            out::line(format_args!("{} in {to}", counted(change.samples, "image")))?;
         }
         DataCommand::RemoveSamples { dataset, which } => {
             let change = change(client, dataset, which, SamplesAct::Remove, None).await?;
-            println!("{} removed; assay data restore-samples brings them back", counted(change.samples, "image"));
+            out::line(format_args!(
+                "{} removed; assay data restore-samples brings them back",
+                counted(change.samples, "image")
+            ))?;
         }
         DataCommand::RestoreSamples { dataset, which } => {
             let change = change(client, dataset, which, SamplesAct::Restore, Some(SampleState::Removed)).await?;
-            println!("{} restored", counted(change.samples, "image"));
+            out::line(format_args!("{} restored", counted(change.samples, "image")))?;
         }
         DataCommand::Confirm { dataset, which, person } => {
             let act = SamplesAct::Confirm(person.clone());
             let change = change(client, dataset, which, act, Some(SampleState::Changed)).await?;
-            println!("{} confirmed", counted(change.samples, "label"));
+            out::line(format_args!("{} confirmed", counted(change.samples, "label")))?;
         }
         DataCommand::Export { dataset, target, format } => {
             let id = find(client, dataset).await?.id;
@@ -141,8 +145,7 @@ fn problems(problems: &[Problem], as_json: bool) -> Result<()> {
         return json(&problems);
     }
     let row = |problem: &Problem| vec![problem.kind.as_str().into(), problem.path.clone(), problem.reason.clone()];
-    table(&["kind", "path", "why"], &problems.iter().map(row).collect::<Vec<_>>());
-    Ok(())
+    table(&["kind", "path", "why"], &problems.iter().map(row).collect::<Vec<_>>())
 }
 
 fn samples(page: &SamplePage, classes: &[String], as_json: bool) -> Result<()> {
@@ -158,10 +161,10 @@ fn samples(page: &SamplePage, classes: &[String], as_json: bool) -> Result<()> {
             sample.state().map_or("", SampleState::as_str).into(),
         ]
     };
-    table(&["id", "path", "split", "label", "state"], &page.samples.iter().map(row).collect::<Vec<_>>());
+    table(&["id", "path", "split", "label", "state"], &page.samples.iter().map(row).collect::<Vec<_>>())?;
     let more = page.total.saturating_sub(page.samples.len() as u64);
     if more > 0 {
-        println!("and {more} more (--limit)");
+        out::line(format_args!("and {more} more (--limit)"))?;
     }
     Ok(())
 }
@@ -171,12 +174,12 @@ fn labels_written(written: &LabelsWritten, as_json: bool) -> Result<()> {
         return json(written);
     }
     for problem in &written.left_out {
-        eprintln!("left out: {}: {}", problem.path, problem.reason);
+        out::tell(format_args!("left out: {}: {}", problem.path, problem.reason));
     }
     let left_out = match written.left_out.len() {
         0 => String::new(),
         count => format!(", {count} left out"),
     };
-    println!("{}{left_out}: {}", counted(written.samples, "image"), written.target);
+    out::line(format_args!("{}{left_out}: {}", counted(written.samples, "image"), written.target))?;
     Ok(())
 }

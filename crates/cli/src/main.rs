@@ -1,5 +1,7 @@
 //! `assay`: everything, headless. Each command reads its arguments, talks to the workspace through a [`client::Client`],
-//! and prints.
+//! and prints, by way of [`out`].
+
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod alerts;
 mod arguments;
@@ -7,9 +9,14 @@ mod check;
 mod client;
 mod data;
 mod demo;
+mod edit;
+mod metrics;
 mod model;
+mod out;
 mod predict;
+mod runs;
 mod serve;
+mod show;
 mod tables;
 mod train;
 
@@ -18,8 +25,8 @@ use arguments::{Arguments, Command, PredictionFormat};
 use assay_protocol::domain::Labelling;
 use assay_protocol::domain::entity::{Dataset, Job, Snapshot};
 use assay_protocol::{
-    About, BackupReply, BackupRequest, Check, CheckRequest, EvaluateRequest, GcReply, GcRequest, ImportRequest,
-    LogSource, MergeReply, MergeRequest, PrecisionFigures, PredictFiles, StartRun, path,
+    About, BackupReply, BackupRequest, Check, CheckRequest, Comparison, EvaluateRequest, GcReply, GcRequest,
+    ImportRequest, LogSource, MergeReply, MergeRequest, PrecisionFigures, PredictFiles, StartRun, path,
 };
 use assay_server::Work;
 use client::Client;
@@ -34,17 +41,22 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let level = if arguments.verbose { "info" } else { "error" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| level.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Where nobody reads the log, that is no reason to panic.
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("assay: the runtime does not start: {error}");
+            out::tell(format_args!("assay: the runtime does not start: {error}"));
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(run(arguments)).unwrap_or_else(|error| {
-        eprintln!("assay: {error:#}");
-        ExitCode::FAILURE
+    let code = runtime.block_on(run(arguments)).and_then(|code| Ok(out::finish().map(|()| code)?));
+    let code = code.unwrap_or_else(|error| match out::is_closed(&error) {
+        true => ExitCode::from(out::CLOSED),
+        false => {
+            out::tell(format_args!("assay: {error:#}"));
+            ExitCode::FAILURE
+        }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     code
@@ -79,7 +91,7 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
     match &arguments.command {
         Command::Init { .. } => {
             let word = if existed { "the workspace is there already" } else { "made the workspace" };
-            println!("{word}: {}", client.root().display());
+            out::line(format_args!("{word}: {}", client.root().display()))?;
         }
         Command::Demo { .. } => return demo::train_on_digits(client, json).await,
         Command::Import { source, name, val, test, seed, multi_label, step, time } => {
@@ -135,27 +147,29 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
             return train::follow_run(client, run, *detach, json).await;
         }
         Command::Config { recipe: Some(recipe), .. } => {
-            print!("{}", client.get::<String>(&path::recipe(recipe)).await?);
+            out::text(client.get::<String>(&path::recipe(recipe)).await?)?;
         }
         Command::Config { key, markdown, .. } => {
             let fields = tables::chosen(client.get(path::CONFIG).await?, key.as_deref())?;
             match markdown {
-                true => print!("{}", tables::config_markdown(&fields)),
+                true => out::text(tables::config_markdown(&fields))?,
                 false => tables::config(&fields, json)?,
             }
         }
-        Command::Runs { filter, sort, limit } => {
+        Command::Runs { filter, sort, limit, columns, deleted } => {
             let query = assay_protocol::RunsQuery {
                 filter: filter.join(" "),
                 sort: sort.clone(),
                 limit: Some(*limit),
+                deleted: *deleted,
                 ..Default::default()
             };
             let reply = client.get(&format!("{}{}", path::RUNS, query.to_query())).await?;
-            tables::runs(&reply, client.get::<About>(path::ABOUT).await?.now, json)?;
+            runs::runs(&reply, columns, client.get::<About>(path::ABOUT).await?.now, json)?;
         }
         Command::Show { run } => {
-            tables::run(&client.get(&path::run(client.find_run(run).await?, "")).await?, json)?;
+            let detail = client.get(&path::run(client.find_run(run).await?, "")).await?;
+            show::everything(&detail, client.get::<About>(path::ABOUT).await?.now, json)?;
         }
         Command::Compare { runs, all, chart, metric } => {
             let mut ids = Vec::new();
@@ -163,19 +177,28 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
                 ids.push(client.find_run(run).await?.to_string());
             }
             let ids = ids.join(",");
+            let comparison: Comparison = client.get(&format!("{}?runs={ids}", path::COMPARE)).await?;
+            let comparison = tables::with_metric(comparison, metric.as_deref())?;
             if let Some(file) = chart {
-                let query =
-                    assay_protocol::SeriesQuery { runs: ids.clone(), key: metric.clone(), ..Default::default() };
+                let key = metric.clone().unwrap_or_else(|| "val/loss".to_owned());
+                let query = assay_protocol::SeriesQuery { runs: ids, key, ..Default::default() };
                 let svg = client.bytes(&format!("{}{}", path::CHART, query.to_query())).await?;
                 client::write_whole(file, &svg)?;
-                eprintln!("wrote {}", file.display());
+                out::tell(format_args!("wrote {}", file.display()));
             }
-            tables::comparison(&client.get(&format!("{}?runs={ids}", path::COMPARE)).await?, *all, json)?;
+            tables::comparison(&comparison, *all, json)?;
         }
+        Command::Delete { names, experiment } => return edit::delete(client, kind(*experiment), names).await,
+        Command::Restore { names, experiment } => return edit::restore(client, kind(*experiment), names).await,
+        Command::Rename { from, to, experiment } => edit::rename(client, kind(*experiment), from, to).await?,
+        Command::Tag { words, experiment } => return edit::tag(client, kind(*experiment), words).await,
+        Command::Note { words, experiment } => return edit::note(client, kind(*experiment), words).await,
+        Command::History { run, key, .. } => metrics::history(client, run, key, json).await?,
+        Command::Metric { key, best } => metrics::metric(client, key.as_deref(), *best, json).await?,
         Command::Stop { run } => {
             let run: assay_protocol::domain::entity::Run =
                 client.post(&path::run(client.find_run(run).await?, "/stop"), &()).await?;
-            println!("run {} ({}) is asked to stop", run.id, run.name);
+            out::line(format_args!("run {} ({}) is asked to stop", run.id, run.name))?;
         }
         Command::Profile { run, limit } => {
             let profile = client.get(&path::run(client.find_run(run).await?, "/profile")).await?;
@@ -230,6 +253,11 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
         Command::Ui => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the names on the command line are of.
+fn kind(of_experiments: bool) -> edit::Kind {
+    if of_experiments { edit::Kind::Experiments } else { edit::Kind::Runs }
 }
 
 /// The dataset of this name or number, else the only one; `how` is where it is named.

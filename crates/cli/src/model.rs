@@ -1,7 +1,7 @@
 //! Using a trained model.
 
 use crate::client::{Client, write_whole};
-use crate::{tables, train};
+use crate::{out, tables, train};
 use anyhow::{Context, Result};
 use assay_protocol::domain::entity::{Evaluation, Job};
 use assay_protocol::domain::scores::{McNemar, Scores};
@@ -38,19 +38,19 @@ pub(crate) async fn evaluate(
     };
     if json {
         let compared = compared.map(|(_, found)| found);
-        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "scores": scores, "compared": compared }))?);
+        out::json(&serde_json::json!({ "scores": scores, "compared": compared }))?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(scores) = &scores {
-        tables::scores(scores);
+        tables::scores(scores)?;
     }
     if let Some((other, found)) = compared {
-        println!(
+        out::line(format_args!(
             "run {run} alone is right about {}, run {other} alone about {}: p = {:.1e} (McNemar's exact test)",
             counted(found.first_alone, "image"),
             found.second_alone,
             found.p_value
-        );
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -63,7 +63,7 @@ async fn evaluated(client: &Client, run: RunId, request: &EvaluateRequest) -> Re
     let evaluations: Vec<Evaluation> = client.get(path::EVALUATIONS).await?;
     let made = evaluations.into_iter().find(|made| made.run == run && !before.iter().any(|old| old.id == made.id));
     if made.is_none() {
-        eprintln!("run {run}: {}", ended.message);
+        out::tell(format_args!("run {run}: {}", ended.message));
     }
     Ok(made)
 }
@@ -76,7 +76,7 @@ pub(crate) async fn export(client: &Client, run: &str, folder: &Path, checkpoint
     for name in names {
         let address = with_checkpoint(path::run(run, &format!("/export/{name}")), checkpoint);
         write_whole(&folder.join(&name), &client.bytes(&address).await?)?;
-        println!("{}", folder.join(name).display());
+        out::line(folder.join(name).display())?;
     }
     Ok(())
 }

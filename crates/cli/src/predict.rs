@@ -2,8 +2,10 @@
 
 use crate::arguments::PredictionFormat;
 use crate::client::Client;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use assay_engine::ImageFiles;
 use assay_protocol::domain::Labelling;
+use assay_protocol::domain::content::ImageKind;
 use assay_protocol::{FilePrediction, PredictFiles, PredictedClass, path};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -21,6 +23,15 @@ pub(crate) async fn predict(
     (format, output): (PredictionFormat, Option<&Path>),
 ) -> Result<ExitCode> {
     let address = path::run(client.find_run(model).await?, "/predict-files");
+    let absolute: Vec<PathBuf> = images.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
+    let found = assay_engine::images_in(&absolute);
+    for (path, why) in &found.left_out {
+        eprintln!("{path}: {why}");
+    }
+    if found.images.is_empty() {
+        bail!("{}", nothing_found(images, &found));
+    }
+    let images: Vec<String> = found.images.iter().map(|image| assay_engine::path_text(image)).collect();
     let mut out: Box<dyn Write> = match output {
         Some(file) => Box::new(BufWriter::new(
             std::fs::File::create(file).with_context(|| format!("the output cannot be made: {}", file.display()))?,
@@ -28,14 +39,14 @@ pub(crate) async fn predict(
         None => Box::new(std::io::stdout()),
     };
     let (mut classes, mut failed) = (None, false);
-    for paths in images_in(images)?.chunks(BATCH) {
+    for paths in images.chunks(BATCH) {
         let request = PredictFiles { paths: paths.to_vec(), ..request.clone() };
         let predictions: Vec<FilePrediction> = client.post(&address, &request).await?;
         for prediction in predictions {
             match &prediction.error {
                 Some(error) => {
                     failed = true;
-                    eprintln!("{}: {error}", prediction.path);
+                    crate::out::tell(format_args!("{}: {error}", prediction.path));
                 }
                 None => write(&mut out, format, &mut classes, &prediction)?,
             }
@@ -43,6 +54,17 @@ pub(crate) async fn predict(
         out.flush()?;
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Why there is no answer.
+fn nothing_found(images: &[PathBuf], found: &ImageFiles) -> String {
+    let named: Vec<String> = images.iter().map(|path| path.display().to_string()).collect();
+    let besides = match found.passed_over + found.left_out.len() {
+        0 => String::new(),
+        1 => " (one file there is none)".to_owned(),
+        count => format!(" ({count} files there are none)"),
+    };
+    format!("there are no images to predict{besides}: looked for {} in {}", ImageKind::NAMES, named.join(", "))
 }
 
 /// Writes one prediction; `classes` are the columns of a CSV, known from its first row on.
@@ -99,24 +121,4 @@ fn row(cells: impl Iterator<Item = String>) -> String {
         false => cell,
     };
     cells.map(quoted).collect::<Vec<_>>().join(",")
-}
-
-/// The files, and those in folders and below in the order of their paths, as absolute paths.
-fn images_in(paths: &[PathBuf]) -> Result<Vec<String>> {
-    let mut images = Vec::new();
-    let mut waiting: Vec<PathBuf> = paths.iter().rev().map(std::path::absolute).collect::<Result<_, _>>()?;
-    while let Some(path) = waiting.pop() {
-        if !path.is_dir() {
-            images.push(path.display().to_string());
-            continue;
-        }
-        let entries =
-            std::fs::read_dir(&path).with_context(|| format!("the folder cannot be read: {}", path.display()))?;
-        let mut inside: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        // Folders that are links may lead back, and notes lie beside images.
-        inside.retain(|path| if path.is_dir() { !path.is_symlink() } else { assay_engine::named_as_image(path) });
-        inside.sort();
-        waiting.extend(inside.into_iter().rev());
-    }
-    Ok(images)
 }

@@ -1,9 +1,9 @@
 //! Serving the interface, and opening the window.
 
 use crate::client::Client;
+use crate::out;
 use anyhow::{Context, Result};
 use assay_server::{Access, Work};
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,11 +20,10 @@ pub(crate) async fn serve(client: &Client, address: IpAddr, port: u16, token: Op
         (Access::Token(token), query)
     };
     // Whoever started it may have read enough and closed its output.
-    let _ = writeln!(
-        std::io::stdout(),
+    let _ = out::line(format_args!(
         "Assay is at http://{bound}{query}\nworkspace {}; Ctrl+C ends",
         client.root().display()
-    );
+    ));
     let (ended, mut wait) = tokio::sync::mpsc::unbounded_channel();
     ctrlc::set_handler(move || {
         let _ = ended.send(()); // a second signal finds nobody waiting
@@ -32,7 +31,7 @@ pub(crate) async fn serve(client: &Client, address: IpAddr, port: u16, token: Op
     let serving = assay_server::serve(client.door().clone(), listener, access, std::future::pending());
     tokio::select! {
         served = serving => served.context("serving failed")?,
-        _ = wait.recv() => eprintln!("ending; running jobs save where they are"),
+        _ = wait.recv() => out::tell("ending; running jobs save where they are"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -55,14 +54,11 @@ pub(crate) async fn ui(root: &Path) -> Result<ExitCode> {
             .with_context(|| format!("the window does not open: {}", program.display()))?;
         return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    eprintln!(
-        "{}",
-        if display {
-            "the window's program is not beside this one; serving instead"
-        } else {
-            "there is no display; serving instead"
-        }
-    );
+    out::tell(if display {
+        "the window's program is not beside this one; serving instead"
+    } else {
+        "there is no display; serving instead"
+    });
     let client = Client::open(root, Work::All).await?;
     let served = serve(&client, IpAddr::from([127, 0, 0, 1]), 0, None).await;
     client.close().await;

@@ -1,146 +1,69 @@
 //! Tables for people, JSON for programs.
 
+use crate::out;
+use crate::out::json;
 use anyhow::{Result, bail};
 use assay_protocol::domain::alert::{Alert, AlertRule, DeliveryState};
-use assay_protocol::domain::entity::{Dataset, Run, Snapshot};
+use assay_protocol::domain::entity::{Dataset, Snapshot};
 use assay_protocol::domain::profile::{Cost, Phase, Profile};
 use assay_protocol::domain::scores::{Estimate, Scores};
-use assay_protocol::domain::{Timestamp, counted};
+use assay_protocol::domain::{Timestamp, counted, duration, nearest, number};
 use assay_protocol::{
     AlertsReply, BackupReply, Check, Comparison, ExplainedField, GcReply, LogSource, MergeReply, PrecisionFigures,
-    RunDetail, RunsReply,
 };
 use std::process::ExitCode;
 
 /// Prints columns as wide as their widest cell.
-pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
-    };
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
+    let head = head.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>();
+    let lines: Vec<Vec<String>> =
+        [&head].into_iter().chain(rows).map(|row| row.iter().map(one_line).collect()).collect();
+    let width = |column: usize| lines.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let line = |cells: &[String]| {
+    let mut text = String::new();
+    for cells in &lines {
         let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        println!("{}", padded.join("  ").trim_end());
-    };
-    line(&head.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
-    rows.iter().for_each(|row| line(row));
+        text += padded.join("  ").trim_end();
+        text.push('\n');
+    }
+    Ok(out::text(text)?)
 }
 
-pub(crate) fn json(value: &impl serde::Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
-}
-
-fn metric(run: &Run, key: &str) -> String {
-    match run.metrics.get(key).and_then(|summary| summary.last) {
-        Some(value) => format!("{value:.4}"),
-        None if run.metrics.contains_key(key) => "NaN".into(),
-        None => "–".into(),
-    }
-}
-
-/// `now` is the time of the process that has the workspace.
-pub(crate) fn runs(reply: &RunsReply, now: Timestamp, as_json: bool) -> Result<()> {
-    if as_json {
-        return json(&reply.runs);
-    }
-    if reply.runs.is_empty() {
-        println!("no runs match; train one with: assay train");
-        return Ok(());
-    }
-    let row = |run: &Run| {
-        vec![
-            run.id.to_string(),
-            run.name.clone(),
-            run.status.to_string(),
-            metric(run, "train/loss"),
-            metric(run, "val/loss"),
-            metric(run, "val/accuracy"),
-            run.duration_secs(now).map_or("–".into(), |secs| format!("{secs:.0} s")),
-        ]
-    };
-    let rows: Vec<Vec<String>> = reply.runs.iter().map(row).collect();
-    table(&["run", "name", "status", "train/loss", "val/loss", "val/accuracy", "time"], &rows);
-    if reply.total > reply.runs.len() {
-        println!("{} of {}; --limit shows more", reply.runs.len(), counted(reply.total, "run"));
-    }
-    Ok(())
-}
-
-pub(crate) fn run(detail: &RunDetail, as_json: bool) -> Result<()> {
-    if as_json {
-        return json(detail);
-    }
-    let run = &detail.run;
-    println!("run {}  {}  {}", run.id, run.name, run.status);
-    if let Some(reason) = &run.reason {
-        println!("{reason}");
-    }
-    println!();
-    let metrics = run.metrics.iter().filter(|(key, _)| !key.starts_with("system/"));
-    let text = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.4}"));
-    let rows: Vec<Vec<String>> = metrics
-        .map(|(key, summary)| {
-            vec![
-                key.clone(),
-                text(summary.last),
-                text(summary.min.map(|min| min.0)),
-                text(summary.max.map(|max| max.0)),
-            ]
-        })
-        .collect();
-    table(&["metric", "last", "min", "max"], &rows);
-    for evaluation in &detail.evaluations {
-        println!();
-        let confusion = &evaluation.confusion;
-        let percent = |value: Option<f64>| value.map_or("–".into(), |value| format!("{:.2} %", value * 100.0));
-        println!(
-            "{} split, {} checkpoint: accuracy {}, macro F1 {}, {}",
-            evaluation.split,
-            evaluation.checkpoint.as_str(),
-            percent(confusion.accuracy()),
-            percent(confusion.macro_f1()),
-            counted(confusion.total(), "sample")
-        );
-        let rows: Vec<Vec<String>> = evaluation
-            .classes
-            .iter()
-            .enumerate()
-            .map(|(class, name)| {
-                let score = confusion.score(class);
-                vec![
-                    name.clone(),
-                    percent(score.precision),
-                    percent(score.recall),
-                    percent(score.f1),
-                    score.support.to_string(),
-                ]
-            })
-            .collect();
-        table(&["class", "precision", "recall", "F1", "support"], &rows);
-    }
-    if let Some(record) = &detail.record {
-        let code = &record.code;
-        println!();
-        println!(
-            "code     {}{}",
-            code.commit.as_deref().unwrap_or("no commit"),
-            if code.dirty { " with uncommitted changes" } else { "" }
-        );
-        println!("command  {}", record.command.arguments.join(" "));
-        if let Some(data) = &record.data {
-            let samples: Vec<String> = data.samples.iter().map(|(split, count)| format!("{count} {split}")).collect();
-            println!(
-                "data     {} ({}), snapshot {}",
-                data.dataset,
-                samples.join(", "),
-                &data.snapshot[..12.min(data.snapshot.len())]
-            );
+/// Prints names and values, one below the other; those without a value are left out.
+pub(crate) fn pairs(pairs: &[(&str, String)]) -> Result<()> {
+    let shown = || pairs.iter().filter(|(_, value)| !value.trim().is_empty());
+    let width = shown().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, value) in shown() {
+        for (number, line) in value.lines().enumerate() {
+            let name = if number == 0 { *name } else { "" };
+            out::line(format!("{name:width$}  {}", one_line(line)).trim_end())?;
         }
-        println!("machine  {}, {}", record.machine.cpu, record.machine.device);
     }
     Ok(())
+}
+
+/// What others wrote, without what moves a terminal's cursor or colours it.
+fn one_line(text: impl AsRef<str>) -> String {
+    let shown = |character: char| if character.is_control() { ' ' } else { character };
+    text.as_ref().chars().map(shown).collect()
+}
+
+/// A share in percent, or that there is none.
+pub(crate) fn percent(share: Option<f64>) -> String {
+    share.map_or("–".into(), |share| format!("{:.2} %", share * 100.0))
+}
+
+/// A comparison of this metric only, which one of the runs must have; as it is without one.
+pub(crate) fn with_metric(mut comparison: Comparison, metric: Option<&str>) -> Result<Comparison> {
+    let Some(key) = metric else { return Ok(comparison) };
+    let known = || comparison.runs.iter().flat_map(|run| run.metrics.keys().map(String::as_str));
+    if !known().any(|known| known == key) {
+        let hint = nearest(key, known()).map(|key| format!("; did you mean {key:?}?")).unwrap_or_default();
+        bail!("none of these runs has a metric {key:?}{hint}");
+    }
+    let lines = format!("{key} (");
+    comparison.differences.retain(|line| line.section != "metrics" || line.key.starts_with(&lines));
+    Ok(comparison)
 }
 
 pub(crate) fn comparison(comparison: &Comparison, all: bool, as_json: bool) -> Result<()> {
@@ -159,11 +82,9 @@ pub(crate) fn comparison(comparison: &Comparison, all: bool, as_json: bool) -> R
         })
         .collect();
     if rows.is_empty() {
-        println!("nothing differs; --all shows what is the same");
-        return Ok(());
+        return Ok(out::line("nothing differs; --all shows what is the same")?);
     }
-    table(&head, &rows);
-    Ok(())
+    table(&head, &rows)
 }
 
 pub(crate) fn datasets(datasets: &[Dataset], as_json: bool) -> Result<()> {
@@ -185,8 +106,7 @@ pub(crate) fn datasets(datasets: &[Dataset], as_json: bool) -> Result<()> {
     table(
         &["id", "name", "images", "labelled", "classes", "missing", "left out", "source"],
         &datasets.iter().map(row).collect::<Vec<_>>(),
-    );
-    Ok(())
+    )
 }
 
 pub(crate) fn garbage(found: &GcReply, as_json: bool) -> Result<()> {
@@ -194,16 +114,16 @@ pub(crate) fn garbage(found: &GcReply, as_json: bool) -> Result<()> {
         return json(found);
     }
     for run in &found.runs {
-        println!("deleted run {run}");
+        out::line(format_args!("deleted run {run}"))?;
     }
     let megabytes = found.bytes as f64 / 1e6;
     let (runs, files) = (counted(found.runs.len(), "run"), counted(found.files, "file"));
-    match found.is_dry {
-        _ if found.runs.is_empty() && found.files == 0 => println!("there is nothing to free"),
-        true => println!("to be freed: {runs} and {files}, {megabytes:.1} MB of files: assay gc --yes"),
-        false => println!("freed {runs} and {files}, {megabytes:.1} MB"),
-    }
-    Ok(())
+    let told = match found.is_dry {
+        _ if found.runs.is_empty() && found.files == 0 => "there is nothing to free".to_owned(),
+        true => format!("to be freed: {runs} and {files}, {megabytes:.1} MB of files: assay gc --yes"),
+        false => format!("freed {runs} and {files}, {megabytes:.1} MB"),
+    };
+    Ok(out::line(told)?)
 }
 
 pub(crate) fn backup(made: &BackupReply, as_json: bool) -> Result<()> {
@@ -211,15 +131,15 @@ pub(crate) fn backup(made: &BackupReply, as_json: bool) -> Result<()> {
         return json(made);
     }
     let files = counted(made.files, "file");
-    println!("copied the database and {files} ({:.1} MB) to {}", made.bytes as f64 / 1e6, made.root);
-    Ok(())
+    let megabytes = made.bytes as f64 / 1e6;
+    Ok(out::line(format_args!("copied the database and {files} ({megabytes:.1} MB) to {}", made.root))?)
 }
 
 pub(crate) fn merged(reply: &MergeReply, as_json: bool) -> Result<ExitCode> {
     if as_json {
         json(reply)?;
     } else {
-        reply.lines().iter().for_each(|line| println!("{line}"));
+        reply.lines().iter().try_for_each(out::line)?;
     }
     Ok(if reply.damaged.is_empty() && reply.parted.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -229,8 +149,7 @@ pub(crate) fn sources(sources: &[LogSource], as_json: bool) -> Result<()> {
         return json(&sources);
     }
     let rows: Vec<_> = sources.iter().map(|source| vec![source.id.to_string(), source.path.clone()]).collect();
-    table(&["id", "path"], &rows);
-    Ok(())
+    table(&["id", "path"], &rows)
 }
 
 pub(crate) fn alerts(reply: &AlertsReply, now: Timestamp, as_json: bool) -> Result<()> {
@@ -246,11 +165,16 @@ pub(crate) fn alerts(reply: &AlertsReply, now: Timestamp, as_json: bool) -> Resu
         });
         let ago = now.seconds_since(alert.at).max(0.0);
         let run = format!("{} #{}", alert.run_name, alert.run);
-        vec![format!("{ago:.0} s ago"), run, alert.message.clone(), alert.rule_name.clone(), sent.unwrap_or_default()]
+        vec![
+            format!("{} ago", duration(ago)),
+            run,
+            alert.message.clone(),
+            alert.rule_name.clone(),
+            sent.unwrap_or_default(),
+        ]
     };
     let rows: Vec<_> = reply.alerts.iter().rev().map(row).collect();
-    table(&["when", "run", "what", "rule", "webhook"], &rows);
-    Ok(())
+    table(&["when", "run", "what", "rule", "webhook"], &rows)
 }
 
 pub(crate) fn alert_rules(rules: &[AlertRule], as_json: bool) -> Result<()> {
@@ -267,8 +191,7 @@ pub(crate) fn alert_rules(rules: &[AlertRule], as_json: bool) -> Result<()> {
             rule.webhook.clone().unwrap_or_default(),
         ]
     };
-    table(&["id", "", "name", "condition", "runs", "webhook"], &rules.iter().map(row).collect::<Vec<_>>());
-    Ok(())
+    table(&["id", "", "name", "condition", "runs", "webhook"], &rules.iter().map(row).collect::<Vec<_>>())
 }
 
 pub(crate) fn snapshots(snapshots: &[Snapshot], as_json: bool) -> Result<()> {
@@ -283,8 +206,7 @@ pub(crate) fn snapshots(snapshots: &[Snapshot], as_json: bool) -> Result<()> {
             snapshot.classes.len().to_string(),
         ]
     };
-    table(&["id", "hash", "images", "classes"], &snapshots.iter().map(row).collect::<Vec<_>>());
-    Ok(())
+    table(&["id", "hash", "images", "classes"], &snapshots.iter().map(row).collect::<Vec<_>>())
 }
 
 /// The field of this key, and those below it; all without one.
@@ -310,8 +232,7 @@ pub(crate) fn config(fields: &[ExplainedField], as_json: bool) -> Result<()> {
             field.choices.iter().map(|c| vec![String::new(), String::new(), format!("  {}: {}", c.word, c.meaning)]),
         );
     }
-    table(&["key", "default", ""], &rows);
-    Ok(())
+    table(&["key", "default", ""], &rows)
 }
 
 /// Every key for the documentation, a table for each section.
@@ -341,7 +262,7 @@ pub(crate) fn profile(profile: &Profile, limit: usize, as_json: bool) -> Result<
     let millis = |us: f64| format!("{:.2}", us / 1e3);
     let phases = Phase::ALL.map(|phase| format!("{} {} ms", phase.as_str(), millis(profile.phase_us(phase))));
     let images = counted(profile.batch_size, "image");
-    println!("step {}, {images} on {}: {}", profile.step, profile.device, phases.join(", "));
+    out::line(format_args!("step {}, {images} on {}: {}", profile.step, profile.device, phases.join(", ")))?;
     let whole = profile.took_us().max(1e-9);
     let row = |cost: &Cost| {
         vec![
@@ -354,11 +275,10 @@ pub(crate) fn profile(profile: &Profile, limit: usize, as_json: bool) -> Result<
         ]
     };
     let rows: Vec<Vec<String>> = profile.costs().iter().take(limit).map(row).collect();
-    table(&["layer", "operation", "forward ms", "backward ms", "share", "output MB"], &rows);
-    Ok(())
+    table(&["layer", "operation", "forward ms", "backward ms", "share", "output MB"], &rows)
 }
 
-pub(crate) fn scores(scores: &Scores) {
+pub(crate) fn scores(scores: &Scores) -> Result<()> {
     let percent = |value: f64| format!("{:.2} %", value * 100.0);
     let within = |found: &Estimate| format!("{} to {} (95 %)", percent(found.interval.0), percent(found.interval.1));
     let row = |name: &str, value: String, beside: String| vec![name.to_owned(), value, beside];
@@ -369,21 +289,21 @@ pub(crate) fn scores(scores: &Scores) {
         &[
             plain("images", scores.samples.to_string()),
             row(accuracy, percent(scores.accuracy.value), within(&scores.accuracy)),
-            plain("top-5 accuracy", scores.top5.map_or("-".into(), percent)),
+            plain("top-5 accuracy", scores.top5.map_or("–".into(), percent)),
             row("macro F1", percent(scores.macro_f1.value), within(&scores.macro_f1)),
             plain("micro F1", percent(scores.micro_f1)),
             plain("weighted F1", percent(scores.weighted_f1)),
             plain("macro precision", percent(scores.precision.macro_mean)),
             plain("macro recall", percent(scores.recall.macro_mean)),
-            plain("ROC AUC", scores.roc_auc.map_or("-".into(), |area| format!("{area:.4}"))),
-            plain("mean average precision", scores.average_precision.map_or("-".into(), percent)),
-            plain("loss", format!("{:.4}", scores.loss)),
+            plain("ROC AUC", scores.roc_auc.map_or("–".into(), number)),
+            plain("mean average precision", scores.average_precision.map_or("–".into(), percent)),
+            plain("loss", number(scores.loss)),
             plain("calibration error", percent(scores.calibration_error)),
-            plain("Brier score", format!("{:.4}", scores.brier)),
+            plain("Brier score", number(scores.brier)),
         ],
-    );
-    println!();
-    let share = |value: Option<f64>| value.map_or("-".into(), percent);
+    )?;
+    out::line("")?;
+    let share = |value: Option<f64>| value.map_or("–".into(), percent);
     let rows: Vec<Vec<String>> = scores
         .classes
         .iter()
@@ -393,7 +313,7 @@ pub(crate) fn scores(scores: &Scores) {
             [vec![of.class.clone(), score.support.to_string()], figures.to_vec()].concat()
         })
         .collect();
-    table(&["class", "images", "precision", "recall", "F1", "average precision"], &rows);
+    table(&["class", "images", "precision", "recall", "F1", "average precision"], &rows)
 }
 
 pub(crate) fn precisions(figures: &[PrecisionFigures], as_json: bool) -> Result<()> {
@@ -405,15 +325,14 @@ pub(crate) fn precisions(figures: &[PrecisionFigures], as_json: bool) -> Result<
             of.precision.clone(),
             format!("{:.2} %", of.accuracy * 100.0),
             format!("{:.2} %", of.macro_f1 * 100.0),
-            format!("{:.4}", of.loss),
+            number(of.loss),
             format!("{:.2}", of.latency_ms),
             format!("{:.0}", of.images_per_s),
             format!("{:.2}", of.weight_bytes as f64 / 1e6),
         ]
     };
     let rows: Vec<Vec<String>> = figures.iter().map(row).collect();
-    table(&["weights", "accuracy", "macro F1", "loss", "ms for an image", "images/s by 16", "weights MB"], &rows);
-    Ok(())
+    table(&["weights", "accuracy", "macro F1", "loss", "ms for an image", "images/s by 16", "weights MB"], &rows)
 }
 
 pub(crate) fn doctor(mut checks: Vec<Check>, as_json: bool) -> Result<ExitCode> {
@@ -434,7 +353,7 @@ pub(crate) fn doctor(mut checks: Vec<Check>, as_json: bool) -> Result<ExitCode> 
         };
         let rows: Vec<Vec<String>> =
             checks.iter().map(|check| vec![mark(check).into(), check.what.clone(), check.found.clone()]).collect();
-        table(&["", "what", "found"], &rows);
+        table(&["", "what", "found"], &rows)?;
     }
     Ok(if checks.iter().any(|check| check.ok == Some(false)) { ExitCode::from(4) } else { ExitCode::SUCCESS })
 }

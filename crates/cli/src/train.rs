@@ -1,10 +1,10 @@
 //! Following a run or a job to its end.
 
 use crate::client::Client;
-use crate::tables;
+use crate::{out, show};
 use anyhow::{Context, Result};
 use assay_protocol::domain::entity::{Job, Run};
-use assay_protocol::domain::{EventSeq, RunStatus};
+use assay_protocol::domain::{EventSeq, RunStatus, number};
 use assay_protocol::{About, EventPage, EventsQuery, RunDetail, path};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
@@ -23,10 +23,10 @@ pub(crate) fn read_config(file: Option<&Path>) -> Result<String> {
 /// Shows the progress of a run until it ends; Ctrl+C stops it.
 pub(crate) async fn follow_run(client: &Client, run: Run, detach: bool, json: bool) -> Result<ExitCode> {
     if detach && !client.door().is_owner().await {
-        println!("run {} ({}) is {}", run.id, run.name, run.status);
+        out::line(format_args!("run {} ({}) is {}", run.id, run.name, run.status))?;
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("run {} ({})", run.id, run.name);
+    out::tell(format_args!("run {} ({})", run.id, run.name));
     let interrupts = Arc::new(AtomicU32::new(0));
     let counted = interrupts.clone();
     ctrlc::set_handler(move || {
@@ -54,7 +54,7 @@ pub(crate) async fn follow_run(client: &Client, run: Run, detach: bool, json: bo
     };
     bar.finish_and_clear();
     let detail: RunDetail = client.get(&path::run(run.id, "")).await?;
-    tables::run(&detail, json)?;
+    show::outcome(&detail, json)?;
     Ok(match run.status {
         RunStatus::Finished => ExitCode::SUCCESS,
         RunStatus::Stopped => ExitCode::from(130),
@@ -66,9 +66,9 @@ pub(crate) async fn follow_run(client: &Client, run: Run, detach: bool, json: bo
 pub(crate) async fn follow_job(client: &Client, job: Job, json: bool) -> Result<ExitCode> {
     let ended = ended_job(client, job).await?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&ended)?);
+        out::json(&ended)?;
     } else {
-        println!("{}: {}", ended.status, ended.message);
+        out::line(format_args!("{}: {}", ended.status, ended.message))?;
     }
     Ok(if ended.status == RunStatus::Finished { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -105,7 +105,7 @@ fn bar(template: &str) -> Result<ProgressBar> {
 fn told(run: &Run) -> String {
     let last = |key: &str| run.metrics.get(key).and_then(|summary| summary.last);
     let mut parts = vec![run.status.to_string()];
-    parts.extend(last("train/loss").map(|loss| format!("loss {loss:.4}")));
+    parts.extend(last("train/loss").map(|loss| format!("loss {}", number(loss))));
     parts.extend(last("val/accuracy").map(|accuracy| format!("val accuracy {:.2} %", accuracy * 100.0)));
     parts.join("  ")
 }

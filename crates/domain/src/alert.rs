@@ -1,7 +1,7 @@
 //! Alerts: what a rule watches for in runs, and when it is so.
 
 use crate::series::Summary;
-use crate::{AlertId, Point, RuleId, RunId, RunStatus, Timestamp};
+use crate::{AlertId, Point, RuleId, RunId, RunStatus, Timestamp, number};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -124,16 +124,16 @@ impl Condition {
         let News { key, segment, points, summary } = *news;
         let sighting = |point: &Point, than: &str| Sighting {
             occasion: segment.to_string(),
-            message: format!("{key} is {} at step {}{than}", short(point.value), point.step),
+            message: format!("{key} is {} at step {}{than}", number(point.value), point.step),
         };
         match self {
             Condition::Above { metric, value } if metric == key => {
                 let point = points.iter().find(|point| point.value > *value)?;
-                Some(sighting(point, &format!(", above {}", short(*value))))
+                Some(sighting(point, &format!(", above {}", number(*value))))
             }
             Condition::Below { metric, value } if metric == key => {
                 let point = points.iter().find(|point| point.value < *value)?;
-                Some(sighting(point, &format!(", below {}", short(*value))))
+                Some(sighting(point, &format!(", below {}", number(*value))))
             }
             Condition::NotFinite { metric } if metric.as_ref().is_none_or(|metric| metric == key) => {
                 let point = points.iter().find(|point| !point.value.is_finite())?;
@@ -147,7 +147,7 @@ impl Condition {
                     occasion: format!("{segment} {step}"),
                     message: format!(
                         "{key} has not improved for {age} steps: its best is {} at step {step}",
-                        short(value)
+                        number(value)
                     ),
                 })
             }
@@ -179,15 +179,20 @@ impl Condition {
         })
     }
 
-    /// Why it makes no sense, if so.
-    pub fn fault(&self) -> Option<&'static str> {
-        let metric = match self {
+    /// The metric that it is about, if it is about one.
+    pub fn metric(&self) -> Option<&String> {
+        match self {
             Condition::Above { metric, .. }
             | Condition::Below { metric, .. }
             | Condition::NoImprovement { metric, .. } => Some(metric),
             Condition::NotFinite { metric } | Condition::Silent { metric, .. } => metric.as_ref(),
             Condition::Ended { .. } => None,
-        };
+        }
+    }
+
+    /// Why it makes no sense, if so.
+    pub fn fault(&self) -> Option<&'static str> {
+        let metric = self.metric();
         match self {
             _ if metric.is_some_and(|metric| metric.trim().is_empty()) => Some("name the metric, as in train/loss"),
             Condition::Above { value, .. } | Condition::Below { value, .. } if !value.is_finite() => {
@@ -200,18 +205,6 @@ impl Condition {
             }
             _ => None,
         }
-    }
-}
-
-/// A number with as many digits as people read.
-fn short(value: f64) -> String {
-    match value.abs() {
-        size if !value.is_finite() || size == 0.0 => value.to_string(),
-        0.001..1e6 => {
-            let text = format!("{value:.4}");
-            text.trim_end_matches('0').trim_end_matches('.').to_owned()
-        }
-        _ => format!("{value:.3e}"),
     }
 }
 
@@ -409,7 +402,7 @@ mod tests {
         assert_eq!(message("loss above 2", &[1.0, f64::INFINITY]).unwrap(), "loss is inf at step 1, above 2");
         assert_eq!(message("loss above 2", &[1.0, 2.0, f64::NAN]), None);
         assert_eq!(message("other above 2", &[3.0]), None);
-        assert_eq!(message("loss below 0.5", &[1.0, 1e-7]).unwrap(), "loss is 1.000e-7 at step 1, below 0.5");
+        assert_eq!(message("loss below 0.5", &[1.0, 1e-7]).unwrap(), "loss is 1e-7 at step 1, below 0.5");
         assert_eq!(message("any metric not finite", &[1.0, f64::NAN]).unwrap(), "loss is NaN at step 1");
         assert_eq!(message("loss not finite", &[1.0]), None);
     }

@@ -140,7 +140,7 @@ pub struct Checkpoint {
     /// Epochs done.
     pub epoch: u64,
     /// The validation accuracy at that time, if there was a validation split.
-    #[serde(with = "crate::number::optional", default)]
+    #[serde(default, with = "crate::number::json_option")]
     pub val_accuracy: Option<f64>,
     /// When it was saved.
     pub at: Timestamp,
@@ -432,7 +432,7 @@ pub struct Evaluation {
     pub classes: Vec<String>,
     /// Mean cross-entropy over the labelled samples, in nats; where samples may have several classes, the mean over classes
     /// too.
-    #[serde(with = "crate::number::optional", default)]
+    #[serde(default, with = "crate::number::json_option")]
     pub loss: Option<f64>,
     /// What was confused with what.
     pub confusion: crate::Confusion,
@@ -448,8 +448,10 @@ pub struct Prediction {
     /// The most probable class; where samples may have several, all those that are more probable than not.
     pub predicted: Label,
     /// One probability a class; they sum to 1 where samples have one class.
+    #[serde(with = "crate::number::json_f32s")]
     pub probabilities: Vec<f32>,
     /// Cross-entropy against the label, in nats.
+    #[serde(default, with = "crate::number::json_f32_option")]
     pub loss: Option<f32>,
 }
 
@@ -624,6 +626,8 @@ pub enum Event {
     AlertsChanged,
     /// Someone chose something for the interface.
     SettingsChanged,
+    /// It was declared which way a metric gets better.
+    DirectionsChanged,
 }
 
 /// An event with its place in the log.

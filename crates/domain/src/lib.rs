@@ -5,7 +5,10 @@
 //! interface apply the same rules. Start with [`RunStatus`], [`series`] and [`split`].
 
 pub mod alert;
+pub mod column;
 pub mod confusion;
+pub mod content;
+mod direction;
 pub mod entity;
 pub mod foreign;
 mod id;
@@ -25,13 +28,15 @@ pub mod split;
 mod text;
 
 pub use confusion::Confusion;
+pub use direction::{Best, Directions};
 pub use id::{
     AlertId, AnnotationId, ClassId, DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, RuleId, RunId, SampleId,
     SnapshotId, SourceId,
 };
 pub use label::{Label, LabelChange, Labelling};
+pub use number::{JsonNumber, number, numbers_apart};
 pub use query::Filter;
 pub use run::{RunStatus, Timestamp};
 pub use series::{Bucket, Point};
 pub use split::Split;
-pub use text::{ClassNameError, class_name, counted};
+pub use text::{ClassNameError, class_name, counted, duration, nearest};

@@ -8,11 +8,12 @@
 //! ```
 //!
 //! Terms are separated by blanks and all must hold. A bare word must stand in the run's name, number, note or tags;
-//! `key:value` and `key=value` compare text (a param, `status`, `dataset`, `experiment` or a metric's last value),
-//! `<`, `<=`, `>`, `>=` and `!=` compare numbers where both sides are numbers. A leading `-` negates a term; quotes
+//! `key:value` and `key=value` compare text, `<`, `<=`, `>`, `>=` and `!=` numbers where both sides are numbers; [`crate::column`]
+//! says what a key may be. A leading `-` negates a term; quotes
 //! hold blanks together. Before a quote a backslash makes it one of the text, and two are one backslash; elsewhere they stand
 //! for themselves, as in the paths of Windows. [`quoted`] minds that.
 
+use crate::column::Which;
 use std::str::FromStr;
 
 /// All terms must hold.
@@ -101,6 +102,14 @@ impl FromStr for Filter {
 }
 
 impl Filter {
+    /// The names that it compares.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.terms.iter().filter_map(|term| match &term.condition {
+            Condition::Compare { key, .. } => Some(key.as_str()),
+            Condition::Word(_) => None,
+        })
+    }
+
     /// Whether all terms hold for the run.
     pub fn matches(&self, run: &impl Field) -> bool {
         self.terms.iter().all(|term| term.condition.holds(run) != term.negated)
@@ -210,10 +219,15 @@ fn term(word: &str) -> Result<Term, FilterError> {
         ("=", Operator::Equal),
         (":", Operator::Equal),
     ];
-    let found = OPERATORS
-        .into_iter()
-        .filter_map(|(sign, operator)| word.find(sign).map(|at| (at, sign, operator)))
-        .min_by_key(|(at, sign, _)| (*at, std::cmp::Reverse(sign.len())));
+    let first_from = |begin: usize| {
+        OPERATORS
+            .into_iter()
+            .filter_map(|(sign, operator)| Some((begin + word[begin..].find(sign)?, sign, operator)))
+            .min_by_key(|(at, sign, _)| (*at, std::cmp::Reverse(sign.len())))
+    };
+    // The colon of `min:val/loss<1` is of the name.
+    let extreme = Which::split(word).map_or(0, |(_, key)| word.len() - key.len());
+    let found = first_from(extreme).or_else(|| first_from(0));
     let condition = match found {
         None => Condition::Word(word.to_owned()),
         Some((at, sign, operator)) => {
@@ -264,6 +278,22 @@ mod tests {
         assert!(matches("-nothing=1"));
         assert!(!matches("loss<1") && !matches("loss>=1"), "NaN is on neither side");
         assert!(matches(""));
+    }
+
+    #[test]
+    fn the_extremes_of_a_metric_are_names() {
+        for (text, key, value) in [
+            ("min:val/loss<1", "min:val/loss", "1"),
+            ("-max:acc:0.5", "max:acc", "0.5"),
+            ("last:x>=2", "last:x", "2"),
+            ("min:5", "min", "5"),
+            ("params.lr=0.1", "params.lr", "0.1"),
+        ] {
+            let filter: Filter = text.parse().unwrap();
+            assert_eq!(filter.keys().collect::<Vec<_>>(), [key]);
+            let Condition::Compare { value: compared, .. } = &filter.terms[0].condition else { panic!("{text}") };
+            assert_eq!(compared, value);
+        }
     }
 
     #[test]

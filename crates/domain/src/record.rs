@@ -49,6 +49,9 @@ pub struct Code {
     pub remote: Option<String>,
     /// Whether anything differs from the commit.
     pub dirty: bool,
+    /// Whether all of it was compared with the commit: outside a repository, in a bare one, or when time ran out it was not.
+    #[serde(default = "compared")]
+    pub is_compared: bool,
     /// Files whose staged contents differ from the commit; the patch is the artifact `code/staged.patch`.
     pub staged: Vec<String>,
     /// Files whose contents differ from what is staged; the patch is the artifact `code/unstaged.patch`.
@@ -61,6 +64,24 @@ pub struct Code {
     pub submodules: Vec<(String, String)>,
     /// Anything that a reader should know: no repository, a bare one, time ran out.
     pub notes: Vec<String>,
+}
+
+/// What records say that were made before they said so.
+fn compared() -> bool {
+    true
+}
+
+impl Code {
+    /// How what ran differs from the commit, for people.
+    pub fn changes(&self) -> &'static str {
+        match &self.repository {
+            None => "no repository",
+            Some(_) if self.dirty => "uncommitted changes, kept with the run's files",
+            Some(_) if !self.is_compared => "not known: see the notes",
+            Some(_) if self.commit.is_none() => "no commit yet",
+            Some(_) => "none: the commit is what ran",
+        }
+    }
 }
 
 /// How the program was called.
@@ -106,4 +127,27 @@ pub struct Data {
     pub classes: Vec<String>,
     /// Labelled samples by split.
     pub samples: Vec<(Split, u64)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_compared_is_not_said_to_be_unchanged() {
+        let repository = Some("/project".to_owned());
+        let clean = Code { repository, commit: Some("c0ffee".into()), is_compared: true, ..Code::default() };
+        assert_eq!(clean.changes(), "none: the commit is what ran");
+        assert_eq!(Code { repository: None, ..clean.clone() }.changes(), "no repository");
+        assert_eq!(Code { is_compared: false, ..clean.clone() }.changes(), "not known: see the notes");
+        assert_eq!(Code { commit: None, ..clean.clone() }.changes(), "no commit yet");
+        assert!(Code { dirty: true, ..clean }.changes().starts_with("uncommitted changes"));
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_version_was_compared() {
+        let mut json = serde_json::to_value(Code::default()).unwrap();
+        json.as_object_mut().unwrap().remove("is_compared");
+        assert!(serde_json::from_value::<Code>(json).unwrap().is_compared);
+    }
 }

@@ -85,7 +85,7 @@ pub struct ModelMetric {
     /// The metric.
     pub key: String,
     /// The value.
-    #[serde(with = "crate::number")]
+    #[serde(with = "crate::number::json")]
     pub value: f64,
     /// The step.
     pub step: i64,

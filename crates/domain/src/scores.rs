@@ -48,6 +48,7 @@ pub struct Bin {
     /// How many.
     pub count: u64,
     /// Their mean greatest probability.
+    #[serde(with = "crate::number::json")]
     pub confidence: f64,
     /// The share of them that is right.
     pub accuracy: f64,
@@ -74,6 +75,7 @@ pub struct Scores {
     /// Labelled samples.
     pub samples: u64,
     /// The mean cross-entropy, in nats; over classes too, where samples may have several.
+    #[serde(with = "crate::number::json")]
     pub loss: f64,
     /// The share of samples whose classes are exactly those predicted.
     pub accuracy: Estimate,
@@ -94,9 +96,11 @@ pub struct Scores {
     /// The macro mean of the average precisions.
     pub average_precision: Option<f64>,
     /// The expected calibration error (Naeini et al. 2015): 15 bins of equal width.
+    #[serde(with = "crate::number::json")]
     pub calibration_error: f64,
     /// The mean squared distance of the probabilities from what is true (Brier 1950): 0 to 2; where samples may have several
     /// classes, the mean over classes, 0 to 1.
+    #[serde(with = "crate::number::json")]
     pub brier: f64,
     /// What is right by confidence, in 15 bins of equal width: by the greatest probability of each sample, or by that of
     /// each class where samples may have several.

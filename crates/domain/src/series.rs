@@ -177,7 +177,7 @@ pub struct Summary {
     /// How many points there are.
     pub count: u64,
     /// The value at the greatest step (of several, the one of the latest wall time; of several, the greatest).
-    #[serde(with = "crate::number::optional", default)]
+    #[serde(default, with = "crate::number::json_option")]
     pub last: Option<f64>,
     /// The greatest step.
     pub last_step: i64,

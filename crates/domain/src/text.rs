@@ -40,6 +40,41 @@ pub fn counted(count: impl TryInto<u64>, what: &str) -> String {
     format!("{count} {what}{ending}")
 }
 
+/// A span of time in words: `45 s`, `3 min 12 s`, `3 h 12 min`, `2 d 3 h`.
+pub fn duration(secs: f64) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    match secs as u64 {
+        0 if secs > 0.0 => "< 1 s".to_owned(),
+        whole @ 0..MINUTE => format!("{whole} s"),
+        whole @ MINUTE..HOUR => format!("{} min {} s", whole / MINUTE, whole % MINUTE),
+        whole @ HOUR..DAY => format!("{} h {} min", whole / HOUR, whole % HOUR / MINUTE),
+        whole => format!("{} d {} h", whole / DAY, whole % DAY / HOUR),
+    }
+}
+
+/// The known name that looks most like this one, if any looks much like it, also by its last part alone.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const ALIKE: f64 = 0.8;
+    const BY_LAST_PART: f64 = 0.95;
+    // One letter too many, too few or another, or two the wrong way round.
+    const BY_A_SLIP: f64 = 0.95;
+    const LETTERS_OF_A_SLIP: usize = 3;
+    fn last(name: &str) -> &str {
+        name.rsplit(['/', '.']).next().unwrap_or(name)
+    }
+    let name = name.to_lowercase();
+    let likeness = |known: &str| {
+        let known = known.to_lowercase();
+        let part = strsim::jaro_winkler(last(&name), last(&known)) * BY_LAST_PART;
+        let is_slip = name.chars().count() >= LETTERS_OF_A_SLIP && strsim::osa_distance(&name, &known) == 1;
+        strsim::jaro_winkler(&name, &known).max(part).max(if is_slip { BY_A_SLIP } else { 0.0 })
+    };
+    let best = known.into_iter().map(|known| (likeness(known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(likeness, _)| *likeness > ALIKE).map(|(_, known)| known)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +89,24 @@ mod tests {
     fn one_alone_is_no_plural() {
         assert_eq!([0, 1, 2].map(|count| counted(count, "run")), ["0 runs", "1 run", "2 runs"]);
         assert_eq!([1, 3].map(|count| counted(count, "class")), ["1 class", "3 classes"]);
+    }
+
+    #[test]
+    fn spans_of_time_are_said_in_their_two_greatest_units() {
+        let spans = [0.0, 0.4, 45.9, 60.0, 192.0, 11_520.0, 183_600.0];
+        assert_eq!(spans.map(duration).join(", "), "0 s, < 1 s, 45 s, 1 min 0 s, 3 min 12 s, 3 h 12 min, 2 d 3 h");
+    }
+
+    #[test]
+    fn a_name_is_near_to_what_it_was_meant_to_be() {
+        let known = ["optimizer.lr", "val/loss", "val/accuracy", "team"];
+        assert_eq!(nearest("optimiser.lr", known), Some("optimizer.lr"));
+        assert_eq!(nearest("accuracy", known), Some("val/accuracy"));
+        assert_eq!(nearest("TEAM", known), Some("team"));
+        assert_eq!(nearest("tema", known), Some("team"));
+        assert_eq!(nearest("wre", ["user", "wer"]), Some("wer"));
+        assert_eq!(nearest("nosuch", known), None);
+        assert_eq!(nearest("x", []), None);
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! Acceptance: whether a model does what a file of demands says, without a workspace, a GPU or knowledge of learning.
 
+mod labelled;
+
 use crate::models::{CLASSES, CONFIG, WEIGHTS};
 use crate::quantize::median_millis;
 use crate::{Engine, EngineError, Result};
 use assay_domain::scores::{Scored, Scores, decided};
-use assay_domain::{ClassId, Label, RunId};
+use assay_domain::{ClassId, Label, RunId, counted};
 use assay_learn::{Classifier, Config, DeviceChoice};
 use assay_media::{RgbImage, blurred, brightened, coarsened, square, turned};
 use assay_protocol::Verdict;
+use labelled::LabelledImages;
 use rayon::prelude::*;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -178,14 +181,16 @@ fn check(model: &Checked, file: &Path) -> Result<Vec<Verdict>> {
         let images = demands.images.as_ref().ok_or_else(|| {
             EngineError::Invalid(format!("the demands name no images: add images = \"FOLDER\": {}", file.display()))
         })?;
-        let labelled = labelled(model, &folder.join(images))?;
+        let begun = Instant::now();
+        let images = LabelledImages::read(model, &folder.join(images))?;
         if figures {
-            verdicts.extend(check_figures(model, &demands, &labelled)?);
+            verdicts.extend(check_figures(model, &demands, &images)?);
         }
-        verdicts.extend(check_invariance(model, &demands.invariance, &labelled)?);
+        verdicts.extend(check_invariance(model, &demands.invariance, &images)?);
         if let Some(most) = demands.maximum.latency_ms {
-            verdicts.push(check_latency(model, &labelled, most)?);
+            verdicts.push(check_latency(model, &images, most)?);
         }
+        verdicts.extend(images.verdict(&model.classes, begun));
     }
     if verdicts.is_empty() {
         return Err(EngineError::Invalid(format!("the demands demand nothing: {}", file.display())));
@@ -221,24 +226,11 @@ impl Invariance {
 
 fn open(path: &Path) -> Result<RgbImage> {
     let failed = |why: String| EngineError::Invalid(format!("the image cannot be read ({why}): {}", path.display()));
+    if !std::fs::metadata(path).map_err(|why| failed(why.to_string()))?.is_file() {
+        return Err(failed("it is not a file".into()));
+    }
     let bytes = std::fs::read(path).map_err(|why| failed(why.to_string()))?;
     assay_media::decode(&bytes).map_err(|why| failed(why.to_string()))
-}
-
-/// The images of a folder of class folders, or a CSV, with their classes.
-fn labelled(model: &Checked, source: &Path) -> Result<Vec<(PathBuf, Label)>> {
-    let listing = assay_formats::read(source, model.classifier.labelling())?;
-    let mut labelled = Vec::new();
-    for entry in listing.entries {
-        if let Some(classes) = entry.label {
-            let class = |name: &String| Ok::<_, EngineError>(ClassId(model.class(name)? as i64));
-            labelled.push((entry.file, classes.iter().map(class).collect::<Result<Label>>()?));
-        }
-    }
-    match labelled.is_empty() {
-        true => Err(EngineError::Invalid(format!("there are no labelled images here: {}", source.display()))),
-        false => Ok(labelled),
-    }
 }
 
 fn timed(name: String, judge: impl FnOnce() -> Result<(bool, String)>) -> Result<Verdict> {
@@ -264,25 +256,29 @@ fn check_golden(model: &Checked, golden: &Golden, folder: &Path) -> Result<Verdi
     })
 }
 
-fn check_figures(model: &Checked, demands: &Demands, labelled: &[(PathBuf, Label)]) -> Result<Vec<Verdict>> {
+fn check_figures(model: &Checked, demands: &Demands, labelled: &LabelledImages) -> Result<Vec<Verdict>> {
     let begun = Instant::now();
-    let mut probabilities = Vec::with_capacity(labelled.len());
-    for some in labelled.chunks(BATCH) {
-        let images = some.par_iter().map(|(path, _)| open(path)).collect::<Result<Vec<_>>>()?;
-        probabilities.extend(model.predict(&images)?);
+    let mut predicted: Vec<(&Label, Vec<f32>)> = Vec::with_capacity(labelled.images.len());
+    for some in labelled.images.chunks(BATCH) {
+        let opened: Vec<(&Label, RgbImage)> =
+            some.par_iter().filter_map(|(path, label)| Some((label, labelled.open(path)?))).collect();
+        let (labels, images): (Vec<&Label>, Vec<RgbImage>) = opened.into_iter().unzip();
+        predicted.extend(labels.into_iter().zip(model.predict(&images)?));
     }
-    let samples: Vec<Scored<'_>> = labelled
-        .iter()
-        .zip(&probabilities)
-        .map(|((_, label), probabilities)| Scored { label, probabilities, loss: None })
-        .collect();
+    if predicted.is_empty() {
+        return Err(labelled.none_opens());
+    }
+    let samples: Vec<Scored<'_>> =
+        predicted.iter().map(|(label, probabilities)| Scored { label, probabilities, loss: None }).collect();
+    let of_images = format!(" of {}", counted(samples.len(), "image"));
     let scores = Scores::new(&model.classes, model.classifier.labelling(), &samples)
         .ok_or_else(|| EngineError::Invalid("no image has one class, as the model wants it".into()))?;
     let secs = begun.elapsed().as_secs_f64();
     let percent = |value: f64| format!("{:.2} %", 100.0 * value);
     let mut verdicts = Vec::new();
     let mut least = |name: String, found: Option<f64>, wanted: f64| {
-        let text = format!("{}, wanted at least {}", found.map_or("none".into(), percent), percent(wanted));
+        let found_of_images = found.map_or("none".into(), percent) + &of_images;
+        let text = format!("{found_of_images}, wanted at least {}", percent(wanted));
         verdicts.push(Verdict { name, passed: found.is_some_and(|found| found >= wanted), text, secs });
     };
     let of_class = |name: &str| Ok::<_, EngineError>(scores.classes[model.class(name)?].score);
@@ -301,18 +297,22 @@ fn check_figures(model: &Checked, demands: &Demands, labelled: &[(PathBuf, Label
     }
     if let Some(wanted) = demands.maximum.calibration_error {
         let found = scores.calibration_error;
-        let text = format!("{}, wanted at most {}", percent(found), percent(wanted));
+        let text = format!("{}{of_images}, wanted at most {}", percent(found), percent(wanted));
         verdicts.push(Verdict { name: "calibration error".into(), passed: found <= wanted, text, secs });
     }
     Ok(verdicts)
 }
 
-fn check_invariance(model: &Checked, demands: &Invariance, labelled: &[(PathBuf, Label)]) -> Result<Vec<Verdict>> {
+fn check_invariance(model: &Checked, demands: &Invariance, labelled: &LabelledImages) -> Result<Vec<Verdict>> {
     if demands.bounds().next().is_none() {
         return Ok(Vec::new());
     }
-    let step = labelled.len().div_ceil(demands.samples.max(1));
-    let images = labelled.par_iter().step_by(step).map(|(path, _)| open(path)).collect::<Result<Vec<_>>>()?;
+    let step = labelled.images.len().div_ceil(demands.samples.max(1));
+    let images: Vec<RgbImage> =
+        labelled.images.par_iter().step_by(step).filter_map(|(path, _)| labelled.open(path)).collect();
+    if images.is_empty() {
+        return Err(labelled.none_opens());
+    }
     let before = model.answers(&images)?;
     let check = |(name, bound, changes): (&str, Bound, Vec<(Change, f64)>)| {
         timed(format!("invariance under {name}"), || {
@@ -336,9 +336,10 @@ fn check_invariance(model: &Checked, demands: &Invariance, labelled: &[(PathBuf,
     demands.bounds().map(check).collect()
 }
 
-fn check_latency(model: &Checked, labelled: &[(PathBuf, Label)], most: f64) -> Result<Verdict> {
+fn check_latency(model: &Checked, labelled: &LabelledImages, most: f64) -> Result<Verdict> {
     timed("latency".into(), || {
-        let image = open(&labelled[0].0)?;
+        let image = labelled.images.iter().find_map(|(path, _)| labelled.open(path));
+        let image = image.ok_or_else(|| labelled.none_opens())?;
         let side = model.classifier.image_size() as u32;
         let median = median_millis(&model.classifier, &square(&image, side))?;
         Ok((median <= most, format!("{median:.2} ms for an image, wanted at most {most} ms")))

@@ -3,7 +3,7 @@
 use crate::{Engine, Result};
 use assay_domain::entity::{CheckpointKind, Run};
 use assay_domain::record::Record;
-use assay_domain::{Labelling, RunId};
+use assay_domain::{Labelling, RunId, number};
 use assay_learn::{Classifier, Config};
 use std::fmt::Write;
 
@@ -71,14 +71,13 @@ impl Engine {
             );
         }
         let code = &record.code;
-        let changes = if code.dirty { "uncommitted changes, kept with the run" } else { "none" };
         rows(
             "Code",
             &[
                 ("commit", code.commit.clone().unwrap_or_else(|| "none".into())),
                 ("branch", code.branch.clone().unwrap_or_default()),
                 ("remote", code.remote.clone().unwrap_or_default()),
-                ("changes", changes.into()),
+                ("changes", code.changes().into()),
                 ("command", record.command.arguments.join(" ")),
                 ("program", record.command.program.clone()),
                 ("machine", format!("{}, {}", record.machine.cpu, record.machine.device)),
@@ -101,7 +100,7 @@ impl Engine {
             let accuracy = scores.labelling.accuracy_name();
             let _ = write!(
                 text,
-                "## {} images of the {} split\n\n| figure | value |\n|---|---|\n| {accuracy} | {} ({} to {} with 95 % confidence) |\n| macro F1 | {} |\n| mean average precision | {} |\n| loss | {:.4} |\n| expected calibration error | {} |\n\n| class | images | precision | recall | F1 |\n|---|---|---|---|---|\n",
+                "## {} images of the {} split\n\n| figure | value |\n|---|---|\n| {accuracy} | {} ({} to {} with 95 % confidence) |\n| macro F1 | {} |\n| mean average precision | {} |\n| loss | {} |\n| expected calibration error | {} |\n\n| class | images | precision | recall | F1 |\n|---|---|---|---|---|\n",
                 scores.samples,
                 evaluation.split,
                 percent(scores.accuracy.value),
@@ -109,7 +108,7 @@ impl Engine {
                 percent(high),
                 percent(scores.macro_f1.value),
                 scores.average_precision.map_or("–".into(), percent),
-                scores.loss,
+                number(scores.loss),
                 percent(scores.calibration_error),
             );
             for class in &scores.classes {

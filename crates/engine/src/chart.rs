@@ -1,5 +1,6 @@
 //! Charts as SVG, for reports.
 
+use crate::runs::numbers;
 use crate::{Engine, EngineError, Result};
 use assay_protocol::SeriesQuery;
 use plotters::prelude::*;
@@ -22,6 +23,7 @@ impl Engine {
         if query.key.is_empty() {
             return Err(EngineError::Invalid("name the metric, as in key=val/loss".into()));
         }
+        self.check_metric(&numbers(&query.runs)?, &query.key)?;
         let series = self.series(query)?;
         let finite = series.iter().flat_map(|series| &series.buckets).filter(|bucket| bucket.count > 0);
         let (mut steps, mut values) = ((i64::MAX, i64::MIN), (f64::INFINITY, f64::NEG_INFINITY));
@@ -30,7 +32,7 @@ impl Engine {
             values = (values.0.min(bucket.min), values.1.max(bucket.max));
         }
         if steps.0 > steps.1 {
-            return Err(EngineError::NotFound(format!("none of these runs has a value of {:?}", query.key)));
+            return Err(EngineError::NotFound(format!("{:?} has no finite value in these runs and steps", query.key)));
         }
         let mut names = Vec::new();
         for series in &series {

@@ -36,6 +36,7 @@ impl EngineError {
     /// The code that clients act on.
     pub fn code(&self) -> ErrorCode {
         match self {
+            EngineError::Format(assay_formats::FormatError::DiskFull(_)) => ErrorCode::DiskFull,
             EngineError::Invalid(_) | EngineError::Format(_) | EngineError::Media(_) => ErrorCode::Invalid,
             EngineError::Conflict(_) => ErrorCode::Conflict,
             EngineError::NotFound(_) => ErrorCode::NotFound,

@@ -119,7 +119,7 @@ fn copy_to_class_folders(
         }
         let place = target.join(sample.split.as_str()).join(class);
         std::fs::create_dir_all(&place).map_err(cannot(&place))?;
-        let from = folder.join(&sample.path);
+        let from = folder.join(assay_formats::path_of_text(&sample.path));
         let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // Images of one name come from different folders.
         let numbered = |number: u32| match number {

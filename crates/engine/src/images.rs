@@ -77,16 +77,12 @@ impl Images {
 impl Engine {
     /// The folder that the paths of a dataset's samples are below.
     pub(crate) fn source_folder(source: &str) -> PathBuf {
-        let source = Path::new(source);
-        match source.extension() {
-            Some(ending) if ending.eq_ignore_ascii_case("csv") => source.parent().unwrap_or(source).to_owned(),
-            _ => source.to_owned(),
-        }
+        assay_formats::folder_of(Path::new(source))
     }
 
     fn file_of(&self, sample: &Sample) -> Result<PathBuf> {
         let dataset = self.store.read(|reader| reader.dataset(sample.dataset))?;
-        Ok(Engine::source_folder(&dataset.source).join(&sample.path))
+        Ok(Engine::source_folder(&dataset.source).join(assay_formats::path_of_text(&sample.path)))
     }
 
     /// The upright image of a sample, as PNG (small ones) or JPEG.

@@ -48,10 +48,7 @@ impl Engine {
         if let Some(job) = self.start_import_of_logs(&source, request)? {
             return Ok(job);
         }
-        if !source.is_dir()
-            && !assay_formats::is_archive(&source)
-            && source.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("csv"))
-        {
+        if !assay_formats::holds_images(&source) {
             return Err(assay_formats::FormatError::Unknown(source).into());
         }
         let defaults = Fractions::default();
@@ -628,8 +625,11 @@ fn is_same_place(one: &Path, other: &Path) -> bool {
     one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-const ENDINGS: [&str; 12] =
-    [".tar.gz", ".tgz", ".tar", ".zip", ".csv", ".json", ".jsonl", ".ndjson", ".wandb", ".db", ".sqlite", ".sqlite3"];
+const ENDINGS: [&str; 13] =
+    [
+        ".tar.gz", ".tgz", ".tar", ".zip", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".wandb", ".db", ".sqlite",
+        ".sqlite3",
+    ];
 
 /// The name of a source without its ending: as it was given, unless that says nothing (`..`).
 pub(crate) fn own_name(given: &Path, source: &Path) -> String {

@@ -16,13 +16,16 @@ mod doctor;
 mod engine;
 mod error;
 mod evaluate;
+mod experiments;
 mod export_labels;
 mod follow;
 mod images;
 mod import;
 mod jobs;
 mod merge;
+mod metrics;
 mod models;
+mod names;
 mod paths;
 mod presence;
 mod profile;
@@ -39,7 +42,7 @@ mod watch;
 mod weights;
 
 pub use acceptance::{check_model, junit};
-pub use assay_formats::named_as_image;
+pub use assay_formats::{ImageFiles, images_in, path_of_text, path_text};
 pub use assay_store::{
     Archive, ClientRun, ClientRunChange, Clock, FOLDER, NewBlob, NewVersion, RunHead, RunSearch, StoreError,
 };

@@ -90,9 +90,7 @@ impl Engine {
         let (classifier, classes) = self.loaded(run, kind, precision)?;
         let side = views.side(classifier.image_size()) as u32;
         let read = |path: &String| -> Result<Vec<u8>> {
-            let bytes =
-                std::fs::read(path).map_err(|why| EngineError::NotFound(format!("it cannot be read: {why}")))?;
-            Ok(assay_media::square(&assay_media::decode(&bytes)?, side))
+            Ok(assay_media::square(&assay_media::decode(&bytes_of(path)?)?, side))
         };
         let squares: Vec<Result<Vec<u8>>> = request.paths.par_iter().map(read).collect();
         let pixels: Vec<u8> = squares.iter().flatten().flatten().copied().collect();
@@ -174,6 +172,18 @@ impl Engine {
         *last = Some(Loaded { run, weights, precision, classifier: classifier.clone(), classes: classes.clone() });
         Ok((classifier, classes))
     }
+}
+
+/// The bytes of a file to predict, by its path as text. Anything but a file is never opened: it may not end.
+fn bytes_of(path: &str) -> Result<Vec<u8>> {
+    let unreadable = |why: std::io::Error| EngineError::NotFound(format!("it cannot be read: {why}"));
+    // A client may have made the text in another way.
+    let file = [assay_formats::path_of_text(path), path.into()].into_iter().find(|file| file.exists());
+    let file = file.unwrap_or_else(|| path.into());
+    if !std::fs::metadata(&file).map_err(unreadable)?.is_file() {
+        return Err(EngineError::Invalid("it is not a file".into()));
+    }
+    std::fs::read(&file).map_err(unreadable)
 }
 
 /// Classes with their probabilities, the most probable first.

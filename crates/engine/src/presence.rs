@@ -5,6 +5,7 @@ use crate::images::LostSample;
 use crate::{Engine, Result};
 use assay_domain::entity::{LogLine, Sample, SampleState};
 use assay_domain::{DatasetId, RunId, SampleId, counted};
+use assay_formats::path_of_text;
 use assay_store::Hash;
 use rayon::prelude::*;
 
@@ -16,7 +17,7 @@ impl Engine {
     pub(crate) fn mark_missing(&self, dataset: DatasetId) -> Result<u64> {
         let folder = Engine::source_folder(&self.dataset(dataset)?.source);
         let samples = self.store.read(|reader| reader.all_samples(dataset))?;
-        let is_gone = |sample: &&Sample| sample.missing.is_none() && !folder.join(&sample.path).exists();
+        let is_gone = |sample: &&Sample| sample.missing.is_none() && !folder.join(path_of_text(&sample.path)).exists();
         let gone: Vec<SampleId> = samples.par_iter().filter(is_gone).map(|sample| sample.id).collect();
         let count = gone.len() as u64;
         if count > 0 && !self.store.is_read_only() {
@@ -71,7 +72,7 @@ impl Engine {
         let samples = self.store.read(|reader| reader.all_samples(dataset))?;
         let present: Vec<Sample> =
             samples.into_iter().filter(|of| of.missing.is_none() && of.removed.is_none()).collect();
-        let is_changed = |sample: &&Sample| match std::fs::read(folder.join(&sample.path)) {
+        let is_changed = |sample: &&Sample| match std::fs::read(folder.join(path_of_text(&sample.path))) {
             Ok(bytes) => Hash::of(&bytes).as_str() != sample.hash,
             Err(_) => false, // it is missing, which is told apart
         };

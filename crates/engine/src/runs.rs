@@ -8,7 +8,7 @@ use assay_learn::config::{Explained, LossName};
 use assay_protocol::{
     Choice, ExplainedField, RunDetail, RunPatch, RunsQuery, RunsReply, SeriesQuery, SeriesReply, StartRun,
 };
-use assay_store::{Hash, NewRun, RunOrder, RunQuery, SeriesRange};
+use assay_store::{Hash, NewRun, RunKeys, RunOrder, RunQuery, SeriesRange};
 use std::path::PathBuf;
 
 /// What is made less: as the config says, else as the labels are.
@@ -142,11 +142,16 @@ impl Engine {
         let limit = query.limit.unwrap_or(200).min(10_000);
         let query = RunQuery { filter, order, offset: query.offset, limit, deleted: query.deleted };
         let now = (self.clock)();
-        Ok(self.store.read(|reader| {
+        let mut reply = self.store.read(|reader| {
             let page = reader.runs(&query, now)?;
-            let (param_keys, metric_keys) = reader.run_keys()?;
-            Ok(RunsReply { runs: page.runs, total: page.total, param_keys, metric_keys })
-        })?)
+            let RunKeys { params: param_keys, metrics: metric_keys, tags: tag_keys } = reader.run_keys()?;
+            let (directions, notes) = (reader.directions()?, Vec::new());
+            Ok(RunsReply { runs: page.runs, total: page.total, param_keys, metric_keys, tag_keys, directions, notes })
+        })?;
+        let sorted_by = query.order.iter().map(|order| order.key.as_str());
+        let unknown = query.filter.keys().chain(sorted_by).filter_map(|name| reply.names().check(name).err());
+        reply.notes = unknown.map(|unknown| unknown.to_string()).collect();
+        Ok(reply)
     }
 
     /// The experiments by name, deleted ones too.
@@ -158,11 +163,6 @@ impl Engine {
     pub fn run(&self, run: RunId) -> Result<Run> {
         let now = (self.clock)();
         Ok(self.store.read(|reader| reader.run(run, now))?)
-    }
-
-    /// The run that a person means: by number, name or the beginning of its uid.
-    pub fn find_run(&self, text: &str) -> Result<RunId> {
-        Ok(self.store.read(|reader| reader.find_run(text))?)
     }
 
     /// Everything about a run.
@@ -177,6 +177,8 @@ impl Engine {
                 checkpoints: reader.checkpoints(Some(run))?,
                 log: reader.log(run, 2_000)?,
                 evaluations: reader.evaluations(Some(run))?,
+                inputs: reader.inputs(&[run])?.remove(&run).unwrap_or_default(),
+                directions: reader.directions()?,
             })
         })?)
     }
@@ -198,8 +200,12 @@ impl Engine {
         self.run(run)
     }
 
-    /// Deletes a run so that it can be restored.
+    /// Deletes a run so that it can be restored. One that waits in the queue does so no longer.
     pub fn delete_run(&self, run: RunId) -> Result<()> {
+        let found = self.run(run)?;
+        if found.client.is_none() && found.status == RunStatus::Queued {
+            self.stop_run(run)?;
+        }
         Ok(self.store.write(move |tx| tx.delete_run(run))?)
     }
 

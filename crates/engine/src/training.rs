@@ -234,7 +234,7 @@ impl Engine {
                 let place = by_hash.get(entry.hash.as_str()).filter(|_| !is_there).map_or(sample, |found| found);
                 Ok(SnapshotFile {
                     id: entry.sample,
-                    path: folder.join(&place.path),
+                    path: folder.join(assay_formats::path_of_text(&place.path)),
                     hash: Hash::parse(&entry.hash)?,
                     label: entry.label,
                     split: entry.split,

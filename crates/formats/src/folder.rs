@@ -1,131 +1,284 @@
-//! A folder whose sub-folders are classes, also below folders that name splits.
+//! A folder of images: its classes and splits by folders, by tables beside the images, or by both.
 
-use crate::{Entry, FormatError, Listing, named_as_image};
-use assay_domain::{Split, class_name};
-use std::path::{Component, Path};
+use crate::annotations::{self, Annotations, Kind};
+use crate::csv_list::{self, About, Files, Index, Refused, Rows, Said, Source, Table, TableKind};
+use crate::layout::{self, Layout, Place};
+pub(crate) use crate::names::slashed;
+use crate::names::{name_of, natural, stem_of};
+use crate::tree::{self, Item, Tree};
+use crate::{Entry, FormatError, Listing, splits};
+use assay_domain::content::{Content, ImageKind};
+use assay_domain::{Labelling, class_name, counted};
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
 
-/// Lists every file below `root`. The folder that holds a file is its class; folders named like splits are splits, and
-/// `images` is passed over. Links are followed, loops and unreadable folders reported.
-pub(crate) fn read(root: &Path) -> Result<Listing, FormatError> {
-    let mut listing = Listing::default();
+/// A table names the classes, whatever folders are named, where it names those of this share of the images.
+const COVERS: f64 = 0.9;
+
+/// Lists the images below a folder with what folders and tables say of them.
+pub(crate) fn read(root: &Path, wanted: Labelling) -> Result<Listing, FormatError> {
     std::fs::read_dir(root).map_err(|why| FormatError::Unreadable {
         what: "the folder",
         why: why.to_string(),
         path: root.to_owned(),
     })?;
-    for found in walkdir::WalkDir::new(root).follow_links(true).sort_by_file_name() {
-        match found {
-            Ok(found) if found.file_type().is_file() => {
-                let Ok(below) = found.path().strip_prefix(root) else { continue };
-                let hidden = below.components().any(|part| part.as_os_str().to_string_lossy().starts_with('.'));
-                if hidden || named_as_note(found.path()) {
-                    continue;
-                }
-                match entry(found.path(), below) {
-                    Ok(entry) => listing.entries.push(entry),
-                    Err(reason) => listing.problems.push((slashed(below), reason)),
-                }
-            }
-            Ok(_) => {}
-            Err(why) => {
-                let path = why.path().map(|path| slashed(path.strip_prefix(root).unwrap_or(path))).unwrap_or_default();
-                let reason = match why.loop_ancestor() {
-                    Some(_) => "a link that leads back to a folder above it; left out".to_owned(),
-                    None => why.io_error().map_or_else(|| why.to_string(), |io| format!("cannot be opened: {io}")),
-                };
-                listing.problems.push((path, reason));
-            }
+    let mut tree = tree::walk(root);
+    let mut found = Annotations::default();
+    set_masks_aside(&mut tree, &mut found);
+    let mut problems = std::mem::take(&mut tree.problems);
+    let tables = tables(&tree, &mut found, &mut problems, wanted);
+    let layout = Layout::new(&tree.folders, tree.images.iter().map(|item| item.path.as_str()));
+    let mut places: Vec<Place> = tree.images.iter().map(|item| layout.place(&item.path)).collect();
+    let mut notes = layout.notes();
+    if found.are_of_objects() {
+        notes.extend(without_single_folders(&mut places));
+    }
+    let classes = |places: &[Place]| places.iter().filter_map(|place| place.class.clone()).collect::<BTreeSet<_>>();
+    let (use_of_tables, told) = decide(&tree, &places, &tables, classes(&places).len());
+    notes.extend(told);
+    if use_of_tables == UseOfTables::Instead {
+        places.iter_mut().for_each(|place| place.class = None);
+    }
+    let mut listing = Listing { labelling: wanted, ..Listing::default() };
+    for (item, place) in tree.images.iter().zip(&places) {
+        match entry(item, place, &tables, use_of_tables, wanted) {
+            Ok(entry) => listing.entries.push(entry),
+            Err(why) => problems.push((item.path.clone(), why)),
         }
     }
+    if use_of_tables != UseOfTables::Not && tables.iter().any(|table| table.rows.has_lists) {
+        listing.labelling = Labelling::AnyClasses;
+    }
+    listing.classes_without_images =
+        layout.without_images(&classes(&places)).into_iter().map(|(name, _)| name).collect();
+    if !listing.classes_without_images.is_empty() {
+        notes.push(format!("no images of {}", listing.classes_without_images.join(", ")));
+    }
+    for table in &tables {
+        notes.extend(table.rows.notes.iter().map(|note| format!("{}: {note}", table.name)));
+        // Several tables may name one file that is not there.
+        let known: HashSet<String> = problems.iter().map(|(path, _)| path.clone()).collect();
+        problems.extend(table.rows.problems.iter().filter(|(path, _)| !known.contains(path)).cloned());
+    }
+    notes.extend(found.note());
+    problems.sort_by(|(a, _), (b, _)| natural(a, b));
+    listing.problems = problems;
+    listing.passed_over = tree.passed_over;
+    listing.note = crate::joined(notes);
     Ok(listing)
 }
 
-fn entry(file: &Path, below: &Path) -> Result<Entry, String> {
-    if !named_as_image(file) {
-        return Err("not an image by its name (JPEG, PNG, WebP, GIF, BMP or TIFF are read)".into());
+/// Takes masks out of the images.
+fn set_masks_aside(tree: &mut Tree, found: &mut Annotations) {
+    if !layout::may_have_masks(&tree.folders) {
+        return;
     }
-    let folders: Vec<String> = below
-        .parent()
-        .into_iter()
-        .flat_map(Path::components)
-        .map(|part| part.as_os_str().to_string_lossy().into_owned())
-        .collect();
-    let split = folders.iter().find_map(|name| Split::parse(name));
-    let class = folders.last().filter(|name| Split::parse(name).is_none() && !name.eq_ignore_ascii_case("images"));
-    let class =
-        class.map(|name| class_name(name)).transpose().map_err(|why| format!("its folder names no class: {why}"))?;
-    Ok(Entry { file: file.to_owned(), path: slashed(below), label: class.map(|class| vec![class]), split })
-}
-
-/// Files that lie beside images and are nobody's mistake.
-fn named_as_note(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    matches!(name.as_str(), "thumbs.db" | "desktop.ini")
-        || ["readme", "license", "licence"].iter().any(|note| name.split('.').next() == Some(note))
-}
-
-/// A relative path with forward slashes on every system.
-pub(crate) fn slashed(path: &Path) -> String {
-    let parts = path.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
-        _ => None,
+    let folders = layout::folders_of_masks(tree.images.iter().map(|item| item.path.as_str()));
+    if folders.is_empty() {
+        return;
+    }
+    tree.images.retain(|item| {
+        let is_mask = folders.contains(layout::above(&item.path));
+        if is_mask {
+            found.add(Kind::Masks);
+        }
+        !is_mask
     });
-    parts.collect::<Vec<_>>().join("/")
+}
+
+/// A table that says something of the images.
+struct Labelled {
+    name: String,
+    rows: Rows,
+}
+
+/// The tables among the other files, the one that says most first; what the rest is is counted or told.
+fn tables(
+    tree: &Tree,
+    found: &mut Annotations,
+    problems: &mut Vec<(String, String)>,
+    wanted: Labelling,
+) -> Vec<Labelled> {
+    let mut tables = Vec::new();
+    if tree.others.is_empty() {
+        return tables;
+    }
+    let images = annotations::Images::new(tree.images.iter().map(|item| item.path.as_str()));
+    let index = OnceCell::new();
+    for (item, head) in &tree.others {
+        match table(item, head, &|| index.get_or_init(|| Index::of_slice(&tree.images)), wanted) {
+            Some(Ok(table)) => tables.push(table),
+            Some(Err(kind)) => found.add(kind),
+            None => match annotations::recognise(item, head, &images) {
+                Some(kind) => found.add(kind),
+                None => problems.push((item.path.clone(), not_an_image(head))),
+            },
+        }
+    }
+    tables.sort_by(|a, b| {
+        let rank = |table: &Labelled| (table.rows.has_labels, table.rows.files.len());
+        rank(b).cmp(&rank(a)).then_with(|| natural(&a.name, &b.name))
+    });
+    tables
+}
+
+/// A file as a table of these images; what else it is where it is another kind of table.
+fn table<'a>(
+    item: &Item,
+    head: &[u8],
+    index: &dyn Fn() -> &'a Index<'a>,
+    wanted: Labelling,
+) -> Option<Result<Labelled, Kind>> {
+    let name = name_of(&item.path).to_lowercase();
+    let ending = crate::extension(Path::new(&name));
+    let is_named_so = matches!(ending.as_str(), "csv" | "tsv" | "tab");
+    let may_be = is_named_so || (ending == "txt" && head.iter().any(|byte| matches!(byte, b'\t' | b',' | b';')));
+    if !may_be || Content::of(head) != Content::Text {
+        return None;
+    }
+    let table = Table::read(&item.file).ok()?;
+    let below = layout::above(&item.path);
+    let files = Files::of_tree(item.file.parent().unwrap_or(Path::new(".")), below, index());
+    // A split that the table's own name says: test.csv beside train.csv.
+    let split = splits::split_of(stem_of(&name));
+    match csv_list::kind_of(&table, &files)? {
+        TableKind::Boxes => return Some(Err(Kind::BoxTable)),
+        // Answers that a contest asks for are no labels.
+        _ if name.contains("submission") => return Some(Err(Kind::Lists)),
+        TableKind::Paths if split.is_none() => return Some(Err(Kind::Lists)),
+        TableKind::Paths | TableKind::Labels => {}
+    }
+    let mut rows = Rows::default();
+    let source = Source { name: &item.path, split };
+    rows.add(table, &files, &source, wanted).ok()?;
+    Some(Ok(Labelled { name: item.path.clone(), rows }))
+}
+
+fn not_an_image(head: &[u8]) -> String {
+    match Content::of(head) {
+        Content::Empty => "not an image: the file is empty (0 bytes)".into(),
+        Content::Archive(kind) => format!("not an image but an archive ({}): import it by itself", kind.name()),
+        _ => format!("not an image ({} are read)", ImageKind::NAMES.replace(" or ", " and ")),
+    }
+}
+
+/// Where images show objects, a folder that is the only one of its kind, or one beside loose images, is no class.
+fn without_single_folders(places: &mut [Place]) -> Option<String> {
+    let classes: BTreeSet<String> = places.iter().filter_map(|place| place.class.clone()).collect();
+    let has_loose = places.iter().any(|place| place.class.is_none() && place.split.is_none());
+    if classes.is_empty() || (classes.len() > 1 && !has_loose) {
+        return None;
+    }
+    places.iter_mut().for_each(|place| place.class = None);
+    let names: Vec<String> = classes.into_iter().collect();
+    Some(format!("{} was taken for no class, since annotations lie beside the images", names.join(", ")))
+}
+
+/// What tables do beside folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UseOfTables {
+    /// Folders name the classes, tables at most splits.
+    Not,
+    /// Tables name the classes of what folders do not.
+    Besides,
+    /// Tables name the classes; folders name none.
+    Instead,
+}
+
+/// Whether folders or tables name the classes, and how that is told.
+fn decide(tree: &Tree, places: &[Place], tables: &[Labelled], classes: usize) -> (UseOfTables, Option<String>) {
+    let with_labels: Vec<&Labelled> = tables.iter().filter(|table| table.rows.has_labels).collect();
+    if with_labels.is_empty() {
+        let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+        return (UseOfTables::Besides, (!names.is_empty()).then(|| format!("{} was read", names.join(", "))));
+    }
+    let names = with_labels.iter().map(|table| table.name.as_str()).collect::<Vec<_>>().join(", ");
+    let (mut covered, mut differing) = (0, 0);
+    for (item, place) in tree.images.iter().zip(places) {
+        let label = |table: &&Labelled| table.rows.of(&item.path)?.said(Labelling::AnyClasses).ok()?.label;
+        let label = with_labels.iter().find_map(label);
+        if let Some(label) = label {
+            covered += 1;
+            differing += usize::from(place.class.as_ref().is_some_and(|class| label != [class.clone()]));
+        }
+    }
+    let read = format!("{names} names the classes of {covered} of {}", counted(tree.images.len(), "image"));
+    if classes == 0 || differing == 0 {
+        return (UseOfTables::Besides, Some(read));
+    }
+    if classes < 2 || covered as f64 >= COVERS * tree.images.len() as f64 {
+        return (UseOfTables::Instead, Some(format!("{read}; the folders were taken for no classes")));
+    }
+    let why = format!("{read}, {differing} of them others than their folders: the folders' were taken");
+    (UseOfTables::Not, Some(why))
+}
+
+fn entry(
+    item: &Item,
+    place: &Place,
+    tables: &[Labelled],
+    use_of_tables: UseOfTables,
+    wanted: Labelling,
+) -> Result<Entry, String> {
+    let class = place.class.as_deref().map(class_name).transpose();
+    let class = class.map_err(|why| format!("its folder names no class: {why}"))?;
+    let mut said = Said { label: class.map(|class| vec![class]), split: None };
+    for table in tables {
+        let Some(named) = table.rows.of(&item.path) else { continue };
+        let labelling = if table.rows.has_lists { Labelling::AnyClasses } else { wanted };
+        let own = match named.said(labelling) {
+            Ok(own) => own,
+            // What is known already, or not asked for, contradicts nothing.
+            Err(Refused { about: About::Label, .. }) if said.label.is_some() || use_of_tables == UseOfTables::Not => {
+                continue;
+            }
+            Err(Refused { about: About::Split, .. }) if said.split.or(place.split).is_some() => continue,
+            Err(Refused { why, .. }) => return Err(why),
+        };
+        if use_of_tables != UseOfTables::Not {
+            said.label = said.label.or(own.label);
+        }
+        said.split = said.split.or(own.split);
+    }
+    Ok(Entry { file: item.file.clone(), path: item.path.clone(), label: said.label, split: said.split.or(place.split) })
+}
+
+/// Images that [`images_in`] found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageFiles {
+    /// The files, in the order of the paths and natural order below each.
+    pub images: Vec<std::path::PathBuf>,
+    /// What could not be taken though it may have been meant: path and reason.
+    pub left_out: Vec<(String, String)>,
+    /// How many files are of another kind, or nobody's images.
+    pub passed_over: usize,
+}
+
+/// The files named, and the images in the folders named and below. A file that is named by itself is taken as it is: what
+/// reads it says what is wrong with it. Nothing but files is opened.
+pub fn images_in(paths: &[std::path::PathBuf]) -> ImageFiles {
+    let mut found = ImageFiles::default();
+    let mut known = HashSet::new();
+    for path in paths {
+        if path.is_dir() {
+            let tree = tree::walk(path);
+            found.passed_over += tree.passed_over.len() + tree.others.len();
+            let told = |(below, why): (String, String)| (crate::path_text(&path.join(crate::path_of_text(&below))), why);
+            found.left_out.extend(tree.problems.into_iter().map(told));
+            found
+                .images
+                .extend(tree.images.into_iter().map(|item| item.file).filter(|file| known.insert(file.clone())));
+            continue;
+        }
+        match std::fs::metadata(path).ok().and_then(|facts| tree::special(facts.file_type())) {
+            Some(what) => found.left_out.push((crate::path_text(path), what)),
+            None if known.insert(path.clone()) => found.images.push(path.clone()),
+            None => {}
+        }
+    }
+    found
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn touch(root: &Path, path: &str) {
-        let file = root.join(path);
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(file, b"x").unwrap();
-    }
-
-    #[test]
-    fn folders_are_classes_and_odd_names_stay() {
-        let root = tempfile::tempdir().unwrap();
-        for path in [
-            "cat/a.JPG",
-            "cat/b.jpeg",
-            "train/dog/ü ñ#.PNG",
-            "val/dog/狗.webp",
-            "top.bmp",
-            "cat/notes.txt",
-            "README.md",
-            ".git/x.png",
-        ] {
-            touch(root.path(), path);
-        }
-        let listing = read(root.path()).unwrap();
-        let seen: Vec<(&str, Option<&str>, Option<Split>)> = listing
-            .entries
-            .iter()
-            .map(|e| (e.path.as_str(), e.label.as_ref().map(|l| l[0].as_str()), e.split))
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("cat/a.JPG", Some("cat"), None),
-                ("cat/b.jpeg", Some("cat"), None),
-                ("top.bmp", None, None),
-                ("train/dog/ü ñ#.PNG", Some("dog"), Some(Split::Train)),
-                ("val/dog/狗.webp", Some("dog"), Some(Split::Val)),
-            ]
-        );
-        assert_eq!(listing.problems.len(), 1);
-        assert_eq!(listing.problems[0].0, "cat/notes.txt");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_link_loop_is_reported_and_ends() {
-        let root = tempfile::tempdir().unwrap();
-        touch(root.path(), "cat/a.png");
-        std::os::unix::fs::symlink(root.path(), root.path().join("cat/loop")).unwrap();
-        let listing = read(root.path()).unwrap();
-        assert_eq!(listing.entries.len(), 1);
-        assert!(listing.problems[0].1.contains("leads back"), "{:?}", listing.problems);
-    }
-}
+mod tests;

@@ -1,17 +1,27 @@
-//! Reading the files of others: datasets from a folder, an archive or a CSV, and runs from the files of [`logs`].
+//! Reading the files of others: datasets from a folder, an archive or a table, and runs from the files of [`logs`].
 //!
 //! It decodes no image and knows no database. Start with [`read`], which tells a dataset's format from the path.
 
+mod annotations;
 mod archive;
 mod csv_list;
 mod folder;
 mod labels;
+mod layout;
 pub mod logs;
+mod names;
+mod splits;
+mod tree;
 
 pub use archive::unpack;
+pub use folder::{ImageFiles, images_in};
 pub use labels::{LabelRow, labels_csv};
+pub use names::{path_of_text, path_text};
+pub use tree::named_as_image;
 
-use assay_domain::{Labelling, Split};
+use assay_domain::content::Content;
+use assay_domain::{Labelling, Split, counted};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// One file that a source names.
@@ -19,7 +29,7 @@ use std::path::{Path, PathBuf};
 pub struct Entry {
     /// Where the file is.
     pub file: PathBuf,
-    /// Its path below the source, with forward slashes.
+    /// Its path below the source as [`path_text`] writes it, from which [`path_of_text`] makes the path again.
     pub path: String,
     /// The classes that the source gives it; none where it says nothing.
     pub label: Option<Vec<String>>,
@@ -30,7 +40,7 @@ pub struct Entry {
 /// What a source holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listing {
-    /// The files, in the order of their paths.
+    /// The files: those of a folder in natural order of their paths, those of a table in its order.
     pub entries: Vec<Entry>,
     /// How many classes its files have.
     pub labelling: Labelling,
@@ -38,6 +48,46 @@ pub struct Listing {
     pub note: Option<String>,
     /// What could not be taken: path and reason.
     pub problems: Vec<(String, String)>,
+    /// Files and folders that nobody means as images, such as `Thumbs.db`, `README.md` and `.git`.
+    pub passed_over: Vec<String>,
+    /// Classes that have a folder beside those of the others, and no image in it.
+    pub classes_without_images: Vec<String>,
+}
+
+impl Listing {
+    /// What was found, in a line: images, how many are labelled, classes, and what was left out.
+    pub fn summary(&self) -> String {
+        let labelled = self.entries.iter().filter(|entry| entry.label.is_some()).count();
+        let classes: BTreeSet<&String> =
+            self.entries.iter().filter_map(|entry| entry.label.as_ref()).flatten().collect();
+        let images = counted(self.entries.len(), "image");
+        let mut text = format!("{images}, {labelled} labelled, {}", counted(classes.len(), "class"));
+        if let Some(left_out) = left_out(&self.problems) {
+            text.push_str(&format!(", {left_out}"));
+        }
+        if !self.passed_over.is_empty() {
+            text.push_str(&format!(", {} passed over", self.passed_over.len()));
+        }
+        text
+    }
+}
+
+/// How many were left out and for which reasons, the most frequent first; none where nothing was.
+pub fn left_out(problems: &[(String, String)]) -> Option<String> {
+    const TOLD: usize = 3;
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, reason) in problems {
+        *reasons.entry(reason.as_str()).or_default() += 1;
+    }
+    let mut reasons: Vec<(&str, usize)> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let told: Vec<String> = reasons
+        .iter()
+        .take(TOLD)
+        .map(|(reason, count)| if *count == 1 { (*reason).to_owned() } else { format!("{count} times: {reason}") })
+        .collect();
+    let more = if reasons.len() > TOLD { "; and other reasons" } else { "" };
+    (!problems.is_empty()).then(|| format!("{} left out ({}{more})", problems.len(), told.join("; ")))
 }
 
 /// Why a source cannot be read at all.
@@ -46,7 +96,7 @@ pub enum FormatError {
     /// There is nothing at the path.
     #[error("there is no file or folder here: {0}")]
     Missing(PathBuf),
-    /// Neither a folder nor an archive nor a CSV.
+    /// Neither a folder nor an archive nor a table.
     #[error(
         "only a folder, a .zip, .tar, .tar.gz or .tgz archive, a .csv of path,label, or what TensorBoard, W&B or MLflow wrote can be imported: {0}"
     )]
@@ -76,6 +126,9 @@ pub enum FormatError {
         /// Which.
         path: PathBuf,
     },
+    /// What an archive holds does not fit.
+    #[error("the disk is full: make room for what the archive holds, then import it again: {0}")]
+    DiskFull(PathBuf),
 }
 
 fn others_of(others: u64, names: &[String]) -> String {
@@ -86,33 +139,47 @@ fn others_of(others: u64, names: &[String]) -> String {
     }
 }
 
-/// Lists a folder of class folders or a CSV of path,label. `wanted` is how many classes its files have where it does not say
+/// Lists a folder of images or a table of path,label. `wanted` is how many classes its files have where it does not say
 /// itself that they have any number.
 pub fn read(source: &Path, wanted: Labelling) -> Result<Listing, FormatError> {
-    if source.is_dir() {
-        return folder::read(source).map(|listing| Listing { labelling: wanted, ..listing });
+    let facts = std::fs::metadata(source).map_err(|_| FormatError::Missing(source.to_owned()))?;
+    if facts.is_dir() {
+        return folder::read(source, wanted);
     }
-    if !source.exists() {
-        return Err(FormatError::Missing(source.to_owned()));
+    if let Some(why) = tree::special(facts.file_type()) {
+        return Err(FormatError::Unreadable { what: "the source", why, path: source.to_owned() });
     }
-    match extension(source).as_str() {
-        "csv" => csv_list::read(source, wanted),
-        _ => Err(FormatError::Unknown(source.to_owned())),
-    }
+    if is_table(source) { csv_list::read(source, wanted) } else { Err(FormatError::Unknown(source.to_owned())) }
 }
 
-/// Whether the path is an archive that [`unpack`] opens.
+/// Whether [`read`] takes what is at this path, or [`unpack`] makes a folder of it that [`read`] takes.
+pub fn holds_images(source: &Path) -> bool {
+    source.is_dir() || is_archive(source) || (source.is_file() && is_table(source))
+}
+
+/// The folder that the paths of a source's entries are below.
+pub fn folder_of(source: &Path) -> PathBuf {
+    if is_table(source) && !source.is_dir() { source.parent().unwrap_or(source).to_owned() } else { source.to_owned() }
+}
+
+/// Whether the path is an archive: by its content, or by its name where that says so and the content may be damaged.
+/// [`unpack`] opens it, or says why it does not.
 pub fn is_archive(source: &Path) -> bool {
-    source.is_file() && is_named_as_archive(source)
+    // Documents that are zips inside.
+    const DOCUMENTS: [&str; 16] = [
+        "docx", "xlsx", "pptx", "odt", "ods", "odp", "jar", "apk", "epub", "npz", "pt", "pth", "whl", "keras", "kmz",
+        "ipa",
+    ];
+    let is_inside = || matches!(tree::content_of(source), Some(Content::Archive(_)));
+    let is_document = DOCUMENTS.contains(&extension(source).as_str());
+    source.is_file() && (is_named_as_archive(source) || (!is_document && is_inside()))
 }
 
 /// Whether a file's name says that [`read`], [`unpack`] or [`logs::read`] takes it.
 pub fn is_named_as_source(path: &Path) -> bool {
     is_named_as_archive(path)
-        || matches!(
-            extension(path).as_str(),
-            "csv" | "json" | "jsonl" | "ndjson" | "wandb" | "db" | "sqlite" | "sqlite3"
-        )
+        || is_table(path)
+        || matches!(extension(path).as_str(), "json" | "jsonl" | "ndjson" | "wandb" | "db" | "sqlite" | "sqlite3")
 }
 
 fn is_named_as_archive(path: &Path) -> bool {
@@ -120,11 +187,15 @@ fn is_named_as_archive(path: &Path) -> bool {
     [".zip", ".tar", ".tar.gz", ".tgz"].iter().any(|ending| name.ends_with(ending))
 }
 
+fn is_table(path: &Path) -> bool {
+    matches!(extension(path).as_str(), "csv" | "tsv")
+}
+
 fn extension(path: &Path) -> String {
     path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
-/// Whether a file's name says that it is an image.
-pub fn named_as_image(path: &Path) -> bool {
-    matches!(extension(path).as_str(), "jpg" | "jpeg" | "png" | "webp" | "gif" | "bmp" | "tif" | "tiff")
+/// Notes as one.
+fn joined(notes: Vec<String>) -> Option<String> {
+    (!notes.is_empty()).then(|| notes.join("; "))
 }

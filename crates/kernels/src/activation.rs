@@ -4,7 +4,7 @@ use crate::buffer::{slice, with_values, written};
 use crate::cuda;
 use crate::exponential::{erf, exp, sigmoid};
 use crate::lines::{map_line, vectorized};
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Module, Result, Shape, Tensor};
 use rayon::prelude::*;
 use std::f32::consts::{FRAC_1_SQRT_2, TAU};
 use std::mem::MaybeUninit;
@@ -36,15 +36,16 @@ impl Activation {
         matches!(self, Activation::None | Activation::Relu)
     }
 
-    /// From candle's own operations.
+    /// The same by candle-nn.
     pub(crate) fn elsewhere(self, input: Tensor) -> Result<Tensor> {
-        match self {
-            Activation::None => Ok(input),
-            Activation::Relu => input.relu(),
-            Activation::HardSwish => (&input * (&input + 3.0)?.clamp(0.0, 6.0)?)? / 6.0,
-            Activation::Silu => input.silu(),
-            Activation::Gelu => input.gelu_erf(),
-        }
+        let activation = match self {
+            Activation::None => return Ok(input),
+            Activation::Relu => candle_nn::Activation::Relu,
+            Activation::HardSwish => candle_nn::Activation::HardSwish,
+            Activation::Silu => candle_nn::Activation::Silu,
+            Activation::Gelu => candle_nn::Activation::Gelu,
+        };
+        activation.forward(&input)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::exponential::exp;
 use crate::layer_norm::summed;
 use crate::panels::{Padded, panels, transposed_panels};
 use crate::tile::{Columns, MOST_ROWS, Output, Rows, full_rows};
-use candle_core::{Result, Tensor, bail};
+use candle_core::{D, Result, Tensor, bail};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
@@ -319,15 +319,17 @@ fn of_softmax(shares: &[f32], gradients: &mut [f32], row: usize, columns: usize,
     }
 }
 
-/// The same from candle's own operations.
+/// The same by candle-nn.
 fn elsewhere(qkv: &Tensor, sizes: &Sizes) -> Result<Tensor> {
     let Sizes { batch, tokens, heads, dim } = *sizes;
     let parts = qkv.reshape((batch, tokens, 3, heads, dim))?.permute((2, 0, 3, 1, 4))?.contiguous()?;
     let (q, k, v) = (parts.get(0)?, parts.get(1)?, parts.get(2)?);
     let scores = (q.matmul(&k.t()?)? * f64::from(sizes.scale()))?;
-    let scores = scores.broadcast_sub(&scores.detach().max_keepdim(3)?)?.exp()?;
-    let shares = scores.broadcast_div(&scores.sum_keepdim(3)?)?;
-    shares.matmul(&v)?.permute((0, 2, 1, 3))?.contiguous()?.reshape((batch, tokens, heads * dim))
+    candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?.permute((0, 2, 1, 3))?.contiguous()?.reshape((
+        batch,
+        tokens,
+        heads * dim,
+    ))
 }
 
 #[cfg(test)]
@@ -366,7 +368,9 @@ mod tests {
         let (right, gradients) = differences(&[&qkv], &grad, |all| defined(sizes, &all[0]))?;
         assert_close("value", &attention(&qkv, heads)?, &right, 1e-5);
         assert_close("gradient", &attention_gradient(&qkv, heads, &grad)?, &gradients[0], 1e-5);
-        assert_close("elsewhere", &elsewhere(&qkv, &sizes)?, &right, 1e-5);
+        assert_close("on another device", &elsewhere(&qkv, &sizes)?, &right, 1e-5);
+        let [of_qkv] = crate::elsewhere::gradients([&qkv], &grad, |[qkv]| elsewhere(qkv, &sizes))?;
+        assert_close("gradient on another device", &of_qkv, &gradients[0], 1e-5);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::buffer::{slice, with_values, written};
 use crate::channels::{Lines, sums_of_channels};
 use crate::cuda;
 use crate::lines::{add_line, map_line, vectorized};
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, Var, bail};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, ModuleT, Result, Shape, Tensor, Var, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -128,20 +128,15 @@ impl BatchNormInputs {
         Ok(())
     }
 
-    /// The same from candle's own operations.
+    /// The same by candle-nn, of pixels as rows. In training it takes the moments of the batch itself, and moves copies of
+    /// those it was given, which nobody reads.
     fn elsewhere(&self) -> Result<Tensor> {
-        let (moments, of) = &self.moments;
-        let (mean, variance) = match of {
-            MomentsOf::Running => (moments.mean.clone(), moments.variance.clone()),
-            MomentsOf::Batch => {
-                let rows = self.input.reshape(((), self.input.dim(D::Minus1)?))?;
-                let mean = rows.mean(0)?;
-                let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(0)?;
-                (mean, variance)
-            }
-        };
-        let scale = ((variance + self.epsilon)?.sqrt()?.recip()? * &self.weight)?;
-        let mut output = self.input.broadcast_sub(&mean)?.broadcast_mul(&scale)?.broadcast_add(&self.bias)?;
+        let channels = self.input.dim(D::Minus1)?;
+        let (Moments { mean, variance }, of) = self.moments.clone();
+        let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        let norm = candle_nn::BatchNorm::new(channels, mean, variance, weight, bias, self.epsilon)?;
+        let rows = norm.forward_t(&self.input.reshape(((), channels))?, of == MomentsOf::Batch)?;
+        let mut output = rows.reshape(self.input.shape())?;
         if let Some(residual) = &self.residual {
             output = (output + residual)?;
         }
@@ -475,7 +470,7 @@ mod tests {
         (a - b)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()
     }
 
-    /// The fused operation gives what candle's own give, forward and backward.
+    /// The fused operation gives what candle-nn's layer gives, forward and backward.
     fn check(shape: [usize; 4], of: MomentsOf, activation: Activation, adds: bool) -> Result<()> {
         // The same in every run: a value at the edge of the activation may be cut on one side alone.
         let channels = shape[3];

@@ -13,7 +13,7 @@ pub use prepared::PreparedConv2d;
 
 use crate::buffer::{slice, with_values, written};
 use crate::cuda;
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Module, Result, Shape, Tensor};
 pub(crate) use correlate::Shared;
 use correlate::{Correlation, Panels, Place};
 pub(crate) use geometry::Geometry;
@@ -79,14 +79,22 @@ pub fn conv2d_gradients(
     Ok((of_input, Tensor::from_vec(of_kernel, kernel.shape(), kernel.device())?))
 }
 
-/// The same from candle's own operation, which knows square strides only.
+/// The same by candle-nn, which knows square strides only.
 fn elsewhere(input: &Tensor, kernel: &Tensor, geometry: &Geometry) -> Result<Tensor> {
     let Conv2dOptions { stride, padding, dilation, groups } = geometry.options;
     if stride.0 != stride.1 || padding.0 != padding.1 || dilation.0 != dilation.1 {
         candle_core::bail!("conv2d: {:?} is not available on this device", geometry.options);
     }
+    let config = candle_nn::Conv2dConfig {
+        stride: stride.0,
+        padding: padding.0,
+        dilation: dilation.0,
+        groups,
+        ..candle_nn::Conv2dConfig::default()
+    };
+    let convolution = candle_nn::Conv2d::new(kernel.clone(), None, config);
     let input = input.permute((0, 3, 1, 2))?.contiguous()?;
-    input.conv2d(kernel, padding.0, stride.0, dilation.0, groups)?.permute((0, 2, 3, 1))?.contiguous()
+    convolution.forward(&input)?.permute((0, 2, 3, 1))?.contiguous()
 }
 
 struct Conv2d(Geometry);

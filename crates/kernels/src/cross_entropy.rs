@@ -13,7 +13,7 @@ use rayon::prelude::*;
 /// # Errors
 /// When the shapes or types are others, or a label is not below the number of classes.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f32) -> Result<Tensor> {
-    let (batch, classes) = logits.dims2()?;
+    let (batch, _) = logits.dims2()?;
     if labels.dims1()? != batch {
         bail!("cross_entropy: {batch} rows of logits but {} labels", labels.dims1()?);
     }
@@ -23,10 +23,16 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f32) -> Result
     if let Some(losses) = cuda::cross_entropy(logits, labels, smoothing)? {
         return Ok(losses);
     }
-    let log_probabilities = logits.broadcast_sub(&logits.log_sum_exp(D::Minus1)?.unsqueeze(1)?)?;
+    elsewhere(logits, labels, smoothing)
+}
+
+/// The same by candle-nn, whose own loss is the mean of the batch.
+fn elsewhere(logits: &Tensor, labels: &Tensor, smoothing: f32) -> Result<Tensor> {
+    let classes = logits.dim(D::Minus1)? as f64;
+    let log_probabilities = candle_nn::ops::log_softmax(logits, D::Minus1)?;
     let picked = log_probabilities.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?;
     let all = log_probabilities.sum(D::Minus1)?;
-    picked.affine(f64::from(smoothing) - 1.0, 0.0)? - all.affine(f64::from(smoothing) / classes as f64, 0.0)?
+    picked.affine(f64::from(smoothing) - 1.0, 0.0)? - all.affine(f64::from(smoothing) / classes, 0.0)?
 }
 
 struct CrossEntropy {
@@ -82,8 +88,7 @@ pub fn cross_entropy_gradient(logits: &Tensor, labels: &Tensor, smoothing: f32, 
         if let Some(of_logits) = cuda::cross_entropy_gradient(logits, labels, smoothing, grad)? {
             return Ok(of_logits);
         }
-        let [of_logits] =
-            crate::elsewhere::gradients([logits], grad, |[logits]| cross_entropy(logits, labels, smoothing))?;
+        let [of_logits] = crate::elsewhere::gradients([logits], grad, |[logits]| elsewhere(logits, labels, smoothing))?;
         return Ok(of_logits);
     }
     let mut delta = logits.flatten_all()?.to_vec1::<f32>()?;
@@ -126,6 +131,8 @@ mod tests {
             let expected = (log_softmax * target)?.sum(1)?.neg()?;
             let difference = (&loss - &expected)?.abs()?.max(0)?.to_scalar::<f32>()?;
             assert!(difference < 1e-6, "loss differs by {difference}");
+            let difference = (elsewhere(&logits, &labels, smoothing)? - &expected)?.abs()?.max(0)?;
+            assert!(difference.to_scalar::<f32>()? < 1e-6, "the loss on another device differs by {difference}");
             let ours = loss.mean(0)?.backward()?;
             let theirs = expected.mean(0)?.backward()?;
             let difference = (ours.get(&logits).unwrap() - theirs.get(&logits).unwrap())?;

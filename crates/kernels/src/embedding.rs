@@ -1,7 +1,7 @@
 //! Rows of a table, chosen by number.
 
 use crate::buffer::with_values;
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Module, Result, Tensor, bail};
 
 /// The rows of `table`, (rows, width) f32, of these numbers, (...) u32: (..., width).
 ///
@@ -12,13 +12,11 @@ pub fn embedding(table: &Tensor, numbers: &Tensor) -> Result<Tensor> {
     if numbers.dtype() != DType::U32 {
         bail!("embedding: numbers are u32, not {:?}", numbers.dtype());
     }
-    let shape = [numbers.dims(), &[width]].concat();
-    let numbers = numbers.flatten_all()?;
-    let most = numbers.max(0)?.to_scalar::<u32>()?;
+    let most = numbers.flatten_all()?.max(0)?.to_scalar::<u32>()?;
     if most as usize >= rows {
         bail!("embedding: there is no row {most} in a table of {rows}");
     }
-    table.index_select(&numbers, 0)?.reshape(shape)
+    candle_nn::Embedding::new(table.clone(), width).forward(numbers)
 }
 
 /// The gradient of a table of so many rows for the gradient `grad` of the rows of these numbers.

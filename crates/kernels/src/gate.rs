@@ -85,11 +85,11 @@ pub fn gate_gradients(input: &Tensor, logits: &Tensor, kind: GateKind, grad: &Te
     Ok((like(of_input, input)?, like(of_logits, logits)?))
 }
 
-/// The same from candle's own operations.
+/// The same by candle-nn.
 fn elsewhere(input: &Tensor, logits: &Tensor, kind: GateKind) -> Result<Tensor> {
     let share = match kind {
-        GateKind::HardSigmoid => ((logits + 3.0)?.clamp(0.0, 6.0)? / 6.0)?,
-        GateKind::Sigmoid => (logits.neg()?.exp()? + 1.0)?.recip()?,
+        GateKind::HardSigmoid => candle_nn::ops::hard_sigmoid(logits)?,
+        GateKind::Sigmoid => candle_nn::ops::sigmoid(logits)?,
     };
     input.broadcast_mul(&share.unsqueeze(1)?.unsqueeze(1)?)
 }

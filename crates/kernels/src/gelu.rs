@@ -97,9 +97,9 @@ fn check(input: &Tensor, bias: &Tensor) -> Result<usize> {
     Ok(channels)
 }
 
-/// The same from candle's own operations.
+/// The same by candle-nn.
 fn elsewhere(input: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    input.broadcast_add(&bias.to_dtype(input.dtype())?)?.gelu_erf()
+    Activation::Gelu.elsewhere(input.broadcast_add(&bias.to_dtype(input.dtype())?)?)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::buffer::{add_parts, with_values, written};
 use crate::cuda;
 use crate::lines::{add_line, map_line, vectorized};
-use candle_core::{D, Result, Tensor, bail};
+use candle_core::{D, DType, Result, Tensor, bail};
 use rayon::prelude::*;
 
 /// Rows that a thread takes at once; it decides how sums over rows are cut.
@@ -155,14 +155,10 @@ fn sums_of(row: &[f32], grad: &[f32], weight: &[f32], normal: impl Fn(f32) -> f3
     [along.iter().sum(), whole.iter().sum()]
 }
 
-/// The same from candle's own operations.
+/// The same by candle-nn. Its layer in one operation cannot be differentiated; this one of several can.
 fn elsewhere([input, weight, bias]: [&Tensor; 3], epsilon: f64) -> Result<Tensor> {
-    let dtype = input.dtype();
-    let input = input.to_dtype(candle_core::DType::F32)?;
-    let away = input.broadcast_sub(&input.mean_keepdim(D::Minus1)?)?;
-    let variance = away.sqr()?.mean_keepdim(D::Minus1)?;
-    let normal = away.broadcast_div(&(variance + epsilon)?.sqrt()?)?;
-    normal.broadcast_mul(weight)?.broadcast_add(bias)?.to_dtype(dtype)
+    let wide = input.to_dtype(DType::F32)?;
+    candle_nn::ops::layer_norm_slow(&wide, weight, bias, epsilon as f32)?.to_dtype(input.dtype())
 }
 
 #[cfg(test)]
@@ -191,6 +187,7 @@ mod tests {
             let (of_input, of_weight, of_bias) = layer_norm_gradients(&input, &weight, 1e-6, &grad)?;
             let (right, right_gradients) = differences(&[&input, &weight, &bias], &grad, value)?;
             assert_close("value", &ours, &right, 1e-5);
+            assert_close("on another device", &elsewhere([&input, &weight, &bias], 1e-6)?, &right, 1e-5);
             for (name, ours, right) in [
                 ("input", of_input, &right_gradients[0]),
                 ("weight", of_weight, &right_gradients[1]),

@@ -4,7 +4,8 @@
 //! Images are (batch, height, width, channels) f32, since what lies at one pixel is used together. It knows tensors, not
 //! models: no parameter names, no data loading, no training loop. On the CPU each operation runs on all rayon threads,
 //! with the vectors that the processor has, and gives the same bits whatever the number of threads; on another device
-//! the same figures come from candle's own operations. Start with [`conv2d`], [`batch_norm`] and [`AdamW`].
+//! the same figures come from candle-nn, against which all of them are tested (`reference.rs`). Start with [`conv2d`],
+//! [`batch_norm`] and [`AdamW`].
 
 mod activation;
 mod attention;
@@ -33,6 +34,8 @@ mod optimizer;
 mod panels;
 mod pool;
 mod quantized;
+#[cfg(test)]
+mod reference;
 mod sum;
 mod tile;
 mod transpose;

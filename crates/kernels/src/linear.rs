@@ -1,7 +1,7 @@
 //! Matrix products with the weight of a layer.
 
 use crate::conv2d::{Conv2dOptions, InputGradient, conv2d, conv2d_gradients};
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Module, Result, Tensor, bail};
 
 /// `input`, (batch, from) f32, times the transpose of `weight`, (to, from) f32: (batch, to). It is the convolution of
 /// images of one pixel.
@@ -14,7 +14,7 @@ pub fn linear(input: &Tensor, weight: &Tensor) -> Result<Tensor> {
         bail!("linear: a weight of {to} x {weights} does not fit {from} values");
     }
     if !input.device().is_cpu() {
-        return input.matmul(&weight.to_dtype(input.dtype())?.t()?);
+        return candle_nn::Linear::new(weight.to_dtype(input.dtype())?, None).forward(input);
     }
     let pixels = input.reshape((batch, 1, 1, from))?;
     conv2d(&pixels, &weight.reshape((to, from, 1, 1))?, Conv2dOptions::default())?.reshape((batch, to))

@@ -104,18 +104,18 @@ pub fn lstm_gradients(states: &LstmStates, weight: &Tensor, grad: &Tensor) -> Re
     Ok((of_gates, of_weight))
 }
 
-/// The hidden states from candle's own operations.
+/// The hidden states, step by step: candle-nn's layer would project the inputs itself.
 fn elsewhere(projected: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    use candle_nn::ops::sigmoid;
     let Sizes { batch, length, hidden } = Sizes::new(projected, weight)?;
     let mut state = Tensor::zeros((batch, hidden), projected.dtype(), projected.device())?;
     let mut cell = state.clone();
     let mut states = Vec::with_capacity(length);
-    let sigmoid = |x: Tensor| -> Result<Tensor> { (x.neg()?.exp()? + 1.0)?.recip() };
     for step in 0..length {
         let gates = (projected.narrow(1, step, 1)?.squeeze(1)? + state.matmul(&weight.t()?)?)?;
         let gate = |number: usize| gates.narrow(D::Minus1, number * hidden, hidden);
-        cell = ((sigmoid(gate(1)?)? * cell)? + (sigmoid(gate(0)?)? * gate(2)?.tanh()?)?)?;
-        state = (sigmoid(gate(3)?)? * cell.tanh()?)?;
+        cell = ((sigmoid(&gate(1)?)? * cell)? + (sigmoid(&gate(0)?)? * gate(2)?.tanh()?)?)?;
+        state = (sigmoid(&gate(3)?)? * cell.tanh()?)?;
         states.push(state.clone());
     }
     Tensor::stack(&states, 1)

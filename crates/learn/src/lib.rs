@@ -26,6 +26,8 @@ mod part;
 mod predict;
 mod profile;
 mod random;
+#[cfg(test)]
+mod reference;
 mod replay;
 mod schedule;
 mod search;

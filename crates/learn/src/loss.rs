@@ -89,7 +89,7 @@ impl Decisions {
 
     /// For gradients of the losses, (batch).
     fn gradient(&self, of_losses: &Tensor) -> Result<Tensor> {
-        let doubt = (self.logits.exp()? + 1.0)?.recip()?;
+        let doubt = candle_nn::ops::sigmoid(&self.logits.neg()?)?;
         let slope = (self.truth.affine(-1.0, 1.0)? - (&self.weights * doubt)?)?;
         let classes = self.logits.dim(D::Minus1)? as f64;
         Ok(slope.broadcast_mul(&(of_losses / classes)?.unsqueeze(1)?)?)

@@ -1,11 +1,19 @@
 //! From bytes to upright RGB pixels.
 
+use crate::tiff::Tiff;
+use crate::window::{Layout, Raster, Samples, Shape};
+use assay_domain::content::{Content, HEAD_BYTES, ImageKind};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage, RgbaImage};
 use std::io::Cursor;
+use std::sync::{Mutex, PoisonError};
 
 /// An image of more pixels is refused before it is decoded: 200 megapixels, 600 MB as RGB.
 pub const MAX_PIXELS: u64 = 200_000_000;
+
+/// Images of more pixels are inspected one at a time.
+const LARGE_PIXELS: u64 = 32_000_000;
+static TURN: Mutex<()> = Mutex::new(());
 
 /// Why bytes are no image that can be used.
 #[derive(Debug, thiserror::Error)]
@@ -13,9 +21,12 @@ pub enum MediaError {
     /// Nothing at all.
     #[error("the file is empty (0 bytes)")]
     Empty,
-    /// Not an image, or of a kind that is not read.
-    #[error("not an image that can be read (JPEG, PNG, WebP, GIF, BMP or TIFF)")]
+    /// Not an image.
+    #[error("not an image that can be read ({})", ImageKind::NAMES)]
     NotAnImage,
+    /// An image of a kind that is not read.
+    #[error("not an image that can be read ({known}): {0}", known = ImageKind::NAMES)]
+    Unread(String),
     /// Too large to decode safely.
     #[error("the image claims {width} x {height} pixels; at most {} megapixels are decoded", MAX_PIXELS / 1_000_000)]
     TooLarge {
@@ -38,58 +49,100 @@ pub struct Facts {
     pub height: u32,
 }
 
-/// Size and orientation from the header, and whether the file is whole; pixels are decoded only where the format has
-/// no end marker to look for.
+/// Size and orientation from the header, and whether the file is whole. The pixels of all but JPEGs are decoded too,
+/// since only they show whether what lies between header and end is damaged; a JPEG must have its end marker.
 pub fn inspect(bytes: &[u8]) -> Result<Facts, MediaError> {
-    let (decoder, orientation) = open(bytes)?;
-    match image::guess_format(bytes) {
-        Ok(ImageFormat::Jpeg) if !jpeg_is_whole(bytes) => {
+    guarded(|| {
+        let kind = kind_of(bytes)?;
+        let (width, height, orientation) = if kind == ImageKind::Tiff {
+            let tiff = Tiff::open(bytes)?;
+            (tiff.width, tiff.height, tiff.orientation)
+        } else {
+            let (decoder, orientation) = open(bytes)?;
+            (decoder.dimensions().0, decoder.dimensions().1, orientation)
+        };
+        is_of_size(width, height)?;
+        if kind != ImageKind::Jpeg {
+            // Large images need much memory: one after the other.
+            let is_large = u64::from(width) * u64::from(height) > LARGE_PIXELS;
+            let _turn = is_large.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
+            pixels(bytes, kind)?;
+        } else if !jpeg_is_whole(bytes) {
             return Err(MediaError::Damaged("it ends before its end marker".into()));
         }
-        Ok(ImageFormat::Jpeg) => {}
-        Ok(ImageFormat::Png) if bytes[bytes.len().saturating_sub(12)..].windows(4).any(|tag| tag == b"IEND") => {}
-        _ => {
-            decode(bytes)?;
-        }
-    }
-    let (width, height) = decoder.dimensions();
-    Ok(match orientation {
-        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
-            Facts { width: height, height: width }
-        }
-        _ => Facts { width, height },
+        Ok(match orientation {
+            Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH => Facts { width: height, height: width },
+            _ => Facts { width, height },
+        })
     })
 }
 
-/// The upright image. Transparent parts are laid on white; 16-bit and float samples are scaled to 8 bits.
+/// The upright image. Transparent parts are laid on white; samples of more than 8 bits, signed ones and floats are shown
+/// through a window that is taken from the image (`window.rs` has the rule).
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, MediaError> {
-    let (decoder, orientation) = open(bytes)?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
-    image.apply_orientation(orientation);
-    if !image.color().has_alpha() {
-        return Ok(image.into_rgb8());
+    guarded(|| {
+        let (image, orientation) = pixels(bytes, kind_of(bytes)?)?;
+        let mut image = DynamicImage::ImageRgb8(image);
+        image.apply_orientation(orientation);
+        Ok(image.into_rgb8())
+    })
+}
+
+/// The pixels as they lie in the file, and how they must be turned.
+fn pixels(bytes: &[u8], kind: ImageKind) -> Result<(RgbImage, Orientation), MediaError> {
+    if kind == ImageKind::Tiff {
+        let tiff = Tiff::open(bytes)?;
+        is_of_size(tiff.width, tiff.height)?;
+        let orientation = tiff.orientation;
+        return Ok((tiff.decode()?, orientation));
     }
-    let rgba = image.into_rgba8();
-    Ok(RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
+    let (decoder, orientation) = open(bytes)?;
+    let image = DynamicImage::from_decoder(decoder).map_err(reason)?;
+    Ok((in_8_bits(image)?, orientation))
+}
+
+fn in_8_bits(image: DynamicImage) -> Result<RgbImage, MediaError> {
+    use DynamicImage::{ImageLuma16, ImageLumaA16, ImageRgb16, ImageRgb32F, ImageRgba16, ImageRgba32F};
+    let (shape, samples): (Shape, Samples<'_>) = match &image {
+        ImageLuma16(pixels) => (Shape::Grey, pixels.as_raw().as_slice().into()),
+        ImageLumaA16(pixels) => (Shape::GreyAlpha, pixels.as_raw().as_slice().into()),
+        ImageRgb16(pixels) => (Shape::Rgb, pixels.as_raw().as_slice().into()),
+        ImageRgba16(pixels) => (Shape::RgbAlpha, pixels.as_raw().as_slice().into()),
+        ImageRgb32F(pixels) => (Shape::Rgb, pixels.as_raw().as_slice().into()),
+        ImageRgba32F(pixels) => (Shape::RgbAlpha, pixels.as_raw().as_slice().into()),
+        _ if !image.color().has_alpha() => return Ok(image.into_rgb8()),
+        _ => return Ok(over_white(&image.into_rgba8())),
+    };
+    let (width, height) = (image.width(), image.height());
+    let channels = usize::from(image.color().channel_count());
+    let raster = Raster { width, height, channels, shape, layout: Layout::Interleaved, samples };
+    raster.shown().map_err(MediaError::Damaged)
+}
+
+fn over_white(rgba: &RgbaImage) -> RgbImage {
+    RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
         let [red, green, blue, alpha] = rgba.get_pixel(x, y).0;
         let over_white =
             |value: u8| ((u32::from(value) * u32::from(alpha) + 255 * (255 - u32::from(alpha)) + 127) / 255) as u8;
         image::Rgb([over_white(red), over_white(green), over_white(blue)])
-    }))
+    })
 }
 
 /// The image as a JPEG file of this quality (1 to 100).
 pub fn encode_jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, MediaError> {
     let mut bytes = Vec::new();
     let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality);
-    image.write_with_encoder(encoder).map_err(damaged)?;
+    image.write_with_encoder(encoder).map_err(reason)?;
     Ok(bytes)
 }
 
 /// The image as a PNG file.
 pub fn encode_png(image: &RgbImage) -> Result<Vec<u8>, MediaError> {
     let mut bytes = Vec::new();
-    image.write_with_encoder(image::codecs::png::PngEncoder::new(&mut bytes)).map_err(damaged)?;
+    image.write_with_encoder(image::codecs::png::PngEncoder::new(&mut bytes)).map_err(reason)?;
     Ok(bytes)
 }
 
@@ -106,99 +159,69 @@ fn jpeg_is_whole(bytes: &[u8]) -> bool {
     bytes.get(at..).is_some_and(|data| data.windows(2).any(|pair| pair == [0xff, 0xd9]))
 }
 
-fn open(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, Orientation), MediaError> {
-    if bytes.is_empty() {
-        return Err(MediaError::Empty);
+/// The orientation in the `eXIf` chunk of a PNG, which may also lie behind the pixels (PNG, third edition, 11.3.4.6).
+fn png_orientation(bytes: &[u8]) -> Option<Orientation> {
+    let mut at = 8;
+    while let Some(&[a, b, c, d]) = bytes.get(at..at + 4) {
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        let body = (at + 8)..(at + 8).checked_add(length)?;
+        if bytes.get(at + 4..at + 8)? == b"eXIf" {
+            return Orientation::from_exif_chunk(bytes.get(body)?);
+        }
+        at = body.end.checked_add(4)?;
     }
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| MediaError::NotAnImage)?;
-    if reader.format().is_none() {
-        return Err(MediaError::NotAnImage);
+    None
+}
+
+fn kind_of(bytes: &[u8]) -> Result<ImageKind, MediaError> {
+    match Content::of(&bytes[..bytes.len().min(HEAD_BYTES)]) {
+        Content::Image(kind) => Ok(kind),
+        Content::Empty => Err(MediaError::Empty),
+        Content::UnreadImage(name) => Err(MediaError::Unread(format!("a file of another kind ({name})"))),
+        Content::Archive(_) | Content::Text | Content::Other => Err(MediaError::NotAnImage),
     }
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_PIXELS * 4);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|why| match why {
-        image::ImageError::Unsupported(_) => MediaError::NotAnImage,
-        why => damaged(why),
-    })?;
-    let (width, height) = decoder.dimensions();
+}
+
+fn is_of_size(width: u32, height: u32) -> Result<(), MediaError> {
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(MediaError::TooLarge { width, height });
     }
     if width == 0 || height == 0 {
         return Err(MediaError::Damaged(format!("its size is {width} x {height}")));
     }
+    Ok(())
+}
+
+fn open(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, Orientation), MediaError> {
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| MediaError::NotAnImage)?;
+    let is_png = reader.format() == Some(ImageFormat::Png);
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_PIXELS * 4);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(reason)?;
+    let (width, height) = decoder.dimensions();
+    is_of_size(width, height)?;
     // An orientation that cannot be read is none: the pixels are still good.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let orientation = match png_orientation(bytes).filter(|_| is_png) {
+        Some(orientation) => orientation,
+        None => decoder.orientation().unwrap_or(Orientation::NoTransforms),
+    };
     Ok((decoder, orientation))
 }
 
-fn damaged(why: image::ImageError) -> MediaError {
-    MediaError::Damaged(why.to_string())
+/// What a decoder says; one that panics at hostile bytes has found damage too.
+fn guarded<T>(read: impl FnOnce() -> Result<T, MediaError>) -> Result<T, MediaError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(MediaError::Damaged("its decoder gave up".into())))
+}
+
+/// The decoder's own reason.
+fn reason(why: image::ImageError) -> MediaError {
+    match why {
+        image::ImageError::Unsupported(why) => MediaError::Unread(why.to_string()),
+        why => MediaError::Damaged(why.to_string()),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn png() -> Vec<u8> {
-        encode_png(&RgbImage::from_fn(20, 10, |x, y| image::Rgb([x as u8, y as u8, 9]))).unwrap()
-    }
-
-    #[test]
-    fn what_is_no_image_says_why() {
-        assert!(matches!(inspect(b""), Err(MediaError::Empty)));
-        assert!(matches!(inspect(b"hello, I am text"), Err(MediaError::NotAnImage)));
-        let png = png();
-        assert!(matches!(decode(&png[..png.len() / 2]), Err(MediaError::Damaged(_))));
-    }
-
-    #[test]
-    fn a_truncated_jpeg_is_noticed_without_decoding_it() {
-        let mut jpeg = Cursor::new(Vec::new());
-        RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8 * 4, y as u8 * 4, 7]))
-            .write_to(&mut jpeg, ImageFormat::Jpeg)
-            .unwrap();
-        let jpeg = jpeg.into_inner();
-        assert_eq!(inspect(&jpeg).unwrap(), Facts { width: 64, height: 64 });
-        assert!(matches!(inspect(&jpeg[..jpeg.len() - 40]), Err(MediaError::Damaged(_))));
-    }
-
-    #[test]
-    fn a_decompression_bomb_is_refused_by_its_header() {
-        let mut bomb = png();
-        bomb[16..20].copy_from_slice(&60_000u32.to_be_bytes());
-        bomb[20..24].copy_from_slice(&60_000u32.to_be_bytes());
-        let crc = crc32(&bomb[12..29]);
-        bomb[29..33].copy_from_slice(&crc.to_be_bytes());
-        assert!(matches!(decode(&bomb), Err(MediaError::TooLarge { width: 60_000, height: 60_000 })));
-        assert!(matches!(inspect(&bomb), Err(MediaError::TooLarge { .. })));
-    }
-
-    fn crc32(bytes: &[u8]) -> u32 {
-        !bytes.iter().fold(!0u32, |crc, byte| {
-            (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
-        })
-    }
-
-    #[test]
-    fn every_exif_orientation_appears_upright() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/exif-orientation");
-        if !folder.is_dir() {
-            eprintln!("skipped: {} is not here", folder.display());
-            return;
-        }
-        for scene in ["Landscape", "Portrait"] {
-            let read =
-                |number: usize| decode(&std::fs::read(folder.join(format!("{scene}_{number}.jpg"))).unwrap()).unwrap();
-            let upright = read(1);
-            for number in 2..=8 {
-                let turned = read(number);
-                assert_eq!(turned.dimensions(), upright.dimensions(), "{scene}_{number}");
-                let difference: u64 = turned.iter().zip(upright.iter()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
-                let mean = difference as f64 / turned.as_raw().len() as f64;
-                assert!(mean < 12.0, "{scene}_{number} differs by {mean}");
-            }
-        }
-    }
-}
+mod tests;

@@ -5,6 +5,8 @@
 mod change;
 mod decode;
 mod scale;
+mod tiff;
+mod window;
 
 pub use change::{blurred, brightened, coarsened, turned};
 pub use decode::{Facts, MAX_PIXELS, MediaError, decode, encode_jpeg, encode_png, inspect};

@@ -115,6 +115,7 @@ fn look_at_head(directory: &Path, code: &mut Code) -> Option<Repository> {
 
 fn look_at_changes(repository: &Repository, limits: Limits, started: Instant, state: &mut CodeState) {
     let mut kept = 0;
+    state.code.is_compared = true;
     let tree = repository.head().ok().and_then(|head| head.peel_to_tree().ok());
     let mut options = DiffOptions::new();
     options.ignore_submodules(true);
@@ -124,6 +125,7 @@ fn look_at_changes(repository: &Repository, limits: Limits, started: Instant, st
         let diff = match diff {
             Ok(diff) => diff,
             Err(error) => {
+                state.code.is_compared = false;
                 state.code.notes.push(format!("{what} changes cannot be read: {}", error.message()));
                 continue;
             }
@@ -157,7 +159,10 @@ fn look_at_untracked(repository: &Repository, limits: Limits, started: Instant, 
     let Some(top) = repository.workdir() else { return };
     let statuses = match repository.statuses(Some(&mut options)) {
         Ok(statuses) => statuses,
-        Err(error) => return state.code.notes.push(format!("untracked files cannot be listed: {}", error.message())),
+        Err(error) => {
+            state.code.is_compared = false;
+            return state.code.notes.push(format!("untracked files cannot be listed: {}", error.message()));
+        }
     };
     let mut seen = 0;
     for entry in statuses.iter().filter(|entry| entry.status().contains(Status::WT_NEW)) {
@@ -288,6 +293,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let nothing = code(root.path(), Limits::default()).code;
         assert!(nothing.notes[0].contains("not in a git repository") && nothing.commit.is_none());
+        assert_eq!(nothing.changes(), "no repository");
 
         let unborn = Repository::init(root.path().join("unborn")).unwrap();
         write(root.path(), "unborn/x.py", "x");
@@ -298,11 +304,16 @@ mod tests {
         let id = commit(&unborn);
         unborn.set_head_detached(id).unwrap();
         let seen = code(&root.path().join("unborn"), Limits::default()).code;
-        assert!(seen.branch.is_none() && !seen.dirty && seen.notes.contains(&"detached head".to_owned()));
+        assert!(
+            seen.branch.is_none()
+                && !seen.dirty
+                && seen.is_compared
+                && seen.notes.contains(&"detached head".to_owned())
+        );
 
         Repository::init_bare(root.path().join("bare")).unwrap();
         let seen = code(&root.path().join("bare"), Limits::default()).code;
-        assert!(seen.notes.iter().any(|note| note.contains("bare")));
+        assert!(seen.notes.iter().any(|note| note.contains("bare")) && !seen.is_compared);
     }
 
     #[test]

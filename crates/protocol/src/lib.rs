@@ -14,14 +14,15 @@ pub use assay_domain as domain;
 pub use query::encode_component;
 pub use reply::{
     About, AlertsReply, BackupReply, Check, Choice, Comparison, Difference, ErrorBody, ErrorCode, EventPage,
-    ExplainedField, FilePrediction, GcReply, LabelsWritten, LogSource, MergeReply, ModelCard, PathSuggestion,
-    PrecisionFigures, PredictedClass, PredictionPage, PredictionReply, RegisteredCard, RunDetail, RunsReply,
-    SampleDetail, SamplePage, SamplesChanged, SeriesReply, SimilarSample, Verdict,
+    ExplainedField, FilePrediction, GcReply, HistoryPage, LabelsWritten, LogSource, MergeReply, Metric, ModelCard,
+    PathSuggestion, PrecisionFigures, PredictedClass, PredictionPage, PredictionReply, RegisteredCard, RunDetail,
+    RunsReply, SampleDetail, SamplePage, SamplesChanged, SeriesReply, SimilarSample, Verdict,
 };
 pub use request::{
-    AddClasses, BackupRequest, CheckRequest, ClientCommand, ConfigQuery, DatasetChange, DatasetsQuery, DoctorQuery,
-    EvaluateRequest, EventsQuery, ExportLabels, GcRequest, ImportRequest, LabelFormat, LabelRequest, MergeRequest,
-    PathsQuery, PersonRequest, PredictFiles, PredictQuery, PredictionsQuery, RelocateRequest, RulePatch, RunPatch,
-    RunsQuery, SamplesAct, SamplesChange, SamplesQuery, SeenRequest, SeriesQuery, StartRun,
+    AddClasses, BackupRequest, CheckRequest, ClientCommand, ConfigQuery, DatasetChange, DatasetsQuery, DirectionChange,
+    DoctorQuery, EvaluateRequest, EventsQuery, ExperimentPatch, ExportLabels, FindQuery, GcRequest, HistoryQuery,
+    ImportRequest, LabelFormat, LabelRequest, MergeRequest, PathsQuery, PersonRequest, PredictFiles, PredictQuery,
+    PredictionsQuery, RelocateRequest, RulePatch, RunPatch, RunsQuery, SamplesAct, SamplesChange, SamplesQuery,
+    SeenRequest, SeriesQuery, StartRun,
 };
 pub use settings::{Settings, SettingsPatch, Theme};

@@ -1,7 +1,7 @@
 //! The paths of the native API.
 
 use crate::encode_component;
-use assay_domain::{DatasetId, EvaluationId, JobId, RuleId, RunId, SampleId};
+use assay_domain::{DatasetId, EvaluationId, ExperimentId, JobId, RuleId, RunId, SampleId};
 
 /// The beginning of all of them.
 pub const ROOT: &str = "/api/v1";
@@ -22,6 +22,8 @@ pub const COMPARE: &str = "/api/v1/compare";
 pub const CHART: &str = "/api/v1/chart.svg";
 /// Every config key with its default and explanation.
 pub const CONFIG: &str = "/api/v1/config";
+/// The metrics that runs have, and which way they get better; PATCH declares that.
+pub const METRICS: &str = "/api/v1/metrics";
 /// The experiments.
 pub const EXPERIMENTS: &str = "/api/v1/experiments";
 /// The datasets; POST imports one.
@@ -66,6 +68,16 @@ pub fn run(run: RunId, rest: &str) -> String {
 /// The id of the run that a text names: its uid, its name or its number.
 pub fn find_run(text: &str) -> String {
     format!("{RUNS}/find/{}", encode_component(text))
+}
+
+/// The id of the deleted run that a text names.
+pub fn find_deleted_run(text: &str) -> String {
+    format!("{}?deleted=true", find_run(text))
+}
+
+/// An experiment, or with `rest` something of it.
+pub fn experiment(experiment: ExperimentId, rest: &str) -> String {
+    format!("{EXPERIMENTS}/{experiment}{rest}")
 }
 
 /// A dataset, or with `rest` something of it.

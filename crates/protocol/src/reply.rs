@@ -1,12 +1,16 @@
 //! What the server answers.
 
 use assay_domain::alert::Alert;
+use assay_domain::column::Names;
 use assay_domain::entity::{
     Artifact, Checkpoint, Dataset, Evaluation, LabelEdit, LogLine, Prediction, Problem, Run, Sample, SequencedEvent,
 };
 use assay_domain::record::Record;
-use assay_domain::registry::{ModelVersion, RegisteredModel};
-use assay_domain::{Bucket, EventSeq, Label, Labelling, RunId, SampleId, SourceId, Split, Timestamp, counted};
+use assay_domain::registry::{DatasetInput, ModelVersion, RegisteredModel};
+use assay_domain::{
+    Best, Bucket, Directions, EventSeq, JsonNumber, Label, Labelling, RunId, SampleId, SourceId, Split, Timestamp,
+    counted,
+};
 use serde::{Deserialize, Serialize};
 
 /// What serves, and where.
@@ -198,6 +202,50 @@ pub struct RunsReply {
     pub param_keys: Vec<String>,
     /// Every metric that any run has.
     pub metric_keys: Vec<String>,
+    /// Every tag that any run has.
+    #[serde(default)]
+    pub tag_keys: Vec<String>,
+    /// Which way metrics get better.
+    #[serde(default)]
+    pub directions: Directions,
+    /// What is to be said of the query, as that no run has what it names.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+impl RunsReply {
+    /// The names that runs have.
+    pub fn names(&self) -> Names<'_> {
+        Names { params: &self.param_keys, metrics: &self.metric_keys, tags: &self.tag_keys }
+    }
+}
+
+/// A metric that runs have.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    /// Its key.
+    pub key: String,
+    /// Which extreme is its best value.
+    pub best: Best,
+    /// Whether someone declared that.
+    pub is_declared: bool,
+}
+
+/// Points of a metric of a run, in columns of one length: segment by segment, in the order of their arrival.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HistoryPage {
+    /// The steps.
+    pub step: Vec<i64>,
+    /// When each was logged, in milliseconds since the Unix epoch.
+    pub wall_ms: Vec<i64>,
+    /// The values.
+    pub value: Vec<JsonNumber>,
+    /// The segments: 0, and one more each time the run was resumed.
+    pub segment: Vec<i64>,
+    /// Whether the run was resumed from an earlier step later.
+    pub is_superseded: Vec<bool>,
+    /// Whether there are more.
+    pub has_more: bool,
 }
 
 /// Everything about a run.
@@ -217,6 +265,12 @@ pub struct RunDetail {
     pub log: Vec<LogLine>,
     /// The evaluations of its model, newest first.
     pub evaluations: Vec<Evaluation>,
+    /// The datasets that a client says it read.
+    #[serde(default)]
+    pub inputs: Vec<DatasetInput>,
+    /// Which way its metrics get better.
+    #[serde(default)]
+    pub directions: Directions,
 }
 
 /// One series.
@@ -310,6 +364,7 @@ pub struct PrecisionFigures {
     /// The mean F1 of all classes.
     pub macro_f1: f64,
     /// The mean cross-entropy, in nats.
+    #[serde(with = "assay_domain::number::json")]
     pub loss: f64,
     /// The median time of predicting one image, in milliseconds.
     pub latency_ms: f64,

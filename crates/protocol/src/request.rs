@@ -3,7 +3,7 @@
 use crate::query::query_string;
 use assay_domain::alert::Condition;
 use assay_domain::entity::SampleState;
-use assay_domain::{AlertId, LabelChange, Labelling, RunId, SampleId, Split};
+use assay_domain::{AlertId, Best, LabelChange, Labelling, RunId, SampleId, Split};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -30,7 +30,8 @@ impl EventsQuery {
 pub struct RunsQuery {
     /// The filter, in the language of [`assay_domain::query`].
     pub filter: String,
-    /// The column to sort by; the newest first without one. A leading `-` puts the greatest first.
+    /// The column to sort by, as [`assay_domain::column`] has it; the newest first without one. A leading `-` puts the greatest
+    /// first.
     pub sort: Option<String>,
     /// How many to skip.
     pub offset: usize,
@@ -96,6 +97,59 @@ pub struct RunPatch {
     pub note: Option<String>,
     /// Tags to set (or, with null, to remove).
     pub tags: BTreeMap<String, Option<String>>,
+}
+
+/// Asks for the run that a text names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FindQuery {
+    /// Among the deleted runs instead.
+    pub deleted: bool,
+}
+
+/// Changes an experiment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExperimentPatch {
+    /// A new name.
+    pub name: Option<String>,
+    /// A new note.
+    pub note: Option<String>,
+    /// Tags to set (or, with null, to remove).
+    pub tags: BTreeMap<String, Option<String>>,
+}
+
+/// Declares which extreme of a metric is its best value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DirectionChange {
+    /// The metric.
+    pub key: String,
+    /// Which; null takes a declaration back.
+    #[serde(default)]
+    pub best: Option<Best>,
+}
+
+/// Asks for points of a metric of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HistoryQuery {
+    /// The metric.
+    pub key: String,
+    /// How many points to skip.
+    pub offset: usize,
+    /// How many to return at most; 100,000 without it.
+    pub limit: Option<usize>,
+}
+
+impl HistoryQuery {
+    /// As a query string.
+    pub fn to_query(&self) -> String {
+        query_string(&[
+            ("key", Some(self.key.clone())),
+            ("offset", (self.offset > 0).then(|| self.offset.to_string())),
+            ("limit", self.limit.map(|limit| limit.to_string())),
+        ])
+    }
 }
 
 /// Asks for the config keys.

@@ -2,13 +2,14 @@
 
 use crate::{FOLDER, interface, mlflow};
 use assay_domain::alert::Rule;
-use assay_domain::{DatasetId, EvaluationId, EventSeq, JobId, RuleId, RunId, SampleId, SourceId, Split};
+use assay_domain::{DatasetId, EvaluationId, EventSeq, ExperimentId, JobId, RuleId, RunId, SampleId, SourceId, Split};
 use assay_engine::{Engine, EngineError};
 use assay_protocol::{
-    AddClasses, BackupRequest, CheckRequest, ConfigQuery, DatasetChange, DatasetsQuery, DoctorQuery, ErrorBody,
-    ErrorCode, EvaluateRequest, EventPage, EventsQuery, ExportLabels, GcRequest, ImportRequest, LabelRequest,
-    MergeRequest, PathsQuery, PersonRequest, PredictFiles, PredictQuery, PredictionsQuery, RelocateRequest, RulePatch,
-    RunPatch, RunsQuery, SamplesChange, SamplesQuery, SeenRequest, SeriesQuery, SettingsPatch, StartRun, path,
+    AddClasses, BackupRequest, CheckRequest, ConfigQuery, DatasetChange, DatasetsQuery, DirectionChange, DoctorQuery,
+    ErrorBody, ErrorCode, EvaluateRequest, EventPage, EventsQuery, ExperimentPatch, ExportLabels, FindQuery, GcRequest,
+    HistoryQuery, ImportRequest, LabelRequest, MergeRequest, PathsQuery, PersonRequest, PredictFiles, PredictQuery,
+    PredictionsQuery, RelocateRequest, RulePatch, RunPatch, RunsQuery, SamplesChange, SamplesQuery, SeenRequest,
+    SeriesQuery, SettingsPatch, StartRun, path,
 };
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -90,6 +91,16 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(path::PATHS, get(paths))
         .route(path::SETTINGS, get(async |State(e): Shared| on(e, |e| e.settings()).await).patch(patch_settings))
         .route(path::EXPERIMENTS, get(async |State(e): Shared| on(e, |e| e.experiments()).await))
+        .route(
+            &format!("{}/{{id}}", path::EXPERIMENTS),
+            patch(patch_experiment)
+                .delete(async |State(e): Shared, id: Named<ExperimentId>| act(e, id, Engine::delete_experiment).await),
+        )
+        .route(
+            &format!("{}/{{id}}/restore", path::EXPERIMENTS),
+            post(async |State(e): Shared, id: Named<ExperimentId>| act(e, id, Engine::restore_experiment).await),
+        )
+        .route(path::METRICS, get(async |State(e): Shared| on(e, |e| e.metrics()).await).patch(declare_direction))
         .route(path::RUNS, get(runs).post(start_run))
         .route(&format!("{}/find/{{text}}", path::RUNS), get(find_run))
         .route(&of(""), get(run).patch(patch_run).delete(delete_run))
@@ -97,6 +108,7 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(&of("/resume"), post(async |State(e): Shared, id: Named<RunId>| act(e, id, Engine::resume_run).await))
         .route(&of("/restore"), post(async |State(e): Shared, id: Named<RunId>| act(e, id, Engine::restore_run).await))
         .route(&of("/evaluate"), post(evaluate))
+        .route(&of("/history"), get(history))
         .route(&of("/predict"), post(predict))
         .route(&of("/artifacts/{*path}"), get(artifact))
         .route(&of("/export"), get(async |State(e): Shared| on(e, |e| Ok(e.export())).await))
@@ -315,9 +327,24 @@ async fn start_run(State(engine): Shared, body: Bytes) -> Answer {
     on(engine, move |engine| engine.start_run(request)).await
 }
 
-async fn find_run(State(engine): Shared, text: Named<String>) -> Answer {
-    let text = named(text)?;
-    on(engine, move |engine| engine.find_run(&text)).await
+async fn find_run(State(engine): Shared, text: Named<String>, query: Asked<FindQuery>) -> Answer {
+    let (text, query) = (named(text)?, asked(query)?);
+    on(engine, move |engine| if query.deleted { engine.find_deleted_run(&text) } else { engine.find_run(&text) }).await
+}
+
+async fn history(State(engine): Shared, id: Named<RunId>, query: Asked<HistoryQuery>) -> Answer {
+    let (id, query) = (named(id)?, asked(query)?);
+    on(engine, move |engine| engine.run_history(id, &query)).await
+}
+
+async fn patch_experiment(State(engine): Shared, id: Named<ExperimentId>, body: Bytes) -> Answer {
+    let (id, patch): (ExperimentId, ExperimentPatch) = (named(id)?, read(&body)?);
+    on(engine, move |engine| engine.patch_experiment(id, patch)).await
+}
+
+async fn declare_direction(State(engine): Shared, body: Bytes) -> Answer {
+    let change: DirectionChange = read(&body)?;
+    on(engine, move |engine| engine.declare_direction(change)).await
 }
 
 async fn run(State(engine): Shared, id: Named<RunId>) -> Answer {

@@ -160,7 +160,7 @@ impl Drop for Other<'_> {
 
 impl WriteTx<'_> {
     /// Takes over the experiments by their names; returns which is which. One that is deleted here is restored where runs
-    /// come to it.
+    /// come to it. With them come the directions of metrics that nobody declared here.
     pub fn merge_experiments(&mut self) -> Result<HashMap<ExperimentId, ExperimentId>> {
         let mut restored = self.db.prepare(
             "UPDATE main.experiments SET deleted = NULL WHERE deleted IS NOT NULL AND name IN (
@@ -182,6 +182,13 @@ impl WriteTx<'_> {
              JOIN main.experiments AS ours ON ours.name = theirs.name",
             [],
         )?;
+        let declared = self.db.execute(
+            "INSERT OR IGNORE INTO main.metric_directions (key, best) SELECT key, best FROM other.metric_directions",
+            [],
+        )?;
+        if declared > 0 {
+            self.emit(&Event::DirectionsChanged)?;
+        }
         for experiment in made.into_iter().chain(restored) {
             self.emit(&Event::ExperimentChanged { experiment: ExperimentId(experiment) })?;
         }

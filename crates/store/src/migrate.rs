@@ -1,8 +1,8 @@
 //! Migrations: append-only, each applied once, in one transaction.
 
 use crate::table::{
-    alert, artifact, client_run, dataset, evaluation, event, experiment, job, label, logged, registry, run, sample,
-    segment, series, setting, snapshot, source,
+    alert, artifact, client_run, dataset, direction, evaluation, event, experiment, job, label, logged, registry, run,
+    sample, segment, series, setting, snapshot, source,
 };
 use crate::{Result, StoreError};
 use rusqlite::Connection;
@@ -44,6 +44,7 @@ const STEPS: &[&[&str]] = &[
     &[alert::TABLES],
     &[event::ONCE, run::PARAMS_BY_VALUE],
     &[sample::IDENTITY],
+    &[direction::TABLES, run::TAGS_BY_KEY, alert::FAILURES_ONLY],
     &[source::MARKS, segment::KEPT, client_run::HIDDEN_NAMES],
 ];
 
@@ -126,6 +127,31 @@ mod tests {
                 "SELECT count(*) FROM runs JOIN experiments ON experiments.id = experiment WHERE experiment = 0 OR ?1";
             let runs = |all: bool| connection.query_row(runs, [all], |row| row.get::<_, i64>(0)).unwrap();
             assert_eq!((default.id.0, runs(false), runs(true)), (0, renamed, 2), "{name} {other}");
+        }
+    }
+
+    #[test]
+    fn the_first_rule_tells_of_failures_only_unless_someone_changed_it() {
+        let by_itself = r#"{"name":"A run ended","condition":{"when":"ended","statuses":["finished","failed","crashed"]},"filter":"","desktop":true,"webhook":null,"enabled":true}"#;
+        let changed = by_itself.replace(r#""filter":"""#, r#""filter":"night""#);
+        for (rule, is_changed, unseen) in [(by_itself, true, 1), (&changed, false, 2)] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("assay.db");
+            let mut connection = old(&path, 8);
+            let insert = "INSERT INTO alert_rules (id, created, watched, enabled, rule) VALUES (1, 5, 'end', 1, ?1)";
+            connection.execute(insert, [rule]).unwrap();
+            connection
+                .execute_batch(
+                    "INSERT INTO alerts (rule, rule_name, run, occasion, at, message, desktop)
+                     VALUES (1, 'A run ended', 1, '1', 5, 'the run finished', 1),
+                            (1, 'A run ended', 2, '1', 5, 'the run failed: finished badly', 1)",
+                )
+                .unwrap();
+            migrate(&mut connection, &path).unwrap();
+            let reader = crate::Reader { db: &connection };
+            let kept = reader.rules().unwrap().remove(0).rule;
+            let condition = if is_changed { "ended failed, crashed" } else { "ended finished, failed, crashed" };
+            assert_eq!((kept.condition.to_string().as_str(), reader.unseen_alerts().unwrap()), (condition, unseen));
         }
     }
 

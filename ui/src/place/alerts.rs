@@ -3,12 +3,13 @@
 use super::Cx;
 use crate::api::Then;
 use crate::command::Command;
+use crate::elided::shortened;
 use crate::route::Route;
 use crate::tokens::{GRID, ROW, strong};
 use crate::transport::Method;
-use crate::widgets::{badge_ui, card_ui, duration, entered, modal, primary_button, remote_ui};
+use crate::widgets::{badge_ui, card_ui, entered, modal, primary_button, remote_ui};
 use assay_domain::alert::{Alert, AlertRule, Better, Condition, DeliveryState, Rule};
-use assay_domain::{RuleId, RunStatus, Timestamp};
+use assay_domain::{RuleId, RunStatus, Timestamp, duration};
 use assay_protocol::{About, AlertsReply, ErrorBody, RulePatch, RunsQuery, RunsReply, SeenRequest, path};
 use egui::{Align, ComboBox, Context, Layout, RichText, ScrollArea, Sense, TextEdit, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
@@ -512,11 +513,13 @@ fn metrics_ui(ui: &mut Ui, cx: &Cx<'_>, metric: &mut String) {
         ui.spacing_mut().item_spacing.x = GRID;
         let mut letters = 0;
         for key in offered {
-            letters += key.chars().count() + 4;
+            let shown = shortened(key, LINE - 4);
+            letters += shown.chars().count() + 4;
             if letters > LINE {
                 break;
             }
-            if ui.small_button(RichText::new(key).color(cx.tokens.weak)).clicked() {
+            let button = ui.small_button(RichText::new(&shown).color(cx.tokens.weak)).accessible_name(key);
+            if button.on_hover_text(key).clicked() {
                 *metric = key.clone();
             }
         }

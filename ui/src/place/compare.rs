@@ -2,12 +2,16 @@
 
 use super::Cx;
 use crate::command::Command;
+use crate::elided::{elided_link, elided_ui};
 use crate::route::Route;
 use crate::tokens::{GRID, Tokens, strong};
 use crate::widgets::remote_ui;
 use assay_domain::{RunId, counted};
 use assay_protocol::{Comparison, path};
-use egui::{RichText, ScrollArea, Ui};
+use egui::{RichText, ScrollArea, TextStyle, Ui};
+
+/// The most that the name of a run or of a value takes.
+const NAME: f32 = 280.0;
 
 #[derive(Default)]
 pub(crate) struct Compare {
@@ -42,10 +46,9 @@ impl Compare {
                     |ui| {
                         ui.label("");
                         for run in &comparison.runs {
-                            let name = RichText::new(format!("{} #{}", run.name, run.id))
-                                .font(strong(13.0))
-                                .color(cx.tokens.series(run.id.0 as usize));
-                            if ui.link(name).clicked() {
+                            let (name, color) =
+                                (format!("{} #{}", run.name, run.id), cx.tokens.series(run.id.0 as usize));
+                            if elided_link(ui, &name, strong(13.0), color, NAME).clicked() {
                                 *cx.route = Route::Run(run.id);
                             }
                         }
@@ -57,7 +60,7 @@ impl Compare {
                                 ui.label(RichText::new(section.to_uppercase()).size(11.0).color(cx.tokens.weak));
                                 ui.end_row();
                             }
-                            ui.label(&line.key);
+                            elided_ui(ui, &line.key, TextStyle::Body.resolve(ui.style()), cx.tokens.text, NAME);
                             for value in &line.values {
                                 let text = value.as_deref().unwrap_or("–");
                                 let color = if line.differs {

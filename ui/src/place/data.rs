@@ -7,6 +7,7 @@ mod sample;
 use super::Cx;
 use crate::api::Then;
 use crate::command::Command;
+use crate::elided::{elided_link, elided_ui};
 use crate::route::Route;
 use crate::tokens::{GRID, strong};
 use crate::transport::Method;
@@ -15,7 +16,7 @@ use assay_domain::entity::{Dataset, Problem, ProblemKind, Sample, SampleState, S
 use assay_domain::split::Stratum;
 use assay_domain::{ClassId, DatasetId, Label, Split, counted};
 use assay_protocol::{DatasetChange, ImportRequest, SamplePage, SamplesAct, SamplesChange, SamplesQuery, path};
-use egui::{Align, ComboBox, Layout, RichText, ScrollArea, TextEdit, Ui};
+use egui::{Align, ComboBox, Layout, RichText, ScrollArea, TextEdit, TextStyle, Ui};
 use import::{Import, labelling_ui};
 use manage::Manage;
 
@@ -82,7 +83,8 @@ impl Data {
         for dataset in datasets {
             card_ui(ui, |ui| {
                 ui.set_width(ui.available_width());
-                if ui.link(RichText::new(&dataset.name).font(strong(15.0))).clicked() {
+                let room = ui.available_width();
+                if elided_link(ui, &dataset.name, strong(15.0), cx.tokens.accent, room).clicked() {
                     *cx.route = Route::Data(Some(dataset.id));
                 }
                 ui.label(format!(
@@ -105,7 +107,8 @@ impl Data {
             if others && ui.button("←").on_hover_text("Back to all datasets").clicked() {
                 *cx.route = Route::Data(None);
             }
-            ui.heading(&dataset.name);
+            let room = ui.available_width() * 0.4;
+            elided_ui(ui, &dataset.name, TextStyle::Heading.resolve(ui.style()), cx.tokens.text, room);
             ui.label(
                 RichText::new(format!("{}, {} labelled", counted(dataset.samples, "image"), dataset.labeled))
                     .color(cx.tokens.weak),

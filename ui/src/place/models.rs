@@ -3,6 +3,7 @@
 use super::Cx;
 use super::review::bar_ui;
 use crate::api::Then;
+use crate::elided::{elided_link, elided_ui};
 use crate::route::Route;
 use crate::tokens::{GRID, strong};
 use crate::transport::Method;
@@ -108,7 +109,8 @@ impl Models {
                             self.chosen = Some(id);
                             self.prediction = None;
                         }
-                        if ui.link(RichText::new(&card.run.name).font(strong(13.0)).color(cx.tokens.text)).clicked() {
+                        let room = ui.available_width() * 0.6;
+                        if elided_link(ui, &card.run.name, strong(13.0), cx.tokens.text, room).clicked() {
                             *cx.route = Route::Run(card.run.id);
                         }
                         badge_ui(ui, card.checkpoint.kind.as_str(), cx.tokens.accent);
@@ -140,7 +142,8 @@ impl Models {
             card_ui(ui, |ui| {
                 ui.set_width(ui.available_width());
                 ui.horizontal(|ui| {
-                    ui.label(RichText::new(&model.name).font(strong(13.0)));
+                    let room = ui.available_width() * 0.6;
+                    elided_ui(ui, &model.name, strong(13.0), cx.tokens.text, room);
                     for (key, value) in model.tags.iter().filter(|(key, _)| !key.starts_with("mlflow.")).take(6) {
                         let text = if value.is_empty() { key.clone() } else { format!("{key} {value}") };
                         badge_ui(ui, &short(&text), cx.tokens.weak);

@@ -10,7 +10,7 @@ use crate::transport::Method;
 use crate::widgets::{badge_ui, card_ui, empty_ui, image_ui, remote_ui, tile_ui, tiles_ui};
 use assay_domain::confusion::{Confusion, Decisions, Matrix};
 use assay_domain::entity::{Author, Dataset, Evaluation, Prediction};
-use assay_domain::{ClassId, EvaluationId, Label, RunId, Split};
+use assay_domain::{ClassId, EvaluationId, Label, RunId, Split, number};
 use assay_protocol::{EvaluateRequest, PredictionPage, PredictionsQuery, SampleDetail, SimilarSample, path};
 use egui::{Align, Align2, FontId, Layout, Rect, RichText, ScrollArea, Sense, Ui, pos2, vec2};
 use egui_extras::{Column, TableBuilder};
@@ -60,12 +60,12 @@ impl Cell {
             Cell::Missed(class) => (Some(class), None, None, Some(class)),
             Cell::Wrong(class) => (None, Some(class), Some(class), None),
         };
-        let number = |class: Option<usize>| class.map(|class| class as i64);
+        let id = |class: Option<usize>| class.map(|class| class as i64);
         PredictionsQuery {
-            label: number(label),
-            label_without: number(not_label),
-            predicted: number(predicted),
-            predicted_without: number(not_predicted),
+            label: id(label),
+            label_without: id(not_label),
+            predicted: id(predicted),
+            predicted_without: id(not_predicted),
             ..PredictionsQuery::default()
         }
     }
@@ -123,7 +123,7 @@ impl Review {
                 ui.label(percent(evaluation.confusion.macro_f1()));
                 ui.label(RichText::new("macro F1").color(cx.tokens.weak));
                 if let Some(loss) = evaluation.loss {
-                    ui.label(format!("{loss:.4}"));
+                    ui.label(number(loss));
                     ui.label(RichText::new("loss").color(cx.tokens.weak));
                 }
             }
@@ -391,7 +391,7 @@ impl Review {
             };
             ui.label(RichText::new(text).font(strong(15.0)).color(color));
             if let Some(loss) = prediction.loss {
-                ui.label(RichText::new(format!("loss {loss:.3}")).color(cx.tokens.weak));
+                ui.label(RichText::new(format!("loss {}", number(f64::from(loss)))).color(cx.tokens.weak));
             }
         });
         ScrollArea::vertical().id_salt("sample").show(ui, |ui| {
@@ -565,7 +565,7 @@ fn list_ui(ui: &mut Ui, cx: &mut Cx<'_>, evaluations: &[Evaluation]) {
                     for text in [
                         percent(evaluation.confusion.accuracy()),
                         percent(evaluation.confusion.macro_f1()),
-                        evaluation.loss.map_or("–".into(), |loss| format!("{loss:.4}")),
+                        evaluation.loss.map_or("–".into(), number),
                         evaluation.confusion.total().to_string(),
                     ] {
                         row.col(|ui| {

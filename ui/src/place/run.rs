@@ -6,16 +6,24 @@ use super::profile::ProfileView;
 use super::runs::by_key;
 use crate::api::Then;
 use crate::command::Command;
+use crate::elided::elided_ui;
 use crate::plot::{Look, Series, chart_ui};
 use crate::route::Route;
 use crate::tokens::{GRID, strong};
 use crate::transport::Method;
-use crate::widgets::{badge_ui, bytes, card_ui, copyable_ui, duration, empty_ui, number, remote_ui, status_ui};
+use crate::widgets::{badge_ui, bytes, card_ui, copyable_ui, empty_ui, remote_ui, status_ui};
 use crate::zoom::Zoom;
 use assay_domain::entity::Run;
-use assay_domain::{RunId, RunStatus, Timestamp};
+use assay_domain::{RunId, RunStatus, Timestamp, duration, number};
 use assay_protocol::{About, RunDetail, RunPatch, SeriesQuery, SeriesReply, path};
-use egui::{Align, Layout, RichText, ScrollArea, Ui, vec2};
+use egui::{Align, Layout, RichText, ScrollArea, TextStyle, Ui, vec2};
+
+/// What stands beside the name of a run: its number, status, time and buttons.
+const BESIDE_NAME: f32 = 520.0;
+/// What a name has at least.
+const LEAST_NAME: f32 = 120.0;
+/// The most that the name of a value takes.
+const PAIR_NAME: f32 = 280.0;
 
 #[derive(Clone, Copy, Default, PartialEq)]
 enum Tab {
@@ -82,7 +90,8 @@ impl RunPage {
             if ui.button("←").on_hover_text("Back to all runs").clicked() {
                 *cx.route = Route::Runs;
             }
-            ui.heading(&run.name);
+            let room = (ui.available_width() - BESIDE_NAME).max(LEAST_NAME);
+            elided_ui(ui, &run.name, TextStyle::Heading.resolve(ui.style()), cx.tokens.text, room);
             ui.label(RichText::new(format!("run {}", run.id)).color(cx.tokens.weak));
             status_ui(ui, run.status);
             let time = run.duration_secs(run.ended.unwrap_or(now)).map(duration).unwrap_or_default();
@@ -242,11 +251,7 @@ impl RunPage {
                         pair_ui(ui, what, &files.join("\n"));
                     }
                 }
-                pair_ui(
-                    ui,
-                    "changes",
-                    if code.dirty { "uncommitted changes, kept under Files" } else { "none: the commit is what ran" },
-                );
+                pair_ui(ui, "changes", code.changes());
             });
             section_ui(ui, "Command", |ui| {
                 pair_ui(ui, "command", &record.command.arguments.join(" "));
@@ -321,7 +326,7 @@ fn section_ui(ui: &mut Ui, title: &str, contents: impl FnOnce(&mut Ui)) {
 
 fn pair_ui(ui: &mut Ui, name: &str, value: &str) {
     let tokens = crate::tokens::Tokens::of(ui.ctx());
-    ui.label(RichText::new(name).color(tokens.weak));
+    elided_ui(ui, name, TextStyle::Body.resolve(ui.style()), tokens.weak, PAIR_NAME);
     copyable_ui(ui, value);
     ui.end_row();
 }

@@ -3,15 +3,18 @@
 use super::Cx;
 use super::data::Data;
 use super::new_run::NewRun;
+use crate::api::{Api, Then};
+use crate::elided::fitted;
 use crate::plot::{Look, Series, chart_ui};
 use crate::route::Route;
 use crate::tokens::{GRID, ROW, strong};
-use crate::widgets::{duration, empty_ui, number, primary_button, remote_ui, status_ui};
+use crate::transport::Method;
+use crate::widgets::{empty_ui, primary_button, remote_ui, status_ui};
 use crate::zoom::Zoom;
 use assay_domain::entity::{Experiment, Run};
-use assay_domain::{ExperimentId, RunId, RunStatus, Timestamp, counted, query};
-use assay_protocol::{About, RunsQuery, RunsReply, SeriesQuery, SeriesReply, path};
-use egui::{Align, Layout, RichText, ScrollArea, Sense, TextEdit, Ui, vec2};
+use assay_domain::{Best, ExperimentId, RunId, RunStatus, Timestamp, counted, duration, number, query};
+use assay_protocol::{About, DirectionChange, RunsQuery, RunsReply, SeriesQuery, SeriesReply, path};
+use egui::{Align, Layout, RichText, ScrollArea, Sense, TextEdit, TextStyle, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,11 +57,6 @@ fn metrics_of(runs: &[&Run]) -> Vec<String> {
         }
     }
     shown
-}
-
-/// Whether the least value of a metric is the best.
-fn least_is_best(key: &str) -> bool {
-    ["loss", "error", "mae", "mse", "perplexity"].iter().any(|word| key.to_lowercase().contains(word))
 }
 
 /// What of a run's params tells it from others at a glance.
@@ -154,6 +152,9 @@ impl Runs {
         });
         ui.add_space(2.0 * GRID);
         remote_ui(ui, &api, &address, remote, |ui, reply| {
+            for note in &reply.notes {
+                ui.label(RichText::new(note).color(cx.tokens.warning));
+            }
             let table_height =
                 (ui.available_height() * 0.42).min(44.0 + (ROW + 6.0) * reply.runs.len() as f32).max(80.0);
             let size = vec2(ui.available_width(), table_height);
@@ -194,6 +195,7 @@ impl Runs {
         let mut heads = vec![("", None), ("#", Some("run")), ("Name", Some("name")), ("Status", Some("status"))];
         heads.extend(metrics.iter().map(|key| (key.as_str(), Some(key.as_str()))));
         heads.extend([("Time", Some("duration")), ("Config", None)]);
+        let api = cx.api;
         table
             .header(26.0, |mut header| {
                 for (text, key) in heads {
@@ -208,9 +210,19 @@ impl Runs {
                             Some(sort) if *sort == down => " ▼",
                             _ => "",
                         };
+                        let room = ui.available_width() - if arrow.is_empty() { 0.0 } else { 4.0 * GRID };
+                        let shown = fitted(ui, text, &TextStyle::Button.resolve(ui.style()), room);
                         let button =
-                            egui::Button::new(RichText::new(format!("{text}{arrow}")).color(tokens.weak)).frame(false);
-                        if ui.add(button).on_hover_text(format!("Sort by {text}")).clicked() {
+                            egui::Button::new(RichText::new(format!("{shown}{arrow}")).color(tokens.weak)).frame(false);
+                        let is_metric = metrics.iter().any(|metric| metric == key);
+                        let best = is_metric.then(|| reply.directions.of(key));
+                        let more = if is_metric { "\nRight-click: which value is the best" } else { "" };
+                        let button = ui.add(button).accessible_name(format!("{text}{arrow}"));
+                        let button = button.on_hover_text(format!("Sort by {text}{more}"));
+                        if let Some(best) = best {
+                            button.context_menu(|ui| best_ui(ui, api, key, best));
+                        }
+                        if button.clicked() {
                             self.sort = match &self.sort {
                                 Some(sort) if *sort == down => Some(up),
                                 Some(sort) if *sort == up => None,
@@ -247,7 +259,7 @@ impl Runs {
                     });
                     row.col(|ui| status_ui(ui, run.status));
                     for key in &metrics {
-                        row.col(|ui| metric_ui(ui, run, key));
+                        row.col(|ui| metric_ui(ui, run, key, reply.directions.of(key)));
                     }
                     row.col(|ui| {
                         let text = match run.status {
@@ -302,19 +314,40 @@ impl Runs {
     }
 }
 
-fn metric_ui(ui: &mut Ui, run: &Run, key: &str) {
+/// Declares which value of a metric is its best.
+fn best_ui(ui: &mut Ui, api: &Api, key: &str, best: Best) {
+    ui.label(format!("The best value of {key} is"));
+    for (choice, name) in
+        [(Best::Least, "the least"), (Best::Greatest, "the greatest"), (Best::Neither, "neither, or it is not known")]
+    {
+        if ui.radio(best == choice, name).clicked() {
+            let change = DirectionChange { key: key.to_owned(), best: Some(choice) };
+            api.act(Method::Patch, path::METRICS, &change, Then::Nothing);
+            ui.close();
+        }
+    }
+}
+
+fn metric_ui(ui: &mut Ui, run: &Run, key: &str, best: Best) {
     let tokens = crate::tokens::Tokens::of(ui.ctx());
     let Some(summary) = run.metrics.get(key) else {
         ui.label(RichText::new("–").color(tokens.weak));
         return;
     };
-    let last =
-        summary.last.map_or_else(|| RichText::new("NaN").color(tokens.warning), |value| RichText::new(number(value)));
-    let best = if least_is_best(key) { summary.min } else { summary.max };
-    let response = ui.label(last);
-    if let Some((value, step)) = best {
-        response.on_hover_text(format!("best {} at step {step}\n{}", number(value), counted(summary.count, "point")));
+    let last = summary.last.unwrap_or(f64::NAN);
+    let color = if last.is_finite() { tokens.text } else { tokens.warning };
+    let extremes = match best {
+        Best::Neither => vec![("min", summary.min), ("max", summary.max)],
+        Best::Least | Best::Greatest => vec![("best", best.of(summary))],
+    };
+    let mut hint = String::new();
+    for (what, extreme) in extremes {
+        if let Some((value, step)) = extreme {
+            hint += &format!("{what} {} at step {step}\n", number(value));
+        }
     }
+    hint += &counted(summary.count, "point");
+    ui.label(RichText::new(number(last)).color(color)).on_hover_text(hint);
 }
 
 /// The series of a run by metric.

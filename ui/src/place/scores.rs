@@ -5,7 +5,7 @@ use crate::tokens::{GRID, Tokens, strong};
 use crate::widgets::{card_ui, remote_ui};
 use assay_domain::entity::Evaluation;
 use assay_domain::scores::{Bin, Estimate, McNemar, Scores};
-use assay_domain::{EvaluationId, Labelling, counted};
+use assay_domain::{EvaluationId, Labelling, counted, number};
 use assay_protocol::path;
 use egui::{
     Align, Align2, ComboBox, CornerRadius, FontId, Layout, Rect, RichText, ScrollArea, Sense, Stroke, Ui, pos2, vec2,
@@ -141,16 +141,16 @@ fn figures_ui(ui: &mut Ui, tokens: &Tokens, scores: &Scores) {
                 row("top-5 accuracy", percent(top5), String::new(), "The class is among the five most probable.");
             }
             if let Some(area) = scores.roc_auc {
-                row("ROC AUC", format!("{area:.4}"), String::new(), "One class against the rest, macro mean.");
+                row("ROC AUC", number(area), String::new(), "One class against the rest, macro mean.");
             }
             if let Some(mean) = scores.average_precision {
                 let help = "The precision over all recalls of a class, macro mean.";
                 row("average precision", percent(mean), String::new(), help);
             }
-            row("loss", format!("{:.4}", scores.loss), String::new(), "Mean cross-entropy, in nats.");
+            row("loss", number(scores.loss), String::new(), "Mean cross-entropy, in nats.");
             row(
                 "Brier score",
-                format!("{:.4}", scores.brier),
+                number(scores.brier),
                 String::new(),
                 match is_of_sets {
                     true => "Mean squared distance of each probability from what is true, 0 to 1.",
@@ -227,7 +227,7 @@ fn classes_ui(ui: &mut Ui, tokens: &Tokens, scores: &Scores) {
                     share(figures.score.precision),
                     share(figures.score.recall),
                     share(figures.score.f1),
-                    figures.roc_auc.map_or("–".into(), |area| format!("{area:.4}")),
+                    figures.roc_auc.map_or("–".into(), number),
                     share(figures.average_precision),
                 ];
                 for cell in cells {

@@ -25,6 +25,17 @@ CREATE INDEX alerts_due ON alerts (due) WHERE due IS NOT NULL;
 CREATE INDEX alerts_unseen ON alerts (seen) WHERE NOT seen;
 ";
 
+/// The first rule told of runs that finished, too: where nobody changed it, it does so no longer, and what it told of them is
+/// not waiting to be seen.
+pub(crate) const FAILURES_ONLY: &str = r#"
+UPDATE alerts SET seen = 1 WHERE NOT seen AND message GLOB 'the run finished*' AND rule IN (SELECT id FROM alert_rules WHERE rule =
+    '{"name":"A run ended","condition":{"when":"ended","statuses":["finished","failed","crashed"]},"filter":"","desktop":true,"webhook":null,"enabled":true}');
+UPDATE alert_rules SET rule =
+    '{"name":"A run failed","condition":{"when":"ended","statuses":["failed","crashed"]},"filter":"","desktop":true,"webhook":null,"enabled":true}'
+    WHERE rule =
+    '{"name":"A run ended","condition":{"when":"ended","statuses":["finished","failed","crashed"]},"filter":"","desktop":true,"webhook":null,"enabled":true}';
+"#;
+
 /// An alert whose webhook is to be posted.
 #[derive(Clone, Debug)]
 pub struct DueAlert {

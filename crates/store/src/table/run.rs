@@ -45,6 +45,29 @@ DROP INDEX params_by_key;
 CREATE INDEX params_by_value ON params (key, value, run);
 ";
 
+/// The names of tags are listed.
+pub(crate) const TAGS_BY_KEY: &str = "CREATE INDEX tags_by_key ON tags (key, run);";
+
+/// The names that any run has something under, each in order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunKeys {
+    /// Of params.
+    pub params: Vec<String>,
+    /// Of metrics.
+    pub metrics: Vec<String>,
+    /// Of tags.
+    pub tags: Vec<String>,
+}
+
+/// Which runs a person may mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Among {
+    /// Those that are there.
+    Kept,
+    /// Those that are deleted.
+    Deleted,
+}
+
 /// What a new run is made of.
 #[derive(Clone, Debug)]
 pub struct NewRun {
@@ -80,6 +103,9 @@ pub struct RunHead {
     /// Whether it is deleted.
     pub is_deleted: bool,
 }
+
+/// Runs of one name that are listed.
+const MOST_NAMED: usize = 20;
 
 /// What became of a run whose process is gone.
 pub(crate) const ABANDONED: &str = "its process ended without a word; resume continues from the last checkpoint";
@@ -121,6 +147,7 @@ impl WriteTx<'_> {
             insert.execute(params![run.0, key, value])?;
         }
         drop(insert);
+        tags.iter().try_for_each(|(key, value)| self.declare_by_tag(key, value))?;
         self.emit(&Event::RunChanged { run })
     }
 
@@ -227,6 +254,7 @@ impl WriteTx<'_> {
             )?,
             None => self.db.execute("DELETE FROM tags WHERE run = ?1 AND key = ?2", params![run.0, key])?,
         };
+        value.map_or(Ok(()), |value| self.declare_by_tag(key, value))?;
         self.emit(&Event::RunChanged { run })?;
         Ok(changed > 0)
     }
@@ -330,28 +358,68 @@ impl Reader<'_> {
         statement.query_row([uid], head).optional()?.ok_or_else(|| StoreError::missing("run", uid))
     }
 
-    /// The runs that a person may mean: by number, by name, or by the beginning of the uid (six digits or more).
-    pub fn find_run(&self, text: &str) -> Result<RunId> {
-        let mut statement = self.db.prepare_cached(
-            "SELECT id FROM runs WHERE deleted IS NULL AND (id = ?1 OR name = ?2 OR (length(?2) >= 6 AND uid LIKE ?2 || '%'))
-             ORDER BY id = ?1 DESC, id DESC",
-        )?;
-        let number: i64 = text.trim_start_matches('#').parse().unwrap_or(-1);
-        let found = statement.query_row(params![number, text.trim_start_matches('#')], |row| row.get(0)).optional()?;
-        found.map(RunId).ok_or_else(|| StoreError::missing("run", text))
+    /// The run that a person means: by number, by name, or by the beginning of the uid (six digits or more), in this order.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when several have the name, or the beginning of a uid.
+    pub fn find_run(&self, text: &str, among: Among) -> Result<RunId> {
+        let text = text.strip_prefix('#').unwrap_or(text);
+        let number: i64 = text.parse().unwrap_or(-1);
+        let deleted = if among == Among::Deleted { "NOT NULL" } else { "NULL" };
+        for (found_by, condition) in [
+            ("number", "id = ?1 AND ?2 IS NOT NULL"),
+            ("name", "name = ?2 AND ?1 IS NOT NULL"),
+            ("uid", "?1 IS NOT NULL AND length(?2) >= 6 AND uid >= lower(?2) AND uid < lower(?2) || '~'"),
+        ] {
+            let sql = format!(
+                "SELECT id FROM runs WHERE deleted IS {deleted} AND {condition} ORDER BY id LIMIT {MOST_NAMED}"
+            );
+            let mut statement = self.db.prepare_cached(&sql)?;
+            let found = statement.query_map(params![number, text], |row| Ok(RunId(row.get(0)?)))?;
+            match found.collect::<rusqlite::Result<Vec<RunId>>>()?.as_slice() {
+                [] => {}
+                [run] => return Ok(*run),
+                several => {
+                    let numbers: Vec<String> = several.iter().map(RunId::to_string).collect();
+                    let more = if several.len() == MOST_NAMED { " and more" } else { "" };
+                    return Err(StoreError::Conflict(format!(
+                        "several runs have the {found_by} {text:?}: say which by its number, {}{more}",
+                        numbers.join(", ")
+                    )));
+                }
+            }
+        }
+        Err(StoreError::missing("run", text))
     }
 
-    /// Every key that a param, and that a metric, of any run has.
-    pub fn run_keys(&self) -> Result<(Vec<String>, Vec<String>)> {
+    /// The names of runs that are there, or of those that are deleted.
+    pub fn run_names(&self, among: Among) -> Result<Vec<String>> {
+        let deleted = if among == Among::Deleted { "NOT NULL" } else { "NULL" };
+        let mut statement =
+            self.db.prepare_cached(&format!("SELECT DISTINCT name FROM runs WHERE deleted IS {deleted}"))?;
+        let names = statement.query_map([], |row| row.get(0))?;
+        Ok(names.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Every key that a param, a metric or a tag of any run has.
+    pub fn run_keys(&self) -> Result<RunKeys> {
         let keys = |sql: &str| -> Result<Vec<String>> {
             let mut statement = self.db.prepare_cached(sql)?;
             let rows = statement.query_map([], |row| row.get(0))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         };
-        Ok((
-            keys("SELECT DISTINCT key FROM params ORDER BY key")?,
-            keys("SELECT DISTINCT key FROM series ORDER BY key")?,
-        ))
+        Ok(RunKeys {
+            params: keys("SELECT DISTINCT key FROM params ORDER BY key")?,
+            metrics: keys("SELECT DISTINCT key FROM series ORDER BY key")?,
+            // From one key to the next: every run of a client has the same tags.
+            tags: keys(
+                "WITH RECURSIVE keys (key) AS (
+                     SELECT min(key) FROM tags
+                     UNION ALL SELECT (SELECT min(tags.key) FROM tags WHERE tags.key > keys.key) FROM keys
+                     WHERE keys.key IS NOT NULL)
+                 SELECT key FROM keys WHERE key IS NOT NULL",
+            )?,
+        })
     }
 
     /// The config of a run as it was asked for.

@@ -2,8 +2,9 @@
 
 use super::run::{COLUMNS, run_of};
 use crate::{Reader, Result};
+use assay_domain::column::{Column, Which};
 use assay_domain::entity::Run;
-use assay_domain::query::{Field, Value};
+use assay_domain::query::{Condition, Field, Value};
 use assay_domain::{Filter, RunId, Timestamp};
 use std::collections::{BTreeSet, HashMap};
 
@@ -25,7 +26,7 @@ pub struct RunQuery {
 /// A column to sort by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunOrder {
-    /// A field, a param, or a metric (its last value; `min:KEY` and `max:KEY` for its extremes).
+    /// What the language of [`assay_domain::column`] has.
     pub key: String,
     /// The greatest first.
     pub descending: bool,
@@ -83,29 +84,13 @@ impl Values {
     fn load(reader: &Reader<'_>, query: &RunQuery, of: Option<RunId>) -> Result<Values> {
         // A number, so that each has a plan of its own.
         let of = of.map_or_else(String::new, |run| format!("AND run = {}", run.0));
-        use assay_domain::query::Condition;
         let mut values = Values::default();
-        let mut keys: BTreeSet<&str> = query.order.iter().map(|order| order.key.as_str()).collect();
-        let mut words = false;
-        for term in &query.filter.terms {
-            match &term.condition {
-                Condition::Word(_) => words = true,
-                Condition::Compare { key, .. } => {
-                    keys.insert(key);
-                }
-            }
-        }
+        let ordered_by = query.order.iter().map(|order| order.key.as_str());
+        let keys: BTreeSet<&str> = query.filter.keys().chain(ordered_by).collect();
         for key in keys {
-            let mut of_key = reader.metric_values(key, &of)?;
-            let mut statement = reader.db.prepare(&format!("SELECT run, value FROM params WHERE key = ?1 {of}"))?;
-            let rows = statement.query_map([key], |row| Ok((RunId(row.get(0)?), row.get::<_, String>(1)?)))?;
-            for row in rows {
-                let (run, value) = row?;
-                of_key.insert(run, Value::Text(value));
-            }
-            values.by_key.insert(key.to_owned(), of_key);
+            values.by_key.insert(key.to_owned(), reader.values_under(key, &of)?);
         }
-        if words {
+        if query.filter.terms.iter().any(|term| matches!(term.condition, Condition::Word(_))) {
             let sql =
                 format!("SELECT run, group_concat(key || ' ' || value, ' ') FROM tags WHERE TRUE {of} GROUP BY run");
             let mut statement = reader.db.prepare(&sql)?;
@@ -114,6 +99,31 @@ impl Values {
                 rows.map(|row| row.map(|(run, text)| (run, text.to_lowercase()))).collect::<Result<_, _>>()?;
         }
         Ok(values)
+    }
+}
+
+impl Reader<'_> {
+    /// For each run that has something under this name, its value; `of` may say which runs, as SQL.
+    fn values_under(&self, name: &str, of: &str) -> Result<HashMap<RunId, Value>> {
+        let mut values = match Column::of(name) {
+            // Nothing hides a field.
+            Column::Field(_) => return Ok(HashMap::new()),
+            Column::Param(key) => self.texts_under("params", key, of)?,
+            Column::Metric(which, key) => self.metric_values(which, key, of)?,
+            Column::Tag(key) => self.texts_under("tags", key, of)?,
+            Column::Any(_) => HashMap::new(),
+        };
+        // A key may itself begin as `params.` does. Of what remains, a param comes first.
+        values.extend(self.texts_under("tags", name, of)?);
+        values.extend(self.metric_values(Which::Last, name, of)?);
+        values.extend(self.texts_under("params", name, of)?);
+        Ok(values)
+    }
+
+    fn texts_under(&self, table: &str, key: &str, of: &str) -> Result<HashMap<RunId, Value>> {
+        let mut statement = self.db.prepare(&format!("SELECT run, value FROM {table} WHERE key = ?1 {of}"))?;
+        let rows = statement.query_map([key], |row| Ok((RunId(row.get(0)?), Value::Text(row.get(1)?))))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
 
@@ -142,6 +152,10 @@ impl Field for Seen<'_> {
             "dataset" => run.dataset.map(|dataset| number(dataset.0)),
             "created" => Some(number(run.created.0)),
             "started" => run.started.map(|at| number(at.0)),
+            "uid" => Some(Value::Text(run.uid.clone())),
+            "note" => Some(Value::Text(run.note.clone())),
+            "user" => run.user.clone().map(Value::Text),
+            "client" => run.client.clone().map(Value::Text),
             "duration" => Some(Value::Number(run.duration_secs(run.ended?)?)),
             _ => self.values.by_key.get(key)?.get(&run.id).cloned(),
         }

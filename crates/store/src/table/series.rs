@@ -7,6 +7,7 @@
 use crate::points::{self, Points};
 use crate::{Reader, Result, WriteTx};
 use assay_domain::alert::{News, Watched};
+use assay_domain::column::Which;
 use assay_domain::entity::Event;
 use assay_domain::query::Value;
 use assay_domain::series::{Reducer, Summary};
@@ -304,6 +305,7 @@ fn joined(segments: Vec<(String, Summary)>) -> BTreeMap<String, Summary> {
 /// One segment of a series.
 pub(super) struct Segment {
     pub(super) series: i64,
+    pub(super) number: i64,
     count: u64,
     /// The steps in which no later segment supersedes it.
     pub(super) current_until: i64,
@@ -318,14 +320,13 @@ impl Reader<'_> {
         Ok(by_run.map(|(run, segments)| (run, joined(segments))).collect())
     }
 
-    /// For each run that has the metric, its last value (`min:KEY` and `max:KEY` give the extremes); `of` may say which runs,
-    /// as SQL.
-    pub(crate) fn metric_values(&self, key: &str, of: &str) -> Result<HashMap<RunId, Value>> {
-        let (column, key) = match key.split_once(':') {
-            Some(("min", key)) => ("min(iif(kept_count IS NULL, min, kept_min))", key),
-            Some(("max", key)) => ("max(iif(kept_count IS NULL, max, kept_max))", key),
+    /// For each run that has the metric, this value of it; `of` may say which runs, as SQL.
+    pub(crate) fn metric_values(&self, which: Which, key: &str, of: &str) -> Result<HashMap<RunId, Value>> {
+        let column = match which {
+            Which::Min => "min(iif(kept_count IS NULL, min, kept_min))",
+            Which::Max => "max(iif(kept_count IS NULL, max, kept_max))",
             // SQLite takes a bare column from the row of the greatest segment.
-            _ => ("iif(kept_count IS NULL, last, kept_last), max(segment)", key),
+            Which::Last => "iif(kept_count IS NULL, last, kept_last), max(segment)",
         };
         let mut statement = self.db.prepare(&format!(
             "SELECT run, {column} FROM series WHERE key = ?1 AND kept_count IS NOT 0 {of} GROUP BY run"
@@ -464,7 +465,7 @@ impl Reader<'_> {
                 .optional()?
                 .flatten();
             let current_until = next.map_or(i64::MAX, |first| first.saturating_sub(1));
-            segments.push(Segment { series, count: count as u64, current_until });
+            segments.push(Segment { series, number: segment, count: count as u64, current_until });
         }
         Ok(segments)
     }

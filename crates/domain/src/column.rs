@@ -1,0 +1,186 @@
+//! Names of what a run has: in filters, in orders and as columns of a table.
+//!
+//! A name is a field (`status`), or that of a param, a metric or a tag. `params.NAME`, `metrics.NAME` and `tags.NAME` say which
+//! of these; without that a param comes before a metric, and a metric before a tag. A metric is its last value; `min:NAME` and
+//! `max:NAME` are its extremes.
+
+use crate::nearest;
+
+/// What every run has or may have.
+pub const FIELDS: [&str; 13] = [
+    "id",
+    "run",
+    "uid",
+    "name",
+    "status",
+    "experiment",
+    "created",
+    "started",
+    "duration",
+    "dataset",
+    "note",
+    "user",
+    "client",
+];
+
+/// Which value of a metric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Which {
+    /// The last one.
+    #[default]
+    Last,
+    /// The least finite one.
+    Min,
+    /// The greatest finite one.
+    Max,
+}
+
+impl Which {
+    const ALL: [(Which, &'static str); 3] = [(Which::Last, "last:"), (Which::Min, "min:"), (Which::Max, "max:")];
+
+    /// What stands before the name of a metric, and the name; none where nothing does.
+    pub fn split(name: &str) -> Option<(Which, &str)> {
+        Which::ALL.into_iter().find_map(|(which, prefix)| Some((which, name.strip_prefix(prefix)?)))
+    }
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column<'a> {
+    /// One of [`FIELDS`].
+    Field(&'a str),
+    /// A param.
+    Param(&'a str),
+    /// A metric.
+    Metric(Which, &'a str),
+    /// A tag.
+    Tag(&'a str),
+    /// A param, a metric or a tag.
+    Any(&'a str),
+}
+
+/// The words that say which kind of value a name is, as MLflow's clients write them too.
+const KINDS: [(&str, fn(&str) -> Column<'_>); 6] = [
+    ("params.", |key| Column::Param(key)),
+    ("param.", |key| Column::Param(key)),
+    ("metrics.", |key| Column::Metric(Which::Last, key)),
+    ("metric.", |key| Column::Metric(Which::Last, key)),
+    ("tags.", |key| Column::Tag(key)),
+    ("tag.", |key| Column::Tag(key)),
+];
+
+impl<'a> Column<'a> {
+    /// What a name stands for.
+    pub fn of(name: &'a str) -> Column<'a> {
+        if let Some((which, key)) = Which::split(name) {
+            let key = ["metrics.", "metric."].iter().find_map(|kind| key.strip_prefix(kind)).unwrap_or(key);
+            return Column::Metric(which, key);
+        }
+        if FIELDS.contains(&name) {
+            return Column::Field(name);
+        }
+        let kind = KINDS.into_iter().find_map(|(kind, of)| Some(of(name.strip_prefix(kind)?)));
+        kind.unwrap_or(Column::Any(name))
+    }
+}
+
+/// The names that runs have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Names<'a> {
+    /// Of params.
+    pub params: &'a [String],
+    /// Of metrics.
+    pub metrics: &'a [String],
+    /// Of tags.
+    pub tags: &'a [String],
+}
+
+/// A name that no run has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no run has {name:?}{}",
+    nearest.as_ref().map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
+)]
+pub struct UnknownName {
+    /// The name.
+    pub name: String,
+    /// The known one that looks most like it.
+    pub nearest: Option<String>,
+}
+
+impl Names<'_> {
+    /// Whether some run has something of this name.
+    ///
+    /// # Errors
+    /// [`UnknownName`] with the nearest known name, if one looks much like it.
+    pub fn check(&self, name: &str) -> Result<(), UnknownName> {
+        let has = |names: &[String], key: &str| names.iter().any(|known| known == key);
+        let literally = |key: &str| has(self.params, key) || has(self.metrics, key) || has(self.tags, key);
+        let (key, known): (&str, Vec<&str>) = match Column::of(name) {
+            Column::Field(_) => return Ok(()),
+            Column::Param(key) => (key, texts(self.params)),
+            Column::Metric(_, key) => (key, texts(self.metrics)),
+            Column::Tag(key) => (key, texts(self.tags)),
+            Column::Any(key) => {
+                (key, [FIELDS.to_vec(), texts(self.params), texts(self.metrics), texts(self.tags)].concat())
+            }
+        };
+        if known.contains(&key) || literally(name) {
+            return Ok(());
+        }
+        let kind = &name[..name.len() - key.len()];
+        let nearest = nearest(key, known).map(|known| format!("{kind}{known}"));
+        Err(UnknownName { name: name.to_owned(), nearest })
+    }
+}
+
+fn texts(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_what_it_is_or_may_be_anything() {
+        for (name, column) in [
+            ("status", Column::Field("status")),
+            ("params.lr", Column::Param("lr")),
+            ("param.lr", Column::Param("lr")),
+            ("metrics.val/loss", Column::Metric(Which::Last, "val/loss")),
+            ("min:val/loss", Column::Metric(Which::Min, "val/loss")),
+            ("max:metrics.val/loss", Column::Metric(Which::Max, "val/loss")),
+            ("tags.mlflow.user", Column::Tag("mlflow.user")),
+            ("optimizer.lr", Column::Any("optimizer.lr")),
+        ] {
+            assert_eq!(Column::of(name), column, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_known_name_is_offered() {
+        let [params, metrics, tags] =
+            [&["lr", "params.odd", "weight_decay"][..], &["val/loss", "val/accuracy"], &["team"]]
+                .map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let names = Names { params: &params, metrics: &metrics, tags: &tags };
+        for known in
+            ["lr", "params.lr", "params.odd", "min:val/loss", "metrics.val/loss", "tags.team", "team", "status"]
+        {
+            assert_eq!(names.check(known), Ok(()), "{known}");
+        }
+        for (name, nearest) in [
+            ("weight-decay", Some("weight_decay")),
+            ("params.weight_dcay", Some("params.weight_decay")),
+            ("min:val/los", Some("min:val/loss")),
+            ("accuracy", Some("val/accuracy")),
+            ("Status", Some("status")),
+            ("tags.lr", None),
+            ("nosuch", None),
+        ] {
+            let unknown = names.check(name).unwrap_err();
+            assert_eq!(unknown.nearest.as_deref(), nearest, "{name}");
+            assert!(unknown.to_string().contains(name));
+        }
+    }
+}

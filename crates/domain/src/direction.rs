@@ -1,0 +1,130 @@
+//! Which way a metric gets better: declared once for a key, and the same everywhere.
+
+use crate::series::Summary;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Which extreme of a metric is its best value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Best {
+    /// The least, as of a loss.
+    #[serde(rename = "min")]
+    Least,
+    /// The greatest, as of an accuracy.
+    #[serde(rename = "max")]
+    Greatest,
+    /// Neither, or it is not known.
+    #[serde(rename = "none")]
+    Neither,
+}
+
+impl Best {
+    /// All of them.
+    pub const ALL: [Best; 3] = [Best::Least, Best::Greatest, Best::Neither];
+
+    /// The word that is stored, sent and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Best::Least => "min",
+            Best::Greatest => "max",
+            Best::Neither => "none",
+        }
+    }
+
+    /// The one with this word.
+    pub fn parse(word: &str) -> Option<Best> {
+        Best::ALL.into_iter().find(|best| best.as_str() == word)
+    }
+
+    /// The best value of a series and its step; none where neither extreme is known to be it.
+    pub fn of(self, summary: &Summary) -> Option<(f64, i64)> {
+        match self {
+            Best::Least => summary.min,
+            Best::Greatest => summary.max,
+            Best::Neither => None,
+        }
+    }
+}
+
+/// The directions of all metrics of a workspace.
+///
+/// What nobody declared is known of the metrics that Assay's own training logs, and of no other: the greatest `rmse` is as
+/// likely to be called the best as the least one by whoever guesses from names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Directions(BTreeMap<String, Best>);
+
+impl Directions {
+    /// With these declarations.
+    pub fn new(declared: BTreeMap<String, Best>) -> Directions {
+        Directions(declared)
+    }
+
+    /// Which extreme of a metric is its best value.
+    pub fn of(&self, key: &str) -> Best {
+        self.declared(key).unwrap_or_else(|| usual(key))
+    }
+
+    /// What was declared of a metric.
+    pub fn declared(&self, key: &str) -> Option<Best> {
+        self.0.get(key).copied()
+    }
+
+    /// All that was declared, by key.
+    pub fn all_declared(&self) -> impl Iterator<Item = (&str, Best)> {
+        self.0.iter().map(|(key, best)| (key.as_str(), *best))
+    }
+}
+
+/// What is certain without a declaration.
+fn usual(key: &str) -> Best {
+    const F1_OF_A_CLASS: &str = "val/f1/";
+    match key.rsplit('/').next() {
+        _ if key.starts_with(F1_OF_A_CLASS) => Best::Greatest,
+        Some("loss") => Best::Least,
+        Some("accuracy" | "f1" | "macro_f1" | "micro_f1" | "top5") => Best::Greatest,
+        _ => Best::Neither,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_certain_has_a_direction_by_itself() {
+        let none = Directions::default();
+        for (key, best) in [
+            ("val/loss", Best::Least),
+            ("loss", Best::Least),
+            ("val/accuracy", Best::Greatest),
+            ("val/f1/loss", Best::Greatest),
+            ("val/rmse", Best::Neither),
+            ("Loss", Best::Neither),
+            ("wer", Best::Neither),
+            ("no_loss_here", Best::Neither),
+            ("closs", Best::Neither),
+        ] {
+            assert_eq!(none.of(key), best, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_declaration_goes_before_what_is_usual() {
+        let declared = [("wer", Best::Least), ("loss", Best::Neither)].map(|(key, best)| (key.to_owned(), best));
+        let directions = Directions::new(declared.into());
+        assert_eq!([directions.of("wer"), directions.of("loss")], [Best::Least, Best::Neither]);
+        let json = serde_json::to_string(&directions).unwrap();
+        assert_eq!(json, r#"{"loss":"none","wer":"min"}"#);
+        assert_eq!(serde_json::from_str::<Directions>(&json).unwrap(), directions);
+    }
+
+    #[test]
+    fn the_best_value_is_the_extreme_of_the_direction() {
+        let summary = Summary { min: Some((1.0, 7)), max: Some((2.0, 3)), ..Summary::default() };
+        assert_eq!(Best::Least.of(&summary), Some((1.0, 7)));
+        assert_eq!(Best::Greatest.of(&summary), Some((2.0, 3)));
+        assert_eq!(Best::Neither.of(&summary), None);
+        assert!(Best::ALL.into_iter().all(|best| Best::parse(best.as_str()) == Some(best)));
+    }
+}

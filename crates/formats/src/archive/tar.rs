@@ -1,0 +1,246 @@
+//! Tar archives, plain and gzipped.
+
+use super::Stop;
+use super::target::{LinkBase, Target};
+use assay_domain::content::{ArchiveKind, Content, HEAD_BYTES};
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::rc::Rc;
+use tar::EntryType;
+
+/// The length of a block.
+const BLOCK: u64 = 512;
+/// An archive ends with so many zeros.
+const END: u64 = 2 * BLOCK;
+/// A sparse file has at most so many parts.
+const MAX_PARTS: u64 = 1_000_000;
+
+/// A gzip may be of several members, one after the other.
+pub(super) fn unpack_gzipped(file: File, target: &mut Target<'_>) -> Result<(), Stop> {
+    let mut plain = flate2::bufread::MultiGzDecoder::new(BufReader::new(file));
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    let first = (&mut plain).take(HEAD_BYTES as u64).read_to_end(&mut head);
+    match Content::of(&head) {
+        Content::Archive(ArchiveKind::Tar) => {}
+        _ if head.len() == HEAD_BYTES && head.iter().all(|byte| *byte == 0) => {}
+        _ => {
+            let why = match first {
+                Err(why) => format!("it is damaged or cut off: {why}"),
+                Ok(_) => "it is gzipped, but there is no tar in it: unpack it first".into(),
+            };
+            return Err(Stop::Why(why));
+        }
+    }
+    unpack(std::io::Cursor::new(head).chain(plain), target)
+}
+
+pub(super) fn unpack(reader: impl Read, target: &mut Target<'_>) -> Result<(), Stop> {
+    let zeros = Rc::new(Zeros::default());
+    let mut archive = tar::Archive::new(Counted { reader, zeros: zeros.clone() });
+    // Archives that were written one behind the other are one.
+    archive.set_ignore_zeros(true);
+    let mut last = b"the beginning".to_vec();
+    for found in archive.entries().map_err(|why| Stop::Why(why.to_string()))? {
+        match found {
+            Ok(mut found) => {
+                last = found.path_bytes().into_owned();
+                entry(&mut found, target)?;
+            }
+            // What lies behind the end of an archive is none of it.
+            Err(_) if zeros.now.get() >= END || zeros.before.get() >= END => return Ok(()),
+            Err(why) => {
+                let after = [b"after ", last.as_slice()].concat();
+                target.leave_out(&after, format!("the archive is damaged or cut off, what follows is lost: {why}"));
+                return Ok(());
+            }
+        }
+    }
+    if zeros.now.get() < BLOCK && !target.is_empty() {
+        let after = [b"after ", last.as_slice()].concat();
+        target.leave_out(&after, "the archive has no end: it may be cut off");
+    }
+    Ok(())
+}
+
+fn entry(entry: &mut tar::Entry<'_, impl Read>, target: &mut Target<'_>) -> Result<(), Stop> {
+    let name = entry.path_bytes().into_owned();
+    let link = entry.link_name_bytes().map(|to| to.into_owned()).unwrap_or_default();
+    match entry.header().entry_type() {
+        EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => Ok(()),
+        EntryType::Regular | EntryType::Continuous => {
+            let size = entry.size();
+            match Sparse::of(entry) {
+                Ok(None) => target.file(&name, entry, Some(size)),
+                Ok(Some(sparse)) => {
+                    let name = sparse.name.clone().unwrap_or(name);
+                    let size = sparse.size;
+                    target.file(&name, &mut sparse.reading(entry), Some(size))
+                }
+                Err(why) => {
+                    target.leave_out(&name, format!("a sparse file that does not read: {why}"));
+                    Ok(())
+                }
+            }
+        }
+        EntryType::GNUSparse => {
+            let size = entry.size();
+            target.file(&name, entry, Some(size))
+        }
+        EntryType::Directory | EntryType::XGlobalHeader => Ok(()),
+        EntryType::Link => {
+            target.link(&name, &link, LinkBase::Root);
+            Ok(())
+        }
+        EntryType::Symlink => {
+            target.link(&name, &link, LinkBase::Folder);
+            Ok(())
+        }
+        other => {
+            let what = match other {
+                EntryType::Fifo => "a FIFO".to_owned(),
+                EntryType::Char | EntryType::Block => "a device".to_owned(),
+                other => format!("an entry of type {:?}", char::from(other.as_byte())),
+            };
+            target.leave_out(&name, format!("{what}, not a file; left out"));
+            Ok(())
+        }
+    }
+}
+
+/// How many zeros were read last, and how many before the last block that was none.
+#[derive(Default)]
+struct Zeros {
+    now: Cell<u64>,
+    before: Cell<u64>,
+}
+
+struct Counted<R> {
+    reader: R,
+    zeros: Rc<Zeros>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        let zeros = buffer[..count].iter().rev().take_while(|byte| **byte == 0).count();
+        if zeros == count {
+            self.zeros.now.set(self.zeros.now.get() + zeros as u64);
+        } else {
+            self.zeros.before.set(self.zeros.now.get());
+            self.zeros.now.set(zeros as u64);
+        }
+        Ok(count)
+    }
+}
+
+/// The parts of a sparse file in the PAX format, versions 0.0 to 1.0 (GNU tar's manual, "PAX Format"); the library reads
+/// the older ones of GNU.
+struct Sparse {
+    name: Option<Vec<u8>>,
+    size: u64,
+    /// Offset and length of each part that is not zeros.
+    parts: Vec<(u64, u64)>,
+}
+
+impl Sparse {
+    fn of(entry: &mut tar::Entry<'_, impl Read>) -> std::io::Result<Option<Sparse>> {
+        let damaged = |why: &str| std::io::Error::other(why.to_owned());
+        let mut sparse = Sparse { name: None, size: 0, parts: Vec::new() };
+        let (mut is_sparse, mut has_map_inside, mut offset) = (false, false, 0);
+        let Some(extensions) = entry.pax_extensions()? else { return Ok(None) };
+        for extension in extensions {
+            let extension = extension?;
+            let Some(key) = extension.key_bytes().strip_prefix(b"GNU.sparse.") else { continue };
+            let value = extension.value_bytes();
+            let number = || std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+            is_sparse = true;
+            match key {
+                b"major" => has_map_inside = number() == Some(1),
+                b"name" => sparse.name = Some(value.to_vec()),
+                b"size" | b"realsize" => sparse.size = number().ok_or_else(|| damaged("its size is no number"))?,
+                b"offset" => offset = number().ok_or_else(|| damaged("an offset is no number"))?,
+                b"numbytes" => {
+                    let length = number().ok_or_else(|| damaged("a length is no number"))?;
+                    sparse.parts.push((offset, length));
+                }
+                b"map" => {
+                    let text = String::from_utf8_lossy(value);
+                    let numbers: Option<Vec<u64>> = text.split(',').map(|number| number.parse().ok()).collect();
+                    let numbers = numbers.ok_or_else(|| damaged("its map is none of numbers"))?;
+                    sparse.parts = numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+                }
+                _ => {}
+            }
+        }
+        if !is_sparse {
+            return Ok(None);
+        }
+        if has_map_inside {
+            sparse.parts = map_inside(entry)?;
+        }
+        Ok(Some(sparse))
+    }
+
+    fn reading<R: Read>(self, data: R) -> SparseReader<R> {
+        SparseReader { data, size: self.size, parts: self.parts, at: 0, part: 0 }
+    }
+}
+
+/// The map of version 1.0 lies before the data: numbers, one a line, in whole blocks.
+fn map_inside(data: &mut impl Read) -> std::io::Result<Vec<(u64, u64)>> {
+    let mut read = 0;
+    let mut number = || -> std::io::Result<u64> {
+        let mut number: u64 = 0;
+        loop {
+            let mut byte = [0];
+            data.read_exact(&mut byte)?;
+            read += 1;
+            match byte[0] {
+                b'\n' => return Ok(number),
+                digit @ b'0'..=b'9' => number = number.saturating_mul(10).saturating_add(u64::from(digit - b'0')),
+                _ => return Err(std::io::Error::other("its map is none of numbers")),
+            }
+        }
+    };
+    let count = number()?;
+    if count > MAX_PARTS {
+        return Err(std::io::Error::other("its map has too many parts"));
+    }
+    let parts = (0..count).map(|_| Ok((number()?, number()?))).collect::<std::io::Result<Vec<_>>>()?;
+    let padding: u64 = (BLOCK - read % BLOCK) % BLOCK;
+    std::io::copy(&mut data.take(padding), &mut std::io::sink())?;
+    Ok(parts)
+}
+
+/// The whole file of a sparse one.
+struct SparseReader<R> {
+    data: R,
+    size: u64,
+    parts: Vec<(u64, u64)>,
+    at: u64,
+    part: usize,
+}
+
+impl<R: Read> Read for SparseReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.parts.get(self.part).is_some_and(|(offset, length)| self.at >= offset.saturating_add(*length)) {
+            self.part += 1;
+        }
+        let (until, is_data) = match self.parts.get(self.part) {
+            Some((offset, length)) if self.at >= *offset => (offset.saturating_add(*length), true),
+            Some((offset, _)) => (*offset, false),
+            None => (self.size, false),
+        };
+        let left = until.min(self.size).saturating_sub(self.at);
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let count = if is_data {
+            self.data.read(&mut buffer[..count])?
+        } else {
+            buffer[..count].fill(0);
+            count
+        };
+        self.at += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,345 @@
+//! Which column of a table says what: names propose, values decide.
+
+use super::files::{Files, Lookup};
+use super::text::Table;
+use crate::splits;
+use assay_domain::{ClassNameError, Labelling, Split, class_name};
+use std::collections::{BTreeSet, HashMap};
+
+/// Columns of paths, the likelier first; written in small letters and without the signs between words.
+const PATHS: [&str; 25] = [
+    "path",
+    "filepath",
+    "imagepath",
+    "imgpath",
+    "file",
+    "filename",
+    "imagefile",
+    "imagefilename",
+    "image",
+    "imagename",
+    "img",
+    "imgname",
+    "imageid",
+    "imgid",
+    "fname",
+    "picture",
+    "photo",
+    "relpath",
+    "relativepath",
+    "sourcefile",
+    "uri",
+    "imageuri",
+    "imageurl",
+    "url",
+    "id",
+];
+/// Columns of one class.
+const ONE: [&str; 19] = [
+    "label",
+    "class",
+    "category",
+    "target",
+    "choice",
+    "groundtruth",
+    "classname",
+    "labelname",
+    "categoryname",
+    "classlabel",
+    "imagelabel",
+    "truelabel",
+    "gt",
+    "y",
+    "answer",
+    "diagnosis",
+    "classid",
+    "labelid",
+    "categoryid",
+];
+/// Columns of any number of classes.
+const LISTS: [&str; 7] = ["labels", "classes", "tags", "categories", "choices", "targets", "multilabel"];
+/// Columns of splits.
+const SPLITS: [&str; 6] = ["split", "subset", "partition", "datasplit", "splitname", "traintestsplit"];
+/// Columns of splits where their values say so.
+const PERHAPS_SPLITS: [&str; 8] = ["set", "phase", "usage", "fold", "kfold", "stage", "dataset", "group"];
+/// Columns of yes and no: the split of yes, and that of no.
+const FLAGS: [(&str, Split, Split); 7] = [
+    ("isvalid", Split::Val, Split::Train),
+    ("isval", Split::Val, Split::Train),
+    ("isvalidation", Split::Val, Split::Train),
+    ("istest", Split::Test, Split::Train),
+    ("istrain", Split::Train, Split::Test),
+    ("istraining", Split::Train, Split::Test),
+    ("istrainingimage", Split::Train, Split::Test),
+];
+/// Columns of boxes.
+const BOXES: [&str; 8] = ["xmin", "ymin", "xmax", "ymax", "bboxx", "bboxy", "bboxx1", "bboxy1"];
+/// Columns that hold a whole box each.
+const WHOLE_BOXES: [&str; 4] = ["bbox", "bndbox", "boundingbox", "segmentation"];
+
+/// Rows whose values are looked at to choose a column.
+const LOOKED_AT: usize = 100;
+
+/// What says that a file shows none of the classes.
+const NONE: &str = "none";
+
+/// Where the classes of a line are.
+pub(crate) enum Labels {
+    /// Nowhere.
+    None,
+    /// One, in this column.
+    One(usize),
+    /// Several in this column, separated by this.
+    List(usize, char),
+    /// In columns of their own, each with its class.
+    Columns(Vec<(usize, String)>),
+}
+
+/// What a line says of its split.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum SplitOf {
+    Nothing,
+    Split(Split),
+    /// A word that is not understood.
+    Unknown(String),
+}
+
+/// The columns of a table.
+pub(crate) struct Columns {
+    pub(crate) path: usize,
+    pub(crate) labels: Labels,
+    split: Option<usize>,
+    meanings: HashMap<String, Split>,
+    /// How the table was read.
+    pub(crate) notes: Vec<String>,
+    /// It is of boxes, which are not read yet.
+    pub(crate) has_boxes: bool,
+}
+
+/// A header as it is compared with others.
+fn bare(header: &str) -> String {
+    header.to_lowercase().chars().filter(|sign| sign.is_alphanumeric()).collect()
+}
+
+/// The column of paths: how many of its values name files.
+pub(crate) struct PathColumn {
+    pub(crate) place: usize,
+    /// The share of its values that name files.
+    pub(crate) hits: f64,
+}
+
+/// The column whose values name files, those of a known name first; a column of a known name where none does.
+pub(crate) fn path_column(table: &Table, files: &Files<'_>) -> Option<PathColumn> {
+    let hits = |place: usize| {
+        let values: BTreeSet<&str> = table.column(place).filter(|value| !value.is_empty()).take(LOOKED_AT).collect();
+        let found = values.iter().filter(|value| matches!(files.find(value), Lookup::Found(_))).count();
+        if values.is_empty() { 0.0 } else { found as f64 / values.len() as f64 }
+    };
+    let headers: Vec<String> = table.headers.iter().map(|header| bare(header)).collect();
+    let known: Vec<usize> = PATHS.iter().filter_map(|name| headers.iter().position(|header| header == name)).collect();
+    let best = |places: &[usize], least: f64| {
+        let mut best: Option<PathColumn> = None;
+        for place in places.iter().copied() {
+            let hits = hits(place);
+            if hits > least && best.as_ref().is_none_or(|best| hits > best.hits) {
+                best = Some(PathColumn { place, hits });
+            }
+        }
+        best
+    };
+    let others: Vec<usize> = (0..headers.len()).filter(|place| !known.contains(place)).collect();
+    best(&known, 0.0)
+        .or_else(|| best(&others, 0.5))
+        .or_else(|| known.first().map(|place| PathColumn { place: *place, hits: 0.0 }))
+}
+
+/// Why no column is one of paths.
+pub(crate) fn no_path_column(table: &Table) -> String {
+    format!(
+        "no column names the files: its columns are {}; looked for a column \"path\", \"file\", \"filename\", \"image\", \
+         \"image_path\" or \"image_id\", or one whose values are files beside it",
+        names(table, 0..table.headers.len())
+    )
+}
+
+fn names(table: &Table, places: impl IntoIterator<Item = usize>) -> String {
+    let names: Vec<&str> = places.into_iter().map(|place| table.headers[place].as_str()).collect();
+    names.join(", ")
+}
+
+impl Columns {
+    pub(crate) fn choose(table: &Table, path: usize, wanted: Labelling) -> Result<Columns, ClassNameError> {
+        let headers: Vec<String> = table.headers.iter().map(|header| bare(header)).collect();
+        let mut notes = Vec::new();
+        if !PATHS.contains(&headers[path].as_str()) {
+            notes.push(format!("{} names the files", table.headers[path]));
+        }
+        // One corner alone may be about anything.
+        let of_boxes = headers.iter().filter(|header| BOXES.contains(&header.as_str())).count();
+        let has_boxes = of_boxes > 1 || headers.iter().any(|header| WHOLE_BOXES.contains(&header.as_str()));
+        let (split, meanings) = splits_of(table, &headers, path, &mut notes);
+        let mut columns = Columns { path, labels: Labels::None, split, meanings, notes, has_boxes };
+        if has_boxes {
+            columns.notes.push("it has columns of boxes, which are not read yet: its images have no classes".into());
+        } else {
+            columns.labels = columns.labels_of(table, &headers, wanted)?;
+        }
+        Ok(columns)
+    }
+
+    fn labels_of(&mut self, table: &Table, headers: &[String], wanted: Labelling) -> Result<Labels, ClassNameError> {
+        let is_free = |place: &usize| *place != self.path && Some(*place) != self.split;
+        let column = |names: &[&str]| {
+            names.iter().find_map(|name| (0..headers.len()).filter(is_free).find(|place| headers[*place] == *name))
+        };
+        if let Some(one) = column(&ONE) {
+            return Ok(Labels::One(one));
+        }
+        if let Some(list) = column(&LISTS) {
+            return Ok(Labels::List(list, separator(table.column(list))));
+        }
+        let others: Vec<usize> = (0..headers.len()).filter(is_free).collect();
+        let is_flags = |place: &usize| {
+            table.column(*place).all(|field| field.is_empty() || flag(field).is_some())
+                && table.column(*place).any(|field| !field.is_empty())
+        };
+        let (flags, rest): (Vec<usize>, Vec<usize>) = others.iter().partition(|place| is_flags(place));
+        // One column of 0 and 1 may be about anything.
+        let least = if wanted == Labelling::AnyClasses { 1 } else { 2 };
+        if flags.len() >= least && (rest.is_empty() || wanted == Labelling::AnyClasses) {
+            let besides = if rest.is_empty() {
+                String::new()
+            } else {
+                format!(", but not {}", names(table, rest.iter().copied()))
+            };
+            self.notes.push(format!("{} columns are classes{besides}", flags.len()));
+            let column = |place: usize| Ok((place, class_name(&table.headers[place])?));
+            return Ok(Labels::Columns(flags.into_iter().map(column).collect::<Result<_, ClassNameError>>()?));
+        }
+        // Without a header, numbers beside the path and a word are nothing that could be named.
+        let candidates: Vec<usize> = match table.has_header {
+            true => others.clone(),
+            false => others.iter().copied().filter(|place| is_of_words(table, *place)).collect(),
+        };
+        if let [only] = candidates.as_slice()
+            && is_of_words(table, *only)
+        {
+            self.notes.push(format!("{} was taken for the class", table.headers[*only]));
+            return Ok(Labels::One(*only));
+        }
+        if !flags.is_empty() {
+            self.notes.push(format!(
+                "the columns {} were not taken for classes: say that an image may have several, if they are",
+                names(table, flags)
+            ));
+        } else if !rest.is_empty() {
+            self.notes.push(format!(
+                "no column of classes: there are {}; looked for label, class, category, target or labels",
+                names(table, rest)
+            ));
+        }
+        Ok(Labels::None)
+    }
+
+    /// What a line says of its split.
+    pub(crate) fn split_of(&self, row: &csv::StringRecord) -> SplitOf {
+        match self.split.and_then(|place| row.get(place)).map(str::trim).filter(|word| !word.is_empty()) {
+            None => SplitOf::Nothing,
+            Some(word) => match self.meanings.get(word) {
+                Some(split) => SplitOf::Split(*split),
+                None => SplitOf::Unknown(word.to_owned()),
+            },
+        }
+    }
+
+    /// Whether it says anything but paths.
+    pub(crate) fn says_something(&self) -> bool {
+        self.split.is_some() || self.has_boxes || !matches!(self.labels, Labels::None)
+    }
+
+    pub(crate) fn has_split(&self) -> bool {
+        self.split.is_some()
+    }
+}
+
+/// Few different words, no numbers and no sentences.
+fn is_of_words(table: &Table, place: usize) -> bool {
+    let values: Vec<&str> = table.column(place).filter(|value| !value.is_empty()).collect();
+    let different: BTreeSet<&str> = values.iter().copied().collect();
+    let is_word = |value: &&str| value.parse::<f64>().is_err() && value.len() <= 60;
+    !values.is_empty() && different.iter().all(is_word) && (different.len() * 2 <= values.len() || different.len() <= 3)
+}
+
+/// The column of splits, and what its words mean.
+fn splits_of(
+    table: &Table,
+    headers: &[String],
+    path: usize,
+    notes: &mut Vec<String>,
+) -> (Option<usize>, HashMap<String, Split>) {
+    let column = |name: &str| (0..headers.len()).find(|place| *place != path && headers[*place] == name);
+    let words = |place: usize| table.column(place).map(str::trim).filter(|word| !word.is_empty());
+    if let Some(place) = SPLITS.iter().find_map(|name| column(name)) {
+        return (Some(place), splits::meanings(words(place)));
+    }
+    for (name, yes, no) in FLAGS {
+        if let Some(place) = column(name) {
+            let meaning = |word: &str| Some((word.to_owned(), if flag(word)? { yes } else { no }));
+            return (Some(place), words(place).filter_map(meaning).collect());
+        }
+    }
+    for place in PERHAPS_SPLITS.iter().filter_map(|name| column(name)) {
+        let meanings = splits::meanings(words(place));
+        let has_words = meanings.keys().any(|word| word.parse::<f64>().is_err());
+        if has_words {
+            return (Some(place), meanings);
+        }
+        let some: BTreeSet<&str> = words(place).take(LOOKED_AT).collect();
+        let some: Vec<&str> = some.into_iter().take(3).collect();
+        notes.push(format!(
+            "the column {} ({}) was not taken for splits, which are drawn",
+            table.headers[place],
+            some.join(", ")
+        ));
+    }
+    (None, HashMap::new())
+}
+
+impl Labels {
+    pub(crate) fn of(&self, line: &csv::StringRecord) -> Result<Option<Vec<String>>, ClassNameError> {
+        let field = |place: usize| line.get(place).filter(|text| !text.is_empty());
+        match self {
+            Labels::None => Ok(None),
+            Labels::One(place) => Ok(field(*place).map(class_name).transpose()?.map(|class| vec![class])),
+            Labels::List(place, separator) => match field(*place) {
+                None => Ok(None),
+                Some(text) if text.eq_ignore_ascii_case(NONE) => Ok(Some(Vec::new())),
+                Some(text) => {
+                    let bare = text.trim_matches(['[', ']', '{', '}', '(', ')']);
+                    let parts = bare.split(*separator).map(|part| part.trim().trim_matches(['"', '\'']));
+                    let parts = parts.filter(|part| !part.is_empty());
+                    Ok(Some(parts.map(class_name).collect::<Result<_, _>>()?))
+                }
+            },
+            Labels::Columns(columns) => {
+                let flags = columns.iter().filter_map(|(place, name)| Some((flag(field(*place)?)?, name)));
+                let flags: Vec<(bool, &String)> = flags.collect();
+                let own = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| (*name).clone()).collect();
+                Ok((!flags.is_empty()).then_some(own))
+            }
+        }
+    }
+}
+
+/// What separates classes: the first of these that occurs.
+fn separator<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> char {
+    ['|', ';', ','].into_iter().find(|sign| fields.clone().any(|field| field.contains(*sign))).unwrap_or('|')
+}
+
+pub(crate) fn flag(field: &str) -> Option<bool> {
+    match field.trim().to_ascii_lowercase().as_str() {
+        "1" | "1.0" | "true" | "yes" | "t" => Some(true),
+        "0" | "0.0" | "false" | "no" | "f" => Some(false),
+        _ => None,
+    }
+}

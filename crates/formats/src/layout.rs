@@ -1,0 +1,463 @@
+//! Which folders are splits, which are classes, and which only hold images: decided by the whole tree.
+//!
+//! The nearest folder above an image that is neither a split nor a container (`images`, `data`) is its class, and the
+//! topmost level of folders that are named like splits is its split. A level is one of splits only where all of its folders
+//! are named so, or where those that are have folders of their own and the others do not; a second such level is one of
+//! classes.
+
+use crate::names::name_of;
+use crate::splits;
+use assay_domain::Split;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Folders that never name a class.
+const CONTAINERS: [&str; 12] =
+    ["images", "imgs", "img", "jpegimages", "jpegs", "jpg", "jpeg", "png", "pngs", "imagesets", "rgb", "frames"];
+/// Folders that name no class unless they lie beside some that do.
+const LOOSE_CONTAINERS: [&str; 18] = [
+    "image",
+    "data",
+    "dataset",
+    "datasets",
+    "photo",
+    "photos",
+    "picture",
+    "pictures",
+    "pics",
+    "files",
+    "raw",
+    "input",
+    "inputs",
+    "samples",
+    "all",
+    "original",
+    "originals",
+    "unlabeled",
+];
+/// Beside images, folders of these names hold their masks.
+const MASKS: [&str; 22] = [
+    "mask",
+    "masks",
+    "label",
+    "labels",
+    "annotation",
+    "annotations",
+    "gt",
+    "groundtruth",
+    "ground_truth",
+    "gtfine",
+    "gtcoarse",
+    "segmentation",
+    "segmentations",
+    "seg",
+    "trimaps",
+    "labelstr",
+    "labelids",
+    "instances",
+    "semantic",
+    "panoptic",
+    "target",
+    "targets",
+];
+/// Folders of masks wherever they lie (Pascal VOC).
+const VOC_MASKS: [&str; 3] = ["segmentationclass", "segmentationobject", "segmentationclassaug"];
+
+/// What a folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Plain,
+    Container,
+    Split(Split),
+}
+
+#[derive(Debug)]
+struct Folder {
+    name: String,
+    parent: Option<usize>,
+    children: Vec<usize>,
+    role: Role,
+    /// Images in it and below.
+    images: usize,
+    /// Whether a plain folder below it has images.
+    has_plain_below: bool,
+}
+
+/// The folders of a tree with their roles.
+pub(crate) struct Layout {
+    folders: Vec<Folder>,
+    by_path: HashMap<String, usize>,
+    notes: Vec<String>,
+}
+
+/// What the folders of an image say of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) class: Option<String>,
+    pub(crate) split: Option<Split>,
+}
+
+impl Layout {
+    /// The roles of folders by where images lie. `folders` are all there are; `images` are paths of files.
+    pub(crate) fn new<'a>(folders: &[String], images: impl Iterator<Item = &'a str>) -> Layout {
+        let root = Folder {
+            name: String::new(),
+            parent: None,
+            children: Vec::new(),
+            role: Role::Container,
+            images: 0,
+            has_plain_below: false,
+        };
+        let mut layout =
+            Layout { folders: vec![root], by_path: HashMap::from([(String::new(), 0)]), notes: Vec::new() };
+        for folder in folders {
+            layout.folder(folder);
+        }
+        for image in images {
+            let mut at = Some(layout.folder(above(image)));
+            while let Some(index) = at {
+                layout.folders[index].images += 1;
+                at = layout.folders[index].parent;
+            }
+        }
+        layout.assign(0, Level::BeforeSplits);
+        // Children have higher numbers than their parents.
+        for index in (1..layout.folders.len()).rev() {
+            let folder = &layout.folders[index];
+            let is_plain = folder.images > 0 && (folder.role == Role::Plain || folder.has_plain_below);
+            if let Some(parent) = folder.parent.filter(|_| is_plain) {
+                layout.folders[parent].has_plain_below = true;
+            }
+        }
+        layout
+    }
+
+    fn folder(&mut self, path: &str) -> usize {
+        if let Some(index) = self.by_path.get(path) {
+            return *index;
+        }
+        let parent = self.folder(above(path));
+        let index = self.folders.len();
+        self.folders.push(Folder {
+            name: name_of(path).to_owned(),
+            parent: Some(parent),
+            children: Vec::new(),
+            role: Role::Plain,
+            images: 0,
+            has_plain_below: false,
+        });
+        self.folders[parent].children.push(index);
+        self.by_path.insert(path.to_owned(), index);
+        index
+    }
+
+    /// Gives roles to the folders below one.
+    fn assign(&mut self, folder: usize, level: Level) {
+        let children = self.folders[folder].children.clone();
+        let with_images: Vec<usize> =
+            children.iter().copied().filter(|child| self.folders[*child].images > 0).collect();
+        let splits = match level {
+            Level::BeforeSplits => self.splits_among(&with_images),
+            Level::BelowSplits | Level::BesideSplits => HashMap::new(),
+        };
+        let has_plain = with_images.iter().any(|child| {
+            let name = &self.folders[*child].name;
+            !splits.contains_key(child) && !is_container(name) && !is_loose_container(name)
+        });
+        for child in children {
+            let name = self.folders[child].name.clone();
+            let role = match splits.get(&child) {
+                Some(split) => Role::Split(*split),
+                None if level == Level::BesideSplits => Role::Container,
+                None if is_container(&name) || (is_loose_container(&name) && !has_plain) => Role::Container,
+                // What has folders of its own beside splits is like a split, but named like none.
+                None if !splits.is_empty() && self.images_below(child) > 0 => {
+                    self.notes.push(format!("{name} lies beside splits: its images have no class"));
+                    Role::Container
+                }
+                None => Role::Plain,
+            };
+            self.folders[child].role = role;
+        }
+        for child in with_images {
+            let below = match self.folders[child].role {
+                Role::Split(_) => Level::BelowSplits,
+                Role::Container if !splits.is_empty() => Level::BesideSplits,
+                _ => level,
+            };
+            self.assign(child, below);
+        }
+        self.unfold_doubled(&splits);
+    }
+
+    /// Images in the folders of a folder.
+    fn images_below(&self, folder: usize) -> usize {
+        self.folders[folder].children.iter().map(|child| self.folders[*child].images).sum()
+    }
+
+    /// The splits that a level of folders is; none where it is a level of classes.
+    fn splits_among(&mut self, level: &[usize]) -> HashMap<usize, Split> {
+        let named: Vec<usize> =
+            level.iter().copied().filter(|child| splits::split_of(&self.folders[*child].name).is_some()).collect();
+        let meanings = splits::meanings(named.iter().map(|child| self.folders[*child].name.as_str()));
+        let splits: HashMap<usize, Split> =
+            named.iter().filter_map(|child| Some((*child, *meanings.get(self.folders[*child].name.trim())?))).collect();
+        let others: Vec<usize> = level
+            .iter()
+            .copied()
+            .filter(|child| {
+                let name = &self.folders[*child].name;
+                !splits.contains_key(child) && !is_container(name) && !is_loose_container(name)
+            })
+            .collect();
+        if splits.is_empty() || others.is_empty() {
+            return splits;
+        }
+        let folders_in = |child: &usize| {
+            self.folders[*child].children.iter().filter(|below| self.folders[**below].images > 0).count()
+        };
+        let kinds: BTreeSet<Split> = splits.values().copied().collect();
+        if kinds.len() > 1
+            && splits.keys().all(|split| folders_in(split) > 0)
+            && others.iter().all(|other| folders_in(other) < 2)
+        {
+            return splits;
+        }
+        let name = |child: &usize| self.folders[*child].name.clone();
+        let (named, beside) = (named.iter().map(name).collect::<Vec<_>>().join(", "), name(&others[0]));
+        self.notes.push(format!("{named} is taken for a class, since it lies beside {beside}"));
+        HashMap::new()
+    }
+
+    /// An archive that was unpacked into a folder of its own name: `train/train`, `test/test` hold no class.
+    fn unfold_doubled(&mut self, splits: &HashMap<usize, Split>) {
+        let only_child = |index: &usize| {
+            let with_images = self.folders[*index].children.iter().filter(|child| self.folders[**child].images > 0);
+            let with_images: Vec<usize> = with_images.copied().collect();
+            match with_images.as_slice() {
+                [only] if self.folders[*only].name.eq_ignore_ascii_case(&self.folders[*index].name) => Some(*only),
+                _ => None,
+            }
+        };
+        let doubled: Option<Vec<usize>> = splits.keys().map(only_child).collect();
+        for child in doubled.into_iter().flatten() {
+            self.folders[child].role = Role::Container;
+        }
+    }
+
+    /// The class and the split of an image.
+    pub(crate) fn place(&self, image: &str) -> Place {
+        let Some(direct) = self.by_path.get(above(image)).copied() else { return Place::default() };
+        let mut place = Place::default();
+        let mut nearest = None;
+        let mut at = Some(direct);
+        while let Some(index) = at {
+            let folder = &self.folders[index];
+            match folder.role {
+                Role::Split(split) => place.split = Some(split),
+                Role::Plain if nearest.is_none() => nearest = Some(index),
+                Role::Plain | Role::Container => {}
+            }
+            at = folder.parent;
+        }
+        if let Some(index) = nearest {
+            let folder = &self.folders[index];
+            // A folder of a whole dataset, or one that classes lie in, is the class of nothing that lies deeper.
+            let is_wrapper = index != direct && (folder.images == self.folders[0].images || folder.has_plain_below);
+            place.class = (!is_wrapper).then(|| folder.name.clone());
+        }
+        place
+    }
+
+    /// The classes whose folders have no images, though folders beside them have: name and path.
+    pub(crate) fn without_images(&self, classes: &BTreeSet<String>) -> Vec<(String, String)> {
+        let paths: BTreeMap<usize, &String> = self.by_path.iter().map(|(path, index)| (*index, path)).collect();
+        let is_class = |index: &usize| {
+            let folder = &self.folders[*index];
+            folder.role == Role::Plain && folder.images > 0 && classes.contains(&folder.name)
+        };
+        let mut empty = BTreeMap::new();
+        for (index, folder) in self.folders.iter().enumerate().filter(|(_, folder)| folder.images == 0) {
+            let Some(parent) = folder.parent.filter(|_| folder.role == Role::Plain) else { continue };
+            let lies_beside_classes = self.folders[parent].children.iter().any(is_class);
+            let is_other =
+                MASKS.contains(&folder.name.to_lowercase().as_str()) || splits::split_of(&folder.name).is_some();
+            if lies_beside_classes && !is_other && !classes.contains(&folder.name) {
+                empty.entry(folder.name.clone()).or_insert_with(|| paths[&index].clone());
+            }
+        }
+        empty.into_iter().collect()
+    }
+
+    /// How the folders were read, where that is not plain.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let with_images = || self.folders.iter().filter(|folder| folder.images > 0);
+        let splits: BTreeSet<&str> = with_images()
+            .filter(|folder| matches!(folder.role, Role::Split(_)))
+            .map(|folder| folder.name.as_str())
+            .collect();
+        let mut notes = Vec::new();
+        if !splits.is_empty() {
+            let names = splits.into_iter().collect::<Vec<_>>().join(", ");
+            notes.push(format!("the folders {names} are splits"));
+        }
+        notes.extend(self.notes.iter().cloned());
+        notes
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    BeforeSplits,
+    BelowSplits,
+    BesideSplits,
+}
+
+/// Whether folders may be of masks, by their names.
+pub(crate) fn may_have_masks(folders: &[String]) -> bool {
+    folders.iter().any(|folder| is_named_as_masks(name_of(folder)))
+}
+
+/// Folders of masks: beside folders that hold images of the same names, or named as Pascal VOC's.
+pub(crate) fn folders_of_masks<'a>(images: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    let mut stems: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for image in images {
+        stems.entry(above(image)).or_default().insert(crate::names::stem_of(name_of(image)));
+    }
+    let in_masks = |folder: &str| folder.split('/').find(|part| is_named_as_masks(part)).map(str::to_lowercase);
+    let others: Vec<&&str> = stems.keys().filter(|folder| in_masks(folder).is_none()).collect();
+    let known: BTreeSet<&str> = others.iter().flat_map(|folder| stems[**folder].iter().copied()).collect();
+    // Beside a folder of another name, one that is named `mask` is a class.
+    let are_containers = !others.is_empty()
+        && others.iter().all(|folder| {
+            folder.is_empty()
+                || folder.split('/').any(|part| is_container(part) || is_loose_container(part))
+                || folder.split('/').all(|part| splits::split_of(part).is_some())
+        });
+    let is_of_masks = |(folder, own): &(&&str, &BTreeSet<&str>)| {
+        let Some(name) = in_masks(folder) else { return false };
+        let stem = |stem: &&&str| {
+            known.contains(**stem)
+                || SUFFIXES.iter().any(|end| stem.strip_suffix(end).is_some_and(|s| known.contains(s)))
+        };
+        VOC_MASKS.contains(&name.as_str()) || (are_containers && own.iter().all(|own| stem(&own)))
+    };
+    stems.iter().filter(is_of_masks).map(|(folder, _)| (*folder).to_owned()).collect()
+}
+
+/// What masks are called beside their image.
+const SUFFIXES: [&str; 8] = ["_mask", "-mask", "_masks", "_seg", "_label", "_labels", "_gt", "_segmentation"];
+
+fn is_named_as_masks(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    MASKS.contains(&lower.as_str()) || VOC_MASKS.contains(&lower.as_str())
+}
+
+fn is_container(name: &str) -> bool {
+    CONTAINERS.contains(&name.to_lowercase().as_str())
+}
+
+/// Also with a number: `image_2` of KITTI, `images_001` of ChestX-ray14.
+fn is_loose_container(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    let word = lower.trim_end_matches(|sign: char| sign.is_ascii_digit());
+    let word = word.strip_suffix(['_', '-', ' ']).filter(|_| word.len() < lower.len()).unwrap_or(word);
+    LOOSE_CONTAINERS.contains(&word) || (word.len() < lower.len() && CONTAINERS.contains(&word))
+}
+
+/// The folder of a path.
+pub(crate) fn above(path: &str) -> &str {
+    path.rfind('/').map_or("", |slash| &path[..slash])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Class and split of each path; `-` where there is none.
+    fn places(paths: &[&str]) -> Vec<String> {
+        let layout = Layout::new(&[], paths.iter().copied());
+        let place = |path: &&str| {
+            let Place { class, split } = layout.place(path);
+            format!("{} {}", class.as_deref().unwrap_or("-"), split.map_or("-", Split::as_str))
+        };
+        paths.iter().map(place).collect()
+    }
+
+    #[test]
+    fn the_nearest_folder_that_is_neither_split_nor_container_is_the_class() {
+        assert_eq!(
+            places(&["train/n01/images/a.jpg", "train/n02/images/b.jpg", "val/images/c.jpg"]),
+            ["n01 train", "n02 train", "- val"]
+        );
+        assert_eq!(
+            places(&["dog/train/a.jpg", "dog/test/b.jpg", "cat/train/c.jpg", "cat/test/d.jpg"]),
+            ["dog train", "dog test", "cat train", "cat test"]
+        );
+        assert_eq!(places(&["data/train/cat/a.jpg", "data/val/dog/b.jpg"]), ["cat train", "dog val"]);
+        assert_eq!(places(&["cat/imgs/a.jpg", "dog/data/b.jpg", "c.jpg"]), ["cat -", "dog -", "- -"]);
+        assert_eq!(places(&["cat/persian/a.jpg", "cat/b.jpg"]), ["persian -", "cat -"]);
+        assert_eq!(places(&["images/train/a.jpg", "images/val/b.jpg"]), ["- train", "- val"]);
+        assert_eq!(
+            places(&["ILSVRC/Data/CLS-LOC/train/n01/a.jpg", "ILSVRC/Data/CLS-LOC/val/b.jpg"]),
+            ["n01 train", "- val"]
+        );
+    }
+
+    #[test]
+    fn a_split_word_is_a_split_once_and_at_the_top() {
+        assert_eq!(
+            places(&["train/bus/a.jpg", "train/train/b.jpg", "test/bus/c.jpg", "test/train/d.jpg"]),
+            ["bus train", "train train", "bus test", "train test"]
+        );
+        assert_eq!(
+            places(&["bus/train/a.jpg", "bus/test/b.jpg", "train/train/c.jpg", "train/test/d.jpg"]),
+            ["bus train", "bus test", "train train", "train test"]
+        );
+        assert_eq!(places(&["train/train/a.jpg", "test/test/b.jpg"]), ["- train", "- test"]);
+        assert_eq!(
+            places(&["seg_train/seg_train/sea/a.jpg", "seg_test/seg_test/sea/b.jpg", "seg_pred/seg_pred/c.jpg"]),
+            ["sea train", "sea test", "- -"]
+        );
+    }
+
+    #[test]
+    fn a_split_word_beside_classes_is_a_class() {
+        assert_eq!(places(&["train/a.jpg", "bus/b.jpg", "car/c.jpg"]), ["train -", "bus -", "car -"]);
+        assert_eq!(places(&["data/test/a.jpg", "data/rest/b.jpg"]), ["test -", "rest -"]);
+        let layout = Layout::new(&[], ["train/a.jpg", "bus/b.jpg"].into_iter());
+        assert!(layout.notes()[0].contains("train is taken for a class"), "{:?}", layout.notes());
+        // Splits that have classes in them are splits, whatever lies beside them.
+        assert_eq!(places(&["train/cat/a.jpg", "test/dog/b.jpg", "fox/c.png"]), ["cat train", "dog test", "fox -"]);
+    }
+
+    #[test]
+    fn a_folder_of_everything_is_no_class() {
+        assert_eq!(places(&["pets/train/a.jpg", "pets/test/b.jpg"]), ["- train", "- test"]);
+        assert_eq!(places(&["pets/images/a.jpg", "pets/images/b.jpg"]), ["- -", "- -"]);
+        assert_eq!(places(&["pets/train/cat/a.jpg", "pets/test/cat/b.jpg"]), ["cat train", "cat test"]);
+        assert_eq!(places(&["cat/a.jpg"]), ["cat -"]);
+        assert_eq!(places(&["images_001/a.jpg", "images_002/b.jpg"]), ["- -", "- -"]);
+        assert_eq!(places(&["image/a.jpg", "text/b.jpg"]), ["image -", "text -"]);
+    }
+
+    #[test]
+    fn a_class_folder_without_images_is_known() {
+        let folders = ["cat", "dog", "empty", "labels", "test"].map(str::to_owned);
+        let layout = Layout::new(&folders, ["cat/a.jpg", "dog/b.jpg"].into_iter());
+        let classes = ["cat", "dog"].map(str::to_owned).into();
+        assert_eq!(layout.without_images(&classes), [("empty".to_owned(), "empty".to_owned())]);
+        let folders = ["train/cat", "train/dog", "val/cat", "val/dog"].map(str::to_owned);
+        let layout = Layout::new(&folders, ["train/cat/a.jpg", "train/dog/b.jpg", "val/cat/c.jpg"].into_iter());
+        assert_eq!(layout.without_images(&["cat", "dog"].map(str::to_owned).into()), []);
+    }
+
+    #[test]
+    fn masks_lie_beside_the_images_that_they_are_of() {
+        let masks = |paths: &[&str]| folders_of_masks(paths.iter().copied()).into_iter().collect::<Vec<_>>();
+        assert_eq!(masks(&["JPEGImages/a.jpg", "SegmentationClass/a.png"]), ["SegmentationClass"]);
+        assert_eq!(masks(&["images/a.jpg", "images/b.jpg", "masks/a_mask.png"]), ["masks"]);
+        assert_eq!(masks(&["train/images/a.jpg", "train/labels/a.png"]), ["train/labels"]);
+        assert!(masks(&["mask/1.jpg", "no_mask/1.jpg"]).is_empty());
+        assert!(masks(&["images/a.jpg", "masks/c.png"]).is_empty());
+    }
+}

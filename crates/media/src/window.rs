@@ -1,0 +1,290 @@
+//! Samples of more than 8 bits, signed or float, shown through a window that is taken from the image's own values.
+
+use image::RgbImage;
+
+/// Which of a pixel's samples are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Grey,
+    GreyAlpha,
+    Rgb,
+    RgbAlpha,
+}
+
+impl Shape {
+    fn colors(self) -> usize {
+        match self {
+            Shape::Grey | Shape::GreyAlpha => 1,
+            Shape::Rgb | Shape::RgbAlpha => 3,
+        }
+    }
+
+    fn has_alpha(self) -> bool {
+        matches!(self, Shape::GreyAlpha | Shape::RgbAlpha)
+    }
+}
+
+/// Where the samples of a pixel lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// One beside the other.
+    Interleaved,
+    /// Each in a plane of its own.
+    Planar,
+}
+
+/// Decoded samples: `channels` a pixel, of which the first are shown.
+pub(crate) struct Raster<'a> {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) channels: usize,
+    pub(crate) shape: Shape,
+    pub(crate) layout: Layout,
+    pub(crate) samples: Samples<'a>,
+}
+
+/// Samples of any type. They are asked for one by one, so that what shows them is compiled once and not for each type.
+pub(crate) struct Samples<'a> {
+    kind: SampleKind,
+    /// The value of what is opaque.
+    opaque: f64,
+    count: usize,
+    value: Box<dyn Fn(usize) -> f64 + 'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SampleKind {
+    Unsigned,
+    Signed,
+    Float,
+}
+
+macro_rules! samples {
+    ($($type:ty, $kind:ident, $opaque:expr;)*) => {
+        $(impl<'a> From<&'a [$type]> for Samples<'a> {
+            fn from(samples: &'a [$type]) -> Samples<'a> {
+                let value = Box::new(|index: usize| samples[index] as f64);
+                Samples { kind: SampleKind::$kind, opaque: $opaque as f64, count: samples.len(), value }
+            }
+        })*
+    };
+}
+
+samples! {
+    u8, Unsigned, u8::MAX;
+    u16, Unsigned, u16::MAX;
+    u32, Unsigned, u32::MAX;
+    u64, Unsigned, u64::MAX;
+    i8, Signed, i8::MAX;
+    i16, Signed, i16::MAX;
+    i32, Signed, i32::MAX;
+    i64, Signed, i64::MAX;
+    f32, Float, 1.0;
+    f64, Float, 1.0;
+}
+
+impl Raster<'_> {
+    /// The image in 8 bits: `255 (value - low) / (high - low)`, with low and high as [`Window`] chooses them. Transparent
+    /// parts are laid on white.
+    pub(crate) fn shown(&self) -> Result<RgbImage, String> {
+        let pixels = self.width as usize * self.height as usize;
+        let colors = self.shape.colors();
+        if self.samples.count < pixels * self.channels || self.channels < colors {
+            return Err("it has fewer samples than its size says".into());
+        }
+        let at = |pixel: usize, channel: usize| match self.layout {
+            Layout::Interleaved => (self.samples.value)(pixel * self.channels + channel),
+            Layout::Planar => (self.samples.value)(channel * pixels + pixel),
+        };
+        let window =
+            Window::of(self.samples.kind, pixels * colors, colors, &|index| at(index / colors, index % colors));
+        let mut bytes = Vec::with_capacity(pixels * 3);
+        let opaque = self.opaque(&window, pixels, &at);
+        for pixel in 0..pixels {
+            let alpha = opaque.map_or(1.0, |opaque| (at(pixel, colors) / opaque).clamp(0.0, 1.0));
+            let shade = |channel: usize| {
+                let shade = window.shade(at(pixel, channel));
+                (255.0 * (shade * alpha + 1.0 - alpha)).round() as u8
+            };
+            match colors {
+                1 => bytes.extend([shade(0); 3]),
+                _ => bytes.extend([shade(0), shade(1), shade(2)]),
+            }
+        }
+        RgbImage::from_raw(self.width, self.height, bytes).ok_or_else(|| "its size does not fit into memory".into())
+    }
+
+    /// The alpha of what is opaque: that of the type, unless all of it fits the window of the colours, as where 12 bits
+    /// are stored in 16.
+    fn opaque(&self, window: &Window, pixels: usize, at: &dyn Fn(usize, usize) -> f64) -> Option<f64> {
+        if !self.shape.has_alpha() || self.channels <= self.shape.colors() {
+            return None;
+        }
+        let most = (0..pixels).map(|pixel| at(pixel, self.shape.colors())).fold(0.0, f64::max);
+        let full = if self.samples.kind == SampleKind::Float && most > 1.0 { 255.0 } else { self.samples.opaque };
+        Some(if window.low == 0.0 && most <= window.high { window.high.min(full) } else { full })
+    }
+}
+
+/// The values that are shown as black and as white.
+///
+/// Let p be the values between which 99.8 % of all samples lie, so that a dead or a hot pixel decides nothing.
+///
+/// * Unsigned integers: 0 to 2^k - 1, k being the smallest number of bits, at least 8, that the largest value fits: 12
+///   bits of a sensor in 16 are shown as 12 bits, and an image that uses all 16 as 16. Where p needs 3 bits less than the
+///   largest value, k is that of p.
+/// * Floats: 0 to 1 where p lies within it, else 0 to 255 where p lies within that (2 % of overshoot is allowed); else p.
+/// * Integers below zero: p.
+/// * Where p covers less than an eighth of such a window (a thermal image, an offset), the window is p.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Window {
+    low: f64,
+    high: f64,
+}
+
+/// So many samples are looked at for p.
+const LOOKED_AT: usize = 200_000;
+/// The share of samples beyond p at each end.
+const BEYOND: f64 = 0.001;
+
+impl Window {
+    /// Of `count` samples, `colors` of which are a pixel.
+    fn of(kind: SampleKind, count: usize, colors: usize, at: &dyn Fn(usize) -> f64) -> Window {
+        let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+        for value in (0..count).map(at).filter(|value| value.is_finite()) {
+            least = least.min(value);
+            most = most.max(value);
+        }
+        if least > most {
+            return Window { low: 0.0, high: 1.0 };
+        }
+        let mut some: Vec<f64> = (0..count).step_by(step(count, colors)).map(at).filter(|v| v.is_finite()).collect();
+        some.sort_by(f64::total_cmp);
+        let place = |share: f64| some.get((share * (some.len() as f64 - 1.0)).round() as usize).copied();
+        let (low, high) = (place(BEYOND).unwrap_or(least), place(1.0 - BEYOND).unwrap_or(most));
+        let window = match kind {
+            SampleKind::Float => of_floats(low, high),
+            _ if least >= 0.0 => Some(of_whole_numbers(high, most)),
+            _ => None,
+        };
+        let is_narrow = |window: &Window| high > low && high - low < (window.high - window.low) / 8.0;
+        match window {
+            // Bytes are what they are, and a plain area has no contrast to be shown.
+            Some(window) if window.high <= 255.0 && kind != SampleKind::Float => window,
+            Some(window) if !is_narrow(&window) || (kind != SampleKind::Float && high - low < 16.0) => window,
+            _ if high > low => Window { low, high },
+            _ if most > least => Window { low: least, high: most },
+            _ => Window { low: least.min(0.0), high: most.max(0.0) },
+        }
+    }
+
+    /// From 0 (black) to 1 (white); what is no number is black.
+    fn shade(&self, value: f64) -> f64 {
+        let shade = (value - self.low) / (self.high - self.low);
+        if shade.is_nan() { if value > self.low { 1.0 } else { 0.0 } } else { shade.clamp(0.0, 1.0) }
+    }
+}
+
+fn of_whole_numbers(high: f64, most: f64) -> Window {
+    let bits = |value: f64| (8..64).find(|bits| value < f64::from(*bits).exp2()).unwrap_or(64);
+    let bits = if bits(most) >= bits(high) + 3 { bits(high) } else { bits(most) };
+    Window { low: 0.0, high: f64::from(bits).exp2() - 1.0 }
+}
+
+fn of_floats(low: f64, high: f64) -> Option<Window> {
+    let fits = |full: &f64| low >= -0.02 * (high - low) && high <= 1.02 * full;
+    [1.0, 255.0].into_iter().find(fits).map(|high| Window { low: 0.0, high })
+}
+
+/// A step through the samples that meets every channel: one that has no divisor in common with their number a pixel.
+fn step(count: usize, colors: usize) -> usize {
+    let least = count.div_ceil(LOOKED_AT).max(1);
+    // Odd and no multiple of 3 where it matters; a few more than least, so that it follows no column of pixels either.
+    (least..).find(|step| *step == 1 || (step % 2 == 1 && (colors == 1 || !step.is_multiple_of(3)))).unwrap_or(least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown<'a, T>(values: &'a [T], width: u32, shape: Shape) -> Vec<u8>
+    where
+        Samples<'a>: From<&'a [T]>,
+    {
+        let channels = shape.colors() + usize::from(shape.has_alpha());
+        let samples = Samples::from(values);
+        let height = (samples.count / channels) as u32 / width;
+        let raster = Raster { width, height, channels, shape, layout: Layout::Interleaved, samples };
+        raster.shown().unwrap().into_raw().chunks(3).map(|pixel| pixel[0]).collect()
+    }
+
+    /// A ramp from one value to another.
+    fn ramp(from: f64, to: f64) -> impl Iterator<Item = f64> {
+        (0..4096).map(move |step| from + (to - from) * f64::from(step) / 4095.0)
+    }
+
+    #[track_caller]
+    fn is_full_range(shown: &[u8]) {
+        let (first, last) = (shown[0], shown[shown.len() - 1]);
+        assert!(first <= 1 && last >= 254 && shown.is_sorted(), "{first} to {last}");
+    }
+
+    #[test]
+    fn whole_numbers_are_shown_by_the_bits_that_they_use() {
+        for bits in [10, 12, 14, 16] {
+            let values: Vec<u16> = ramp(0.0, f64::from((1u32 << bits) - 1)).map(|value| value as u16).collect();
+            is_full_range(&shown(&values, 64, Shape::Grey));
+        }
+        let bytes: Vec<u16> = (0..256).collect();
+        assert_eq!(shown(&bytes, 16, Shape::Grey), (0..=255).collect::<Vec<u8>>());
+        let large: Vec<u32> = ramp(0.0, 4e9).map(|value| value as u32).collect();
+        assert!(*shown(&large, 64, Shape::Grey).last().unwrap() > 230);
+        // An image that uses all bits is shown as it always was.
+        assert_eq!(shown(&[0u16, 257, 32896, 65535], 2, Shape::Grey), [0, 1, 128, 255]);
+    }
+
+    #[test]
+    fn a_hot_pixel_hides_nothing() {
+        let mut values: Vec<u16> = ramp(0.0, 4095.0).map(|value| value as u16).collect();
+        values[7] = u16::MAX;
+        assert_eq!(shown(&values, 64, Shape::Grey)[4095], 255);
+        let mut values: Vec<f32> = ramp(0.0, 1.0).map(|value| value as f32).collect();
+        values[7] = 1e30;
+        let shown = shown(&values, 64, Shape::Grey);
+        assert_eq!((shown[0], shown[2048], shown[4095]), (0, 128, 255));
+    }
+
+    #[test]
+    fn offsets_and_signed_values_are_shown_from_their_least_to_their_most() {
+        let thermal: Vec<u16> = ramp(30_000.0, 31_000.0).map(|value| value as u16).collect();
+        is_full_range(&shown(&thermal, 64, Shape::Grey));
+        let hounsfield: Vec<i16> = ramp(-1024.0, 3071.0).map(|value| value as i16).collect();
+        is_full_range(&shown(&hounsfield, 64, Shape::Grey));
+        let height: Vec<f64> = ramp(-12.5, 8848.0).collect();
+        is_full_range(&shown(&height, 64, Shape::Grey));
+    }
+
+    #[test]
+    fn floats_from_0_to_1_and_to_255_keep_their_shades() {
+        let unit = shown(&[0.0f32, 0.25, 0.5, 1.0], 2, Shape::Grey);
+        assert_eq!(unit, [0, 64, 128, 255]);
+        let bytes = shown(&[0.0f64, 10.0, 128.0, 200.0], 2, Shape::Grey);
+        assert_eq!(bytes, [0, 10, 128, 200]);
+    }
+
+    #[test]
+    fn what_is_no_number_is_black_and_infinity_is_an_end() {
+        let values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.5, 1.0, 0.0];
+        assert_eq!(shown(&values, 2, Shape::Grey), [0, 255, 0, 128, 255, 0]);
+        assert_eq!(shown(&[f32::NAN; 4], 2, Shape::Grey), [0; 4]);
+        assert_eq!(shown(&[7u16; 4], 2, Shape::Grey), [7; 4]);
+    }
+
+    #[test]
+    fn transparent_parts_are_white_also_where_12_bits_are_stored() {
+        let values = [0u16, 4095, 0, 0, 2048, 4095, 4095, 4095];
+        assert_eq!(shown(&values, 2, Shape::GreyAlpha), [0, 255, 128, 255]);
+        let values = [0u16, 65535, 0, 0, 65535, 65535, 65535, 65535];
+        assert_eq!(shown(&values, 2, Shape::GreyAlpha), [0, 255, 255, 255]);
+    }
+}

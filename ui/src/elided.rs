@@ -1,0 +1,114 @@
+//! Text with its middle left out, so that what people name never moves a layout: both ends of a name tell it from others.
+
+use egui::{Color32, FontId, Label, Response, RichText, Role, TextWrapMode, Ui, WidgetInfo};
+
+/// At most so many letters of a text, with its middle left out.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= most {
+        return text.to_owned();
+    }
+    let kept = most.saturating_sub(1);
+    let (begin, end) = (&letters[..kept.div_ceil(2)], &letters[letters.len() - kept / 2..]);
+    begin.iter().chain(&['…']).chain(end).collect()
+}
+
+/// As much of a text as has room in so many points, in one line.
+pub(crate) fn fitted(ui: &Ui, text: &str, font: &FontId, room: f32) -> String {
+    let fits =
+        |text: &str| ui.painter().layout_no_wrap(text.to_owned(), font.clone(), Color32::PLACEHOLDER).size().x <= room;
+    let line = text.replace(['\n', '\r'], " ");
+    // A font has no letters narrower than these: what is longer need not be laid out.
+    let most = (room / 2.0).max(1.0) as usize;
+    let all = line.chars().count();
+    if all <= most && fits(&line) {
+        return line;
+    }
+    let (mut fitting, mut too_many) = (1, all.min(most + 1));
+    while too_many - fitting > 1 {
+        let middle = (fitting + too_many) / 2;
+        if fits(&shortened(&line, middle)) { fitting = middle } else { too_many = middle }
+    }
+    shortened(&line, fitting)
+}
+
+/// A label of one line that takes at most so many points. All of its text is its accessible name, and is shown on hover where
+/// something is left out.
+pub(crate) fn elided_ui(ui: &mut Ui, text: &str, font: FontId, color: Color32, room: f32) -> Response {
+    let shown = fitted(ui, text, &font, room);
+    let response = ui.add(Label::new(RichText::new(&shown).font(font).color(color)).extend());
+    named(response, text, &shown, Role::Label)
+}
+
+/// A link of one line that takes at most so many points, as [`elided_ui`].
+pub(crate) fn elided_link(ui: &mut Ui, text: &str, font: FontId, color: Color32, room: f32) -> Response {
+    let shown = fitted(ui, text, &font, room);
+    let link = |ui: &mut Ui| {
+        ui.style_mut().wrap_mode = Some(TextWrapMode::Extend);
+        ui.link(RichText::new(&shown).font(font).color(color))
+    };
+    let response = ui.scope(link).inner;
+    named(response, text, &shown, Role::Link)
+}
+
+/// A widget that shows some of a text and stands for all of it.
+fn named(response: Response, text: &str, shown: &str, role: Role) -> Response {
+    if shown == text {
+        return response;
+    }
+    response.widget_info(|| WidgetInfo::labeled(role, true, text));
+    response.on_hover_text(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::strong;
+    use egui_kittest::Harness;
+    use egui_kittest::kittest::Queryable;
+
+    #[test]
+    fn a_long_name_keeps_its_ends() {
+        assert_eq!(shortened("resnet18-3", 28), "resnet18-3");
+        let long = shortened("a-run-with-quite-a-long-name-that-people-give", 28);
+        assert_eq!(long, "a-run-with-qui…t-people-give");
+        assert_eq!(long.chars().count(), 28);
+        for (most, right) in [(0, "…"), (1, "…"), (2, "a…"), (3, "a…e"), (4, "aé…e")] {
+            assert_eq!(shortened("aé日本語de", most), right);
+        }
+    }
+
+    #[test]
+    fn a_label_takes_no_more_room_than_it_is_given_and_keeps_its_whole_name() {
+        let names =
+            ["loss", &"group/".repeat(20), &"W".repeat(121), &"i".repeat(400), "two\nlines", &"語".repeat(90), ""];
+        for name in names {
+            for room in [0.0, 20.0, 100.0, 333.0] {
+                let mut frames = 0;
+                let mut harness = Harness::new_ui(|ui| {
+                    frames += 1;
+                    if frames == 1 {
+                        // Fonts are there from the next frame on.
+                        return crate::tokens::install(ui.ctx());
+                    }
+                    for (what, response) in [
+                        ("label", elided_ui(ui, name, strong(13.0), Color32::RED, room)),
+                        ("link", elided_link(ui, name, strong(13.0), Color32::RED, room)),
+                    ] {
+                        // Nothing is narrower than the mark of what is left out.
+                        assert!(
+                            response.rect.width() <= room.max(16.0) + 1.0,
+                            "{what} of {name:?}: {:?}",
+                            response.rect
+                        );
+                        assert!(response.rect.height() < 30.0, "{what} of {name:?}: {:?}", response.rect);
+                    }
+                });
+                harness.run();
+                if !name.is_empty() {
+                    assert_eq!(harness.query_all_by_label(name).count(), 2, "{name:?} in {room}");
+                }
+            }
+        }
+    }
+}
