@@ -54,9 +54,8 @@ const OF_RUN: [(&str, &str, &str); 8] = [
     ("run_inputs", "name, digest, source_type, source, schema, profile, tags", "rowid"),
     ("run_models", "role, model, step", "role, model"),
 ];
-const SERIES: &str =
-    "key, segment, count, last, last_step, min, min_step, max, max_step, waiting, last_wall, small, is_latest, \
-     kept_count, kept_last, kept_last_step, kept_last_wall, kept_min, kept_min_step, kept_max, kept_max_step";
+const SERIES: &str = "key, segment, count, last, last_step, min, min_step, max, max_step, waiting, last_wall, small, \
+    is_latest, kept_count, kept_last, kept_last_step, kept_last_wall, kept_min, kept_min_step, kept_max, kept_max_step";
 const CHUNKS: &str = "number, sealed, count, first_step, last_step, whole, level, points";
 const SAMPLES: &str = "path, hash, bytes, modified, stamp, width, height, split, split_by, changed_from, removed";
 const PREDICTIONS: &str = "label, predicted, loss, confidence, probabilities";
