@@ -104,7 +104,9 @@ pub(crate) fn chart_ui(
             ui.add(Label::new(text).truncate()).on_hover_text(spoiled.join("\n"));
         }
     });
-    let scale = |value: f64| if look.logarithmic { value.max(LEAST).log10() } else { value.clamp(-GREATEST, GREATEST) };
+    let scale = |value: f64| {
+        if look.logarithmic { value.clamp(LEAST, GREATEST).log10() } else { value.clamp(-GREATEST, GREATEST) }
+    };
     let upright = if look.logarithmic { Scale::Logarithmic } else { Scale::Linear };
     let (across, upwards) = (
         AxisLabels::beside_each_other(Scale::Linear, GRID_LINES.min),
