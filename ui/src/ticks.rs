@@ -174,7 +174,8 @@ fn logarithmic((first, last): (f64, f64), most: usize) -> Vec<Vec<Decimal>> {
     for numbers in &mut choices {
         numbers.retain(inside);
     }
-    choices.retain(|numbers| (FEWEST..=most).contains(&numbers.len()));
+    // Up to three powers of ten, which may have two of themselves, have ten numbers that begin with 1, 2 or 5.
+    choices.retain(|numbers| (FEWEST..=most.max(10)).contains(&numbers.len()));
     choices
 }
 
