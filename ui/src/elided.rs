@@ -1,6 +1,6 @@
 //! Text with its middle left out, so that what people name never moves a layout: both ends of a name tell it from others.
 
-use egui::{Color32, FontId, Label, Response, RichText, Role, TextWrapMode, Ui, WidgetInfo};
+use egui::{Color32, FontId, FontSelection, Label, Response, RichText, Role, TextWrapMode, Ui, WidgetInfo};
 
 /// At most so many letters of a text, with its middle left out.
 pub(crate) fn shortened(text: &str, most: usize) -> String {
@@ -34,14 +34,28 @@ pub(crate) fn fitted(ui: &Ui, text: &str, font: &FontId, room: f32) -> String {
 
 /// A label of one line that takes at most so many points. All of its text is its accessible name, and is shown on hover where
 /// something is left out.
-pub(crate) fn elided_ui(ui: &mut Ui, text: &str, font: FontId, color: Color32, room: f32) -> Response {
+pub(crate) fn elided_ui(
+    ui: &mut Ui,
+    text: &str,
+    font: impl Into<FontSelection>,
+    color: Color32,
+    room: f32,
+) -> Response {
+    let font = font.into().resolve(ui.style());
     let shown = fitted(ui, text, &font, room);
     let response = ui.add(Label::new(RichText::new(&shown).font(font).color(color)).extend());
     named(response, text, &shown, Role::Label)
 }
 
 /// A link of one line that takes at most so many points, as [`elided_ui`].
-pub(crate) fn elided_link(ui: &mut Ui, text: &str, font: FontId, color: Color32, room: f32) -> Response {
+pub(crate) fn elided_link(
+    ui: &mut Ui,
+    text: &str,
+    font: impl Into<FontSelection>,
+    color: Color32,
+    room: f32,
+) -> Response {
+    let font = font.into().resolve(ui.style());
     let shown = fitted(ui, text, &font, room);
     let link = |ui: &mut Ui| {
         ui.style_mut().wrap_mode = Some(TextWrapMode::Extend);

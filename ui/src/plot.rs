@@ -103,7 +103,9 @@ pub(crate) fn chart_ui(
             ui.add(Label::new(text).truncate()).on_hover_text(spoiled.join("\n"));
         }
     });
-    let scale = |value: f64| if look.logarithmic { value.max(LEAST).log10() } else { value.clamp(-GREATEST, GREATEST) };
+    let scale = |value: f64| {
+        if look.logarithmic { value.clamp(LEAST, GREATEST).log10() } else { value.clamp(-GREATEST, GREATEST) }
+    };
     let upright = if look.logarithmic { Scale::Logarithmic } else { Scale::Linear };
     let (across, upwards) = (
         AxisLabels::beside_each_other(Scale::Linear, GRID_LINES.min),
@@ -178,7 +180,7 @@ pub(crate) fn chart_ui(
 
 /// An axis that says all its labels: they are few enough already.
 fn labelled<'a>(axis: AxisHints<'a>, labels: &'a AxisLabels, color: Color32) -> AxisHints<'a> {
-    axis.label_spacing(Rangef::new(0.0, 1.0)).tick_label_color(color).formatter(|mark, _| labels.text(mark))
+    axis.label_spacing(Rangef::new(0.0, 1.0)).tick_label_color(color).formatter(move |mark, _| labels.text(mark))
 }
 
 /// The ends of an axis that is to show values which are all equal, or so near to each other that doubles tell their
@@ -190,11 +192,13 @@ fn spread(values: impl Iterator<Item = f64>, scale: Scale) -> Option<[f64; 2]> {
         Scale::Linear => first.abs().max(last.abs()),
         Scale::Logarithmic => 1.0,
     };
+    if first > last {
+        return None;
+    }
     let half = match last - first {
         0.0 if size == 0.0 => 1.0,
         0.0 => 0.1 * size,
         width if width < 1e-9 * size => 1e-9 * size,
-        // Also where there is no value.
         _ => return None,
     };
     let middle = first + (last - first) / 2.0;

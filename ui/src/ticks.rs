@@ -160,11 +160,8 @@ fn logarithmic((first, last): (f64, f64), most: usize) -> Vec<Vec<Decimal>> {
     if last - first < 1.5 && lowest > 0.0 && highest.is_finite() {
         choices.extend(linear((lowest, highest), most));
     }
-    let (from, to) = (first.floor(), last.ceil());
     // Doubles have powers of ten from -323 to 308.
-    if from < -323.0 || to > 308.0 {
-        return choices;
-    }
+    let (from, to) = (first.floor().max(-323.0), last.ceil().min(308.0));
     let powers = from as i32..=to as i32;
     if to - from < most as f64 {
         let of_power = |exponent| [1, 2, 5].map(|digits| Decimal { digits, exponent });
@@ -177,7 +174,8 @@ fn logarithmic((first, last): (f64, f64), most: usize) -> Vec<Vec<Decimal>> {
     for numbers in &mut choices {
         numbers.retain(inside);
     }
-    choices.retain(|numbers| (FEWEST..=most).contains(&numbers.len()));
+    // Up to three powers of ten, which may have two of themselves, have ten numbers that begin with 1, 2 or 5.
+    choices.retain(|numbers| (FEWEST..=most.max(10)).contains(&numbers.len()));
     choices
 }
 

@@ -123,7 +123,8 @@ fn batch(number: u64) -> Result<Batch> {
     let brightness: Vec<f32> = labels.iter().map(|label| label[0] as f32 / 2.0).collect();
     let brightness = Tensor::from_vec(brightness, (labels.len(), 1, 1, 1), &Device::Cpu)?;
     let input = noise(&[labels.len(), SIZE, SIZE, 3], 100 + number).broadcast_add(&brightness)?;
-    Ok(Batch { input, of: Of::Images, targets: vec![target(&labels, Form::Classes)?], labels })
+    let targets = vec![target(&labels, Form::Classes)?];
+    Ok(Batch { input, of: Of::Images, targets, samples: (0..labels.len()).collect(), labels })
 }
 
 /// The logits of the small CNN.

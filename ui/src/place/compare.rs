@@ -60,7 +60,7 @@ impl Compare {
                                 ui.label(RichText::new(section.to_uppercase()).size(11.0).color(cx.tokens.weak));
                                 ui.end_row();
                             }
-                            elided_ui(ui, &line.key, TextStyle::Body.resolve(ui.style()), cx.tokens.text, NAME);
+                            elided_ui(ui, &line.key, TextStyle::Body, cx.tokens.text, NAME);
                             for value in &line.values {
                                 let text = value.as_deref().unwrap_or("–");
                                 let color = if line.differs {

@@ -108,7 +108,7 @@ impl Data {
                 *cx.route = Route::Data(None);
             }
             let room = ui.available_width() * 0.4;
-            elided_ui(ui, &dataset.name, TextStyle::Heading.resolve(ui.style()), cx.tokens.text, room);
+            elided_ui(ui, &dataset.name, TextStyle::Heading, cx.tokens.text, room);
             ui.label(
                 RichText::new(format!("{}, {} labelled", counted(dataset.samples, "image"), dataset.labeled))
                     .color(cx.tokens.weak),

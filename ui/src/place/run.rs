@@ -91,7 +91,7 @@ impl RunPage {
                 *cx.route = Route::Runs;
             }
             let room = (ui.available_width() - BESIDE_NAME).max(LEAST_NAME);
-            elided_ui(ui, &run.name, TextStyle::Heading.resolve(ui.style()), cx.tokens.text, room);
+            elided_ui(ui, &run.name, TextStyle::Heading, cx.tokens.text, room);
             ui.label(RichText::new(format!("run {}", run.id)).color(cx.tokens.weak));
             status_ui(ui, run.status);
             let time = run.duration_secs(run.ended.unwrap_or(now)).map(duration).unwrap_or_default();
@@ -326,7 +326,7 @@ fn section_ui(ui: &mut Ui, title: &str, contents: impl FnOnce(&mut Ui)) {
 
 fn pair_ui(ui: &mut Ui, name: &str, value: &str) {
     let tokens = crate::tokens::Tokens::of(ui.ctx());
-    elided_ui(ui, name, TextStyle::Body.resolve(ui.style()), tokens.weak, PAIR_NAME);
+    elided_ui(ui, name, TextStyle::Body, tokens.weak, PAIR_NAME);
     copyable_ui(ui, value);
     ui.end_row();
 }

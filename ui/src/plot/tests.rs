@@ -81,7 +81,7 @@ fn each_axis_has_three_labels_or_more_that_differ_and_do_not_meet() {
         ("many powers of ten", (0..60).map(|step| 10f64.powi(step - 20)).collect()),
         ("the ends of doubles", vec![f64::MAX, f64::MIN, 0.0, f64::MIN_POSITIVE]),
         ("a NaN among others", vec![1.0, f64::NAN, 1.5]),
-        ("many steps", (0..20_000).map(|step| f64::from(step) * 1e4).collect()),
+        ("many steps", (0..3_000).map(|step| f64::from(step) * 1e4).collect()),
     ];
     for (what, values) in cases {
         let lines = [buckets(values)];
