@@ -163,9 +163,10 @@ impl World {
             Operation::Renumber => {
                 // Each takes the name of the next, and a new file that of the first.
                 let names: Vec<String> = self.files.keys().cloned().collect();
-                let last = self.free_name();
-                for (from, to) in names.iter().zip(names.iter().skip(1).chain([&last])).rev() {
-                    self.rename(from, to);
+                let next = names.iter().skip(1).cloned().chain([self.free_name()]);
+                let renamed: Vec<(&String, String)> = names.iter().zip(next).collect();
+                for (from, to) in renamed.into_iter().rev() {
+                    self.rename(from, &to);
                 }
                 if let Some(first) = names.first() {
                     let content = self.new_content();

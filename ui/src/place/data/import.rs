@@ -12,10 +12,10 @@ use egui::{RichText, ScrollArea, TextEdit, Ui};
 #[derive(Default)]
 pub(super) struct Import {
     pub(super) source: String,
-    name: String,
-    labelling: Labelling,
+    pub(super) name: String,
+    pub(super) labelling: Labelling,
     /// Whether the path had the keys already.
-    focused: bool,
+    pub(super) focused: bool,
 }
 
 /// What can be imported.
