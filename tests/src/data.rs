@@ -87,7 +87,7 @@ fn a_file_that_changed_behind_its_size_and_time_is_found_by_the_doctor_and_by_an
     succeeds(&workspace, &["import", "images"]);
     let path = images.join("cat/img_1.png");
     let times = std::fs::metadata(&path).expect("facts").modified().expect("a time");
-    let other = (50..90).map(picture).find(|other| other.len() == picture(1).len()).expect("one of that size");
+    let other = (50..9_000).map(picture).find(|other| other.len() == picture(1).len()).expect("one of that size");
     std::fs::write(&path, &other).expect("a file");
     std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(times)).expect("an old time");
     let doctor = workspace.assay(&["doctor", "--deep"]);

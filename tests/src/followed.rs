@@ -119,7 +119,7 @@ async fn a_file_store_of_mlflow_comes_with_its_names_ids_and_files_and_what_is_d
     let uid = "0123456789abcdef0123456789abcdef";
     let meta = |uid: &str, stage: &str, status: u8| {
         format!(
-            "run_id: {uid}\nrun_name: 'it: runs'\nstatus: {status}\nstart_time: 5000\nend_time: 7000\nlifecycle_stage: {stage}\n"
+            "run_id: {uid}\nrun_name: 'it: runs'\nstatus: {status}\nstart_time: 1700000005000\nend_time: 1700000007000\nlifecycle_stage: {stage}\n"
         )
     };
     put(
@@ -154,7 +154,10 @@ async fn a_file_store_of_mlflow_comes_with_its_names_ids_and_files_and_what_is_d
     let run = runs(&client).await?.remove(0);
     assert_eq!((run.uid.as_str(), run.experiment.as_str(), run.name.as_str()), (uid, "vision é", "it: runs"));
     assert_eq!((run.status, run.note.as_str()), (RunStatus::Failed, "a note"));
-    assert_eq!((run.started.map(|at| at.0), run.ended.map(|at| at.0)), (Some(5000), Some(7000)));
+    assert_eq!(
+        (run.started.map(|at| at.0), run.ended.map(|at| at.0)),
+        (Some(1_700_000_005_000), Some(1_700_000_007_000))
+    );
     assert_eq!((run.params["opt/lr"].as_str(), run.tags["team"].as_str()), ("0.1", "a\nb"));
     let loss = &run.metrics["val/loss"];
     assert_eq!((loss.count, loss.min, loss.last_step), (3, Some((0.25, 1)), 2));
@@ -208,8 +211,9 @@ async fn tables_of_metrics_are_runs_and_what_is_damaged_is_told_and_keeps_nothin
     let job = import(&client, &workspace.folder().join("alone.jsonl")).await?;
     assert!(job.message.starts_with("1 run, 1 of them new; 1 point and"), "{}", job.message);
     assert!(runs(&client).await?.iter().any(|run| run.name == "alone" && run.metrics["val.acc"].last == Some(0.5)));
-    import(&client, &workspace.folder().join("l.csv")).await?;
-    assert_eq!(client.get::<Vec<Dataset>>(path::DATASETS).await?.len(), 1, "a list of images is a dataset still");
+    let job = import(&client, &workspace.folder().join("l.csv")).await?;
+    assert!(job.message.contains("no image was found"), "a list of images is no run: {}", job.message);
+    assert!(client.get::<Vec<Dataset>>(path::DATASETS).await?.is_empty());
     Ok(())
 }
 

@@ -168,6 +168,8 @@ async fn a_filter_by_a_name_that_no_run_has_is_told_of() -> Result<()> {
     logged(&client).await?;
     let mut harness = interface(&client.door, Route::Runs);
     see(&mut harness, "Chart of wer");
+    harness.get_by_label("Filter runs").focus();
+    harness.step();
     harness.get_by_label("Filter runs").type_text("wre<1");
     see(&mut harness, "did you mean \"wer\"?");
     client.door.close().await;

@@ -20,7 +20,9 @@ async fn new_run(client: &Client, name: &str) -> String {
 async fn log(client: &Client, run: &str, key: &str, values: &[Value]) {
     let point = |(step, value): (usize, &Value)| json!({ "key": key, "value": value, "timestamp": 7, "step": step });
     let points: Vec<Value> = values.iter().enumerate().map(point).collect();
-    mlflow(client, "runs/log-batch", json!({ "run_id": run, "metrics": points })).await;
+    for points in points.chunks(1000) {
+        mlflow(client, "runs/log-batch", json!({ "run_id": run, "metrics": points })).await;
+    }
 }
 
 async fn param(client: &Client, run: &str, key: &str, value: &str) {

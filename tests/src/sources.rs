@@ -42,7 +42,7 @@ async fn import(client: &Client, source: &Path, name: &str) -> anyhow::Result<Im
         return Ok(Imported { job, samples: Vec::new(), problems: Vec::new() });
     };
     let page: SamplePage = client.get(&path::dataset(dataset.id, "/samples?limit=500")).await?;
-    let class = |id: i64| dataset.classes.iter().find(|class| class.id.0 == id).map(|class| class.name.clone());
+    let class = |id: i64| dataset.classes.get(id as usize).cloned();
     let sample = |sample: assay_protocol::domain::entity::Sample| {
         let label = sample.label.and_then(|label| label.classes().first().copied()).and_then(|id| class(id.0));
         (sample.path, label, sample.split.to_string())

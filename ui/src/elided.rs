@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_label_takes_no_more_room_than_it_is_given_and_keeps_its_whole_name() {
         let names =
-            ["loss", &"group/".repeat(20), &"W".repeat(121), &"i".repeat(400), "two\nlines", &"語".repeat(90), ""];
+            ["loss", &"group/".repeat(20), &"W".repeat(121), &"i".repeat(400), "two\nlines", &"ß".repeat(90), ""];
         for name in names {
             for room in [0.0, 20.0, 100.0, 333.0] {
                 let mut frames = 0;

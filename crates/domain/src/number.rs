@@ -29,12 +29,25 @@ pub fn numbers_apart(values: &[f64]) -> Vec<String> {
         seen.sort_by(|a, b| a.0.cmp(b.0));
         seen.windows(2).all(|pair| pair[0].0 != pair[1].0 || same(pair[0].1, pair[1].1))
     };
-    (DIGITS..ALL_DIGITS).map(texts).find(|texts| are_apart(texts)).unwrap_or_else(|| texts(ALL_DIGITS))
+    (DIGITS..ALL_DIGITS)
+        .map(texts)
+        .find(|texts| are_apart(texts))
+        .unwrap_or_else(|| values.iter().map(|value| shortest(*value)).collect())
 }
 
 /// Whether two numbers are the same one: NaN is the same as NaN.
 pub fn same(a: f64, b: f64) -> bool {
     a == b || (a.is_nan() && b.is_nan())
+}
+
+/// The fewest digits by which a number is read back to the bit.
+fn shortest(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        1e-4..1e15 => value.to_string(),
+        size if size.is_finite() => format!("{value:e}"),
+        _ => value.to_string(),
+    }
 }
 
 fn with_digits(value: f64, digits: usize) -> String {

@@ -296,6 +296,7 @@ impl Import<'_> {
 
     /// Matches files and samples, and writes what became of each.
     fn finish(mut self, seen: Vec<Seen>, known: &[Listing]) -> Result<Done> {
+        let is_empty_now = seen.is_empty() && !known.is_empty();
         if let Some(dataset) = self.dataset.filter(|_| !known.is_empty()) {
             self.bring_up_to_date(dataset, seen, known)?;
         }
@@ -311,11 +312,10 @@ impl Import<'_> {
             tracing::warn!(%error, "the folder is not watched");
         }
         let found = self.engine.dataset(dataset)?;
-        if found.samples > 0 && found.missing == found.samples {
+        if is_empty_now {
             return Err(EngineError::NotFound(format!(
-                "no image of {:?} is there any more; all {} are marked missing and come back when they are found: {}",
+                "no image of {:?} is there any more; all are marked missing and come back when they are found: {}",
                 found.name,
-                found.samples,
                 found.origin()
             )));
         }

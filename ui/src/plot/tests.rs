@@ -122,7 +122,7 @@ fn equal_values_lie_in_the_middle_of_their_axis() {
 #[test]
 fn a_long_title_takes_no_other_room_than_a_short_one() {
     let lines = [buckets((0..100).map(f64::from)), buckets([f64::NAN, 1.0, 2.0])];
-    let long = ["validation/".repeat(11), "W".repeat(300), "a metric of several words ".repeat(5), "損失".repeat(60)];
+    let long = ["validation/".repeat(11), "W".repeat(300), "a metric of several words ".repeat(5), "ß é".repeat(60)];
     for lines in [&lines[..1], &lines[..]] {
         for size in [vec2(300.0, 180.0), vec2(700.0, 300.0)] {
             let chart = |title: &str| {
