@@ -311,11 +311,11 @@ async fn return_starts_a_run_from_the_form_alone() -> Result<()> {
     harness.key_press(egui::Key::Enter);
     see(&mut harness, "Start run");
     harness.run_steps(3);
-    let runs: assay_protocol::RunsReply = client.get(path::RUNS).await?;
+    let runs: RunsReply = client.get(path::RUNS).await?;
     assert!(runs.runs.is_empty(), "the palette's Return started a run");
     harness.key_press(egui::Key::Enter);
     until(&mut harness, "the run", async || {
-        let runs: assay_protocol::RunsReply = client.get(path::RUNS).await.ok()?;
+        let runs: RunsReply = client.get(path::RUNS).await.ok()?;
         (runs.runs.len() == 1).then_some(())
     })
     .await?;
@@ -354,7 +354,7 @@ async fn run_with_metric(client: &Client, key: &str) -> Result<Run> {
     });
     let batch = serde_json::json!({ "run_id": uid, "metrics": points.collect::<Vec<_>>() });
     let _: serde_json::Value = client.post(&api("log-batch"), &batch).await?;
-    let runs: assay_protocol::RunsReply = client.get(path::RUNS).await?;
+    let runs: RunsReply = client.get(path::RUNS).await?;
     Ok(runs.runs.into_iter().find(|run| run.uid == uid).expect("the run"))
 }
 

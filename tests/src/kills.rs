@@ -98,8 +98,8 @@ async fn a_killed_server_keeps_every_acknowledged_label() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn an_import_that_is_killed_at_any_moment_is_mended_by_the_next_one() -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_is_killed_at_any_moment_is_mended_by_the_next_one() -> Result<()> {
     const COUNT: u32 = 40;
     let workspace = Workspace::new();
     let images = workspace.folder().join("images");
@@ -119,7 +119,7 @@ fn an_import_that_is_killed_at_any_moment_is_mended_by_the_next_one() -> Result<
     // Killed while the dataset is made; what of it is there is gone on with.
     for millis in [1, 20, 40, 60] {
         let mut import = begin()?;
-        std::thread::sleep(Duration::from_millis(millis));
+        tokio::time::sleep(Duration::from_millis(millis)).await;
         kill(&mut import);
     }
     assert!(workspace.assay(&["import", "images"]).status.success());
@@ -134,7 +134,7 @@ fn an_import_that_is_killed_at_any_moment_is_mended_by_the_next_one() -> Result<
             std::fs::write(name(place as u32), picture(*number)?)?;
         }
         let mut import = begin()?;
-        std::thread::sleep(Duration::from_millis(millis));
+        tokio::time::sleep(Duration::from_millis(millis)).await;
         kill(&mut import);
     }
     let output = workspace.assay(&["import", "images"]);
@@ -143,7 +143,8 @@ fn an_import_that_is_killed_at_any_moment_is_mended_by_the_next_one() -> Result<
     let mut now: Vec<(String, assay_protocol::domain::SampleId)> =
         page.samples.iter().map(|sample| (sample.hash.clone(), sample.id)).collect();
     let mut before = hashes;
-    (now.sort(), before.sort());
+    now.sort();
+    before.sort();
     assert_eq!(now, before, "each sample is still its picture");
     for sample in &page.samples {
         assert_eq!(sample.state(), None);

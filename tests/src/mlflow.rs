@@ -603,13 +603,13 @@ async fn a_search_thins_points_of_one_step_and_finds_what_is_no_number() -> Resu
         let id = |run: &Value| run["info"]["run_id"].as_str().expect("an id").to_owned();
         found["runs"].as_array().expect("runs").iter().map(id).collect::<Vec<_>>()
     };
-    assert_eq!(found("metrics.loss != 0.5".into()).await, [second.clone()]);
+    assert_eq!(found("metrics.loss != 0.5".into()).await, std::slice::from_ref(&second));
     assert_eq!(found("metrics.loss != 7".into()).await.len(), 2);
     // Beyond what is joined, the same.
     let many = format!("metrics.loss != 0.5{}", " AND metrics.m >= 0".repeat(30));
-    assert_eq!(found(many).await, [second.clone()]);
+    assert_eq!(found(many).await, std::slice::from_ref(&second));
     for filter in ["metrics.loss < 1", "metrics.loss = 0.5"] {
-        assert_eq!(found(filter.into()).await, [first.clone()], "{filter}");
+        assert_eq!(found(filter.into()).await, std::slice::from_ref(&first), "{filter}");
     }
     client.door.close().await;
     Ok(())

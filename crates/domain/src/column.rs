@@ -59,8 +59,11 @@ pub enum Column<'a> {
     Any(&'a str),
 }
 
+/// The column of a key.
+type OfKey = fn(&str) -> Column<'_>;
+
 /// The words that say which kind of value a name is, as MLflow's clients write them too.
-const KINDS: [(&str, fn(&str) -> Column<'_>); 6] = [
+const KINDS: [(&str, OfKey); 6] = [
     ("params.", |key| Column::Param(key)),
     ("param.", |key| Column::Param(key)),
     ("metrics.", |key| Column::Metric(Which::Last, key)),

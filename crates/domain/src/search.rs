@@ -239,8 +239,11 @@ fn comparison(tokens: &[Token]) -> Result<Option<(Comparison, &[Token])>, Search
     Ok(Some((Comparison { column, operator, operand }, rest)))
 }
 
+/// What a list names, and the tokens after it.
+type Listed<'a> = (Vec<String>, &'a [Token]);
+
 /// `'a', 'b')`, the bracket before it being read, and what follows; nothing where it is not closed.
-fn list(tokens: &[Token]) -> Result<Option<(Vec<String>, &[Token])>, SearchError> {
+fn list(tokens: &[Token]) -> Result<Option<Listed<'_>>, SearchError> {
     let Some(end) = tokens.iter().position(|token| *token == Token::Close) else { return Ok(None) };
     let (inner, after) = (&tokens[..end], &tokens[end + 1..]);
     let wrong = |wanted: &str, found: &str| {

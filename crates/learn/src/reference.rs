@@ -56,8 +56,9 @@ fn losses_and_their_gradients_are_those_of_candle() -> Result<()> {
         assert_same("cross-entropy", &ours, &theirs, 1e-6);
         assert_same("its gradient", &gradient, theirs.backward()?.get(&logits).unwrap(), 1e-6);
 
-        let any: Vec<Vec<u32>> =
-            (0..batch).map(|row| (0..classes as u32).filter(|class| (class + row as u32) % 3 == 0).collect()).collect();
+        let any: Vec<Vec<u32>> = (0..batch)
+            .map(|row| (0..classes as u32).filter(|class| (class + row as u32).is_multiple_of(3)).collect())
+            .collect();
         let any = target(&any, Form::Sets { classes })?;
         let (ours, gradient) = loss_of(&["train.loss=binary-cross-entropy"], &logits, &any)?;
         // candle's takes the logarithm of one minus a probability, which costs it digits.

@@ -61,8 +61,8 @@ const SAMPLES: &str = "path, hash, bytes, modified, stamp, width, height, split,
 const PREDICTIONS: &str = "label, predicted, loss, confidence, probabilities";
 const EVALUATIONS: &str = "checkpoint, split, created, classes, loss, confusion";
 const VERSIONS: &str = "version, description, user, source, run, run_link, logged_model, stage, created, updated";
-const RUNS: &str =
-    "uid, name, note, status, reason, created, started, ended, heartbeat, done, total, config, deleted, client, user";
+const RUNS: &str = "uid, name, note, status, reason, created, started, ended, heartbeat, done, total, config, deleted, client, \
+    user, hides_name";
 
 /// Where a sample is, and what is in it.
 struct Place {

@@ -74,7 +74,7 @@ fn each_axis_has_three_labels_or_more_that_differ_and_do_not_meet() {
         ("nothing but NaN", vec![f64::NAN; 30]),
         ("nothing but infinities", vec![f64::INFINITY, f64::NEG_INFINITY]),
         ("nothing", Vec::new()),
-        ("differences of 1e-7", (0..40).map(|step| 0.693_147_1 + 1e-8 * f64::from(step % 11)).collect()),
+        ("differences of 1e-7", (0..40).map(|step| 0.593_147_1 + 1e-8 * f64::from(step % 11)).collect()),
         ("differences of doubles", (0..40).map(|step| 1.0 + f64::EPSILON * f64::from(step)).collect()),
         ("a loss", (0..400).map(|step| 2.3 / (1.0 + f64::from(step) / 20.0)).collect()),
         ("an accuracy", (0..10).map(|step| f64::from(step) / 10.0).collect()),

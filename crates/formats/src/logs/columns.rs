@@ -248,10 +248,10 @@ fn best(rows: &[Row], names: &[&str], refused: &[String]) -> Vec<String> {
     columns.sort_unstable();
     columns.dedup();
     columns.retain(|column| !refused.contains(column));
-    let of = |name: &&str| {
-        columns.iter().filter(|column| plain(column) == **name).map(|column| (*column).clone()).collect::<Vec<_>>()
+    let of = |name: &str| {
+        columns.iter().filter(|column| plain(column) == *name).map(|column| (*column).clone()).collect::<Vec<_>>()
     };
-    names.iter().flat_map(|name| of(&name)).collect()
+    names.iter().flat_map(|name| of(name)).collect()
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ mod tests {
             touch(root.path(), path, "");
         }
         let data = root.path().canonicalize().expect("a path").join("data");
-        assert_eq!(survey(root.path()).datasets, [data.clone()]);
+        assert_eq!(survey(root.path()).datasets, std::slice::from_ref(&data));
         let alone = survey(&data);
         assert_eq!((alone.has_runs, alone.images), (false, 4));
     }

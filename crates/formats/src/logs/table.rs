@@ -284,7 +284,8 @@ impl Reading<'_> {
         for line in piece.lines() {
             let value = json::parsed(&line.text);
             // The rest of a line may come late.
-            if !line.is_ended && !(self.options.is_settled && !piece.has_more && value.is_some()) {
+            let is_all = self.options.is_settled && !piece.has_more && value.is_some();
+            if !line.is_ended && !is_all {
                 break;
             }
             let mut of_line = Line { row: Row::new(), left_out: Vec::new(), end: line.end };

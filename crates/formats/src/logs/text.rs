@@ -136,9 +136,11 @@ impl Piece {
 /// Where the last line that has an end ends.
 fn last_end(encoding: Encoding, bytes: &[u8]) -> Option<usize> {
     let unit = encoding.unit();
-    let is_end = |unit: &[u8]| match (encoding, unit) {
-        (Encoding::Utf8, [b'\n']) | (Encoding::Utf16Little, [b'\n', 0]) | (Encoding::Utf16Big, [0, b'\n']) => true,
-        _ => false,
+    let is_end = |unit: &[u8]| {
+        matches!(
+            (encoding, unit),
+            (Encoding::Utf8, [b'\n']) | (Encoding::Utf16Little, [b'\n', 0]) | (Encoding::Utf16Big, [0, b'\n'])
+        )
     };
     let whole = bytes.len() / unit * unit;
     let place = bytes[..whole].chunks_exact(unit).rposition(is_end)?;

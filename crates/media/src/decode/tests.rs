@@ -210,7 +210,7 @@ mod tiff_files {
         (map[1], map[256 + 2], map[512 + 3]) = (65535, 65535, 32768);
         let palette = |bits: u32, map: Vec<u32>| {
             let pixels: &[u8] = if bits == 8 { &[0, 1, 2, 3] } else { &[0x01, 0x23] };
-            let (width, height) = if bits == 8 { (2, 2) } else { (2, 2) };
+            let (width, height) = (2, 2);
             written(width, height, pixels, &[(258, 3, vec![bits]), (259, 3, vec![1]), (262, 3, vec![3]), (320, 3, map)])
         };
         let small: Vec<u32> = (0..3).flat_map(|part| map[part * 256..part * 256 + 16].to_vec()).collect();

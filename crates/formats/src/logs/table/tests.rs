@@ -47,7 +47,7 @@ fn points(part: &Part) -> Vec<(&str, i64, f64)> {
     points.collect()
 }
 
-fn of<'a>(part: &'a Part, key: &str) -> Vec<(i64, f64)> {
+fn of(part: &Part, key: &str) -> Vec<(i64, f64)> {
     points(part).into_iter().filter(|(own, ..)| *own == key).map(|(_, step, value)| (step, value)).collect()
 }
 
