@@ -480,9 +480,9 @@ mod tests {
             ("experiments", "id", "name, created, location, updated, deleted"),
             ("datasets", "id, removed", "name, source, created, seed, val, test, multi_label, archive"),
             ("model_versions", "model, location", VERSIONS),
-            ("sources", "id", "path, experiment, followed"),
+            ("sources", "id", "path, experiment, followed, step, time"),
             ("source_runs", "source, run", "key, heard, said"),
-            ("source_files", "source", "path, read"),
+            ("source_files", "source", "path, read, state"),
         ];
         for (table, own, taken) in others {
             assert_eq!(columns(table), given(own, taken), "{table}");

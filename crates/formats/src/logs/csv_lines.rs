@@ -39,7 +39,8 @@ pub(super) fn records(piece: &Piece, delimiter: &mut u8, is_last: bool) -> Vec<R
     if *delimiter == 0 {
         *delimiter = delimiter_of(&first.text);
     }
-    let text: String = lines.iter().flat_map(|line| [line.text.as_ref(), "\n"]).collect();
+    // A carriage return within a line ends no record, so that lines and records are counted alike.
+    let text: String = lines.iter().map(|line| format!("{}\n", line.text.replace('\r', " "))).collect();
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(*delimiter)
         .has_headers(false)

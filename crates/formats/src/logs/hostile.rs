@@ -268,3 +268,12 @@ fn a_long_key_before_many_values_takes_no_room() {
         assert!(room(&read_through(&named, text.as_bytes()).expect("it reads")) < 1000, "{named:?}");
     }
 }
+
+#[test]
+fn a_last_line_that_is_taken_once_is_not_taken_again() {
+    let bytes = [128, 10, 0, 0, 13, 14, 44, 128, 44, 58];
+    let table = Named::WandbCsv("a".into());
+    for named in [Named::Csv, table, Named::JsonLines, Named::MlflowMetric("m".into())] {
+        read_through(&named, &bytes).unwrap_or_else(|why| panic!("{named:?}: {why}"));
+    }
+}
