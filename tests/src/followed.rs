@@ -212,7 +212,7 @@ async fn tables_of_metrics_are_runs_and_what_is_damaged_is_told_and_keeps_nothin
     assert!(job.message.starts_with("1 run, 1 of them new; 1 point and"), "{}", job.message);
     assert!(runs(&client).await?.iter().any(|run| run.name == "alone" && run.metrics["val.acc"].last == Some(0.5)));
     let job = import(&client, &workspace.folder().join("l.csv")).await?;
-    assert!(job.message.contains("no image was found"), "a list of images is no run: {}", job.message);
+    assert!(job.message.contains("there is no such file"), "a list of images is no run: {}", job.message);
     assert!(client.get::<Vec<Dataset>>(path::DATASETS).await?.is_empty());
     Ok(())
 }

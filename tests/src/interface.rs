@@ -385,8 +385,8 @@ async fn a_metric_with_a_long_name_moves_nothing_and_keeps_its_chart_in_the_wind
         let mut harness = interface(&client.door, Route::Run(run.id));
         see(&mut harness, "Overview");
         harness.get_by_label("Overview").click();
-        see(&mut harness, "last 0.6250");
-        let value = harness.query_all_by_label_contains("last 0.6250").next().expect("the value").rect();
+        see(&mut harness, "last 0.625");
+        let value = harness.query_all_by_label_contains("last 0.625").next().expect("the value").rect();
         assert!(value.left() < 0.4 * window.right() && value.right() < window.right(), "{key}: {value:?}");
         let mut harness = interface(&client.door, Route::Compare(vec![run.id, other.id]));
         see(&mut harness, "Comparing 2 runs");
