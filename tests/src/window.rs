@@ -12,19 +12,24 @@ use assay_protocol::{RunsReply, SampleDetail, SamplePage, path};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
+
+/// One window at a time: each draws in software, and keys wait for its frames.
+static SCREEN: Mutex<()> = Mutex::new(());
 
 /// A virtual display that ends with the test.
 struct Display {
     server: Child,
     name: String,
+    _screen: MutexGuard<'static, ()>,
 }
 
 impl Display {
     /// The server itself finds a number that is free, and takes that of one that was killed.
     fn start() -> Result<Display> {
+        let screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut server = Command::new("Xvfb")
             .args(["-displayfd", "1", "-screen", "0", "1400x900x24"])
             .stdout(Stdio::piped())
@@ -33,7 +38,7 @@ impl Display {
             .context("Xvfb does not start; install xvfb")?;
         let mut number = String::new();
         BufReader::new(server.stdout.take().context("its output")?).read_line(&mut number)?;
-        let display = Display { server, name: format!(":{}", number.trim()) };
+        let display = Display { server, _screen: screen, name: format!(":{}", number.trim()) };
         anyhow::ensure!(!number.trim().is_empty(), "Xvfb found no free display");
         Ok(display)
     }
