@@ -11,7 +11,7 @@ use std::path::PathBuf;
 const CODES: &str = "Exit codes: 0 done; 1 it failed, the message says why; 2 the command line is wrong; \
     3 the run failed or crashed; 4 a check of the doctor failed; 130 the run was stopped; 141 nobody read the output on.";
 
-/// What docs/filters.md explains at length.
+/// A short guide to filters; docs/filters.md has all of it.
 const FILTERS: &str = "\
 Filters: terms separated by blanks, all of which must hold.
   word               stands in the name, note, experiment or tags; \"two words\" in quotes
@@ -152,10 +152,10 @@ pub(crate) enum Command {
         /// The name to sort by; a leading - puts the greatest first.
         #[arg(long, allow_hyphen_values = true)]
         sort: Option<String>,
-        /// How many to list.
+        /// The greatest number of rows.
         #[arg(long, default_value_t = 50)]
         limit: usize,
-        /// What to show, separated by commas; --help lists the names.
+        /// Columns to show, separated by commas; --help lists the names.
         #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
         columns: Vec<String>,
         /// List the deleted runs instead.
@@ -368,7 +368,7 @@ pub(crate) enum DataCommand {
         dataset: String,
         #[command(flatten)]
         which: WhichSamples,
-        /// How many to list.
+        /// The greatest number of rows.
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
@@ -398,7 +398,7 @@ pub(crate) enum DataCommand {
         dataset: String,
         #[command(flatten)]
         which: WhichSamples,
-        /// Who says so.
+        /// The person who confirms.
         #[arg(long, env = "USER", default_value = "somebody")]
         person: String,
     },
@@ -432,7 +432,7 @@ pub(crate) struct WhichSamples {
     pub(crate) name: Option<String>,
 }
 
-/// How labels are exported.
+/// The layout of exported labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum ExportFormat {
     /// A CSV of path, label and split.
@@ -485,12 +485,12 @@ pub(crate) enum BestWord {
     Max,
     /// Neither.
     None,
-    /// What it is without a declaration.
+    /// The direction without a declaration.
     Unset,
 }
 
 impl BestWord {
-    /// What is declared.
+    /// The declared directions.
     pub(crate) fn declared(self) -> Option<Best> {
         match self {
             BestWord::Min => Some(Best::Least),

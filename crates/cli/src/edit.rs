@@ -9,7 +9,7 @@ use assay_protocol::{ExperimentPatch, RunPatch, path};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-/// What names on the command line are of.
+/// The kind of thing that names on the command line stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Runs,

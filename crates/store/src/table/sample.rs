@@ -99,7 +99,7 @@ pub struct NewSample {
     pub file: FileFacts,
     /// Its split.
     pub split: Split,
-    /// Who says so.
+    /// The person who confirms.
     pub split_by: SplitBy,
     /// Its label.
     pub label: Option<Label>,
