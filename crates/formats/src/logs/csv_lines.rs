@@ -39,8 +39,10 @@ pub(super) fn records(piece: &Piece, delimiter: &mut u8, is_last: bool) -> Vec<R
     if *delimiter == 0 {
         *delimiter = delimiter_of(&first.text);
     }
-    // A carriage return within a line ends no record, so that lines and records are counted alike.
-    let text: String = lines.iter().map(|line| format!("{}\n", line.text.replace('\r', " "))).collect();
+    // A carriage return within a line ends no record, so that lines and records are counted alike. The reader drops a byte
+    // order mark where it begins to read: it is dropped before every line, wherever reading begins.
+    let clean = |text: &str| format!("{}\n", text.trim_start_matches('\u{feff}').replace('\r', " "));
+    let text: String = lines.iter().map(|line| clean(&line.text)).collect();
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(*delimiter)
         .has_headers(false)

@@ -161,6 +161,11 @@ fn fields_beyond_the_header_are_counted_and_a_header_that_comes_again_is_one() {
     bare.put("step,loss\n1,1.0\n2,0.9,7,8\n3,0.8,9\n");
     let part = bare.read();
     assert_eq!((of(&part, "loss").len(), part.left_out, part.left_out_of["(beyond the header)"]), (3, 3, 3));
+    // A mark in the middle, as of files that were joined, is none of its line, wherever reading begins.
+    let mut joined = Table::new("a.csv");
+    joined.put("step,loss\n1,1.0\n\u{feff}step,loss\n2,0.9\n\u{feff}3,0.8\n");
+    let part = joined.read();
+    assert_eq!((of(&part, "loss"), part.left_out), (vec![(1, 1.0), (2, 0.9), (3, 0.8)], 0));
     // A header is known when it comes in a later reading, too.
     let mut followed = Table::new("a.csv");
     followed.put("step,loss\n1,1.0\n");
