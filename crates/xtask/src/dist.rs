@@ -31,6 +31,7 @@ pub(crate) fn dist(project: &Project, is_tried: bool) -> Result<()> {
         package: None,
         target: None,
         arguments: &["build", "--workspace", "--release", "--bin", "assay", "--bin", "assay-desktop"],
+        is_linted: false,
     };
     programs.run(project)?;
     let folder = project.target.join("dist");

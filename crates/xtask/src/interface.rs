@@ -33,6 +33,7 @@ pub(crate) fn build(project: &Project, quality: Quality) -> Result<()> {
         package: Some("assay-ui"),
         target: Some(WASM),
         arguments: &["build", "-p", "assay-ui", "--lib", "--target", WASM, "--profile", profile],
+        is_linted: false,
     };
     interface.run(project)?;
     let binder = Build {
@@ -40,6 +41,7 @@ pub(crate) fn build(project: &Project, quality: Quality) -> Result<()> {
         package: Some("assay-bind"),
         target: None,
         arguments: &["build", "--workspace", "--bin", "assay-bind"],
+        is_linted: false,
     };
     binder.run(project)?;
     let wasm = project.target.join(WASM).join(profile).join("assay_ui.wasm");

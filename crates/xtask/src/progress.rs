@@ -1,7 +1,7 @@
 //! Builds that say how far they are: cargo reports each package that is done, and how much source a package has says how long
 //! it takes beside the others.
 
-use crate::project::{Project, cargo};
+use crate::project::{Project, cargo, linting_cargo};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -25,13 +25,15 @@ pub(crate) struct Build<'a> {
     pub(crate) target: Option<&'a str>,
     /// What cargo is told.
     pub(crate) arguments: &'a [&'a str],
+    /// Whether the compiler of our own packages is Clippy, and what it warns of an error.
+    pub(crate) is_linted: bool,
 }
 
 impl Build<'_> {
     /// Builds it, and tells on the way how much of the source is compiled and how long the rest may take.
     pub(crate) fn run(&self, project: &Project) -> Result<()> {
         let begun = Instant::now();
-        let mut command = cargo();
+        let mut command = if self.is_linted { linting_cargo() } else { cargo() };
         command.args(self.arguments).args(["--quiet", "--message-format", "json-render-diagnostics"]);
         command.current_dir(&project.root).stdout(Stdio::piped());
         let mut child = command.spawn().context("cargo does not start")?;

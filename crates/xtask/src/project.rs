@@ -39,15 +39,33 @@ impl Project {
             package: Some("assay-cli"),
             target: None,
             arguments: &["build", "--workspace", "--bin", "assay"],
+            is_linted: false,
         };
         terminal.run(self)
     }
 
     /// Builds the programs for daily work.
     pub(crate) fn build_programs(&self) -> Result<()> {
-        let programs =
-            Build { what: "the programs", package: None, target: None, arguments: &["build", "--workspace"] };
+        let programs = Build {
+            what: "the programs",
+            package: None,
+            target: None,
+            arguments: &["build", "--workspace"],
+            is_linted: false,
+        };
         programs.run(self)
+    }
+
+    /// Builds the programs, the tests and the benches, and fails where Clippy warns.
+    pub(crate) fn build_linted(&self) -> Result<()> {
+        let all = Build {
+            what: "programs, tests and benches, with Clippy",
+            package: None,
+            target: None,
+            arguments: &["build", "--workspace", "--all-targets"],
+            is_linted: true,
+        };
+        all.run(self)
     }
 
     /// Runs cargo and says what failed.
@@ -78,6 +96,15 @@ pub(crate) fn cargo() -> Command {
             cargo.env_remove(name);
         }
     }
+    cargo
+}
+
+/// Cargo whose compiler of our own packages is Clippy, where each warning is an error. `cargo clippy` would check all
+/// dependencies beside their build; so they are compiled once.
+pub(crate) fn linting_cargo() -> Command {
+    let mut cargo = cargo();
+    // What Clippy is told, as `cargo clippy -- -D warnings` tells it.
+    cargo.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver").env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__");
     cargo
 }
 

@@ -1,7 +1,7 @@
 //! Everything that must hold before a change lands.
 
 use crate::interface::Quality;
-use crate::project::{Project, cargo};
+use crate::project::{Project, linting_cargo};
 use crate::{interface, lint, system};
 use anyhow::Result;
 use std::time::Instant;
@@ -17,7 +17,6 @@ pub(crate) fn test(project: &Project, quick: bool) -> Result<()> {
     project.cargo(&["fmt", "--all", "--check"])?;
     lint::lint(project)?;
     interface::build(project, Quality::Daily)?;
-    project.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     project.cargo(&[
         "clippy",
         "-p",
@@ -31,8 +30,8 @@ pub(crate) fn test(project: &Project, quick: bool) -> Result<()> {
         "-D",
         "warnings",
     ])?;
-    project.build_programs()?;
-    let mut tests = cargo();
+    project.build_linted()?;
+    let mut tests = linting_cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]);
     if quick {
         tests.args(["--", "--skip", "in_the_browser", "--skip", "in_the_window"]);
