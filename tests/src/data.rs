@@ -115,6 +115,21 @@ fn one_source_is_one_dataset_however_it_is_written() {
     assert_eq!(workspace.json::<Vec<Dataset>>(&["datasets"]).len(), 1);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_source_whose_name_is_not_utf8_is_read_and_looked_at_again() {
+    use std::os::unix::ffi::OsStrExt;
+    let workspace = Workspace::new();
+    let name = std::ffi::OsStr::from_bytes(b"n\xe9");
+    two_classes(&workspace.folder().join(name), 3);
+    for told in ["6 new, 0 changed", "0 new, 0 changed"] {
+        let output = workspace.command(&["import"]).arg(name).args(["--name", "images"]).output().expect("it runs");
+        assert!(output.status.success() && said(&output).contains(told), "{}", said(&output));
+    }
+    assert_eq!(workspace.json::<Vec<Dataset>>(&["datasets"]).len(), 1);
+    assert!(workspace.assay(&["doctor", "--deep"]).status.success());
+}
+
 #[test]
 fn labels_and_splits_of_the_source_are_followed_and_those_of_people_stay() {
     let workspace = Workspace::new();

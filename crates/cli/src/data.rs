@@ -40,7 +40,7 @@ pub(crate) async fn data(client: &Client, what: &DataCommand, as_json: bool) -> 
         }
         DataCommand::Relocate { dataset, source } => {
             let id = find(client, dataset).await?.id;
-            let request = RelocateRequest { source: std::path::absolute(source)?.display().to_string() };
+            let request = RelocateRequest { source: assay_engine::place_text(&std::path::absolute(source)?) };
             let job: Job = client.post(&path::dataset(id, "/relocate"), &request).await?;
             return train::follow_job(client, job, as_json).await;
         }

@@ -96,7 +96,7 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
         Command::Demo { .. } => return demo::train_on_digits(client, json).await,
         Command::Import { source, name, val, test, seed, multi_label, step, time } => {
             let request = ImportRequest {
-                source: std::path::absolute(source)?.display().to_string(),
+                source: assay_engine::place_text(&std::path::absolute(source)?),
                 name: name.clone(),
                 val: *val,
                 test: *test,

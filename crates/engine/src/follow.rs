@@ -120,6 +120,6 @@ fn watcher(path: &str, own: &Path, tell: Sender<Told>) -> notify::Result<Recomme
             let _ = tell.send(Told::Changed); // the engine is gone
         }
     })?;
-    watcher.watch(Path::new(path), RecursiveMode::Recursive)?;
+    watcher.watch(&assay_formats::path_of_text(path), RecursiveMode::Recursive)?;
     Ok(watcher)
 }

@@ -77,7 +77,7 @@ impl Images {
 impl Engine {
     /// The folder that the paths of a dataset's samples are below.
     pub(crate) fn source_folder(source: &str) -> PathBuf {
-        assay_formats::folder_of(Path::new(source))
+        assay_formats::folder_of(&assay_formats::path_of_text(source))
     }
 
     fn file_of(&self, sample: &Sample) -> Result<PathBuf> {

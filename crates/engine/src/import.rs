@@ -5,23 +5,26 @@
 //! first and placed then, so that an import that is killed is mended by the next one.
 
 mod archive;
+mod look;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use crate::jobs::Done;
 use crate::{Engine, EngineError, Result, merge};
+use look::{Seen, look};
+use told::{Told, contradictions, spoken};
 use assay_domain::entity::{Dataset, Job, JobKind, Problem, ProblemKind, Progress};
 use assay_domain::matching::{Found, Known, Match, match_files};
 use assay_domain::split::{Fractions, Stratum, assign};
 use assay_domain::{ClassId, DatasetId, JobId, Label, Labelling, RunStatus, SampleId, Split, counted};
-use assay_formats::Entry;
+use assay_formats::{Entry, path_of_text, place_text};
 use assay_protocol::ImportRequest;
-use assay_store::{Copy, FileFacts, Followed, Hash, Listing, NewSample, SplitBy};
+use assay_store::{Followed, Hash, Listing, NewSample, SplitBy};
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::UNIX_EPOCH;
 
 /// Files that are looked at before the progress is told.
 const ROUND: usize = 512;
@@ -32,7 +35,7 @@ impl Engine {
     /// Queues the import of images from a folder, archive or CSV, of the runs that another program logged, or of what another
     /// workspace has. A dataset of the source, or of the name, is brought up to date, else made.
     pub fn start_import(&self, request: &ImportRequest) -> Result<Job> {
-        let given = PathBuf::from(request.source.trim());
+        let given = path_of_text(request.source.trim());
         if request.source.trim().is_empty() {
             return Err(EngineError::Invalid("an import needs the path of a folder, archive or CSV".into()));
         }
@@ -43,7 +46,7 @@ impl Engine {
                     "a workspace is taken over as it is: leave out the name, the shares of the splits and the seed";
                 return Err(EngineError::Invalid(message.into()));
             }
-            return self.queue(JobKind::Merge { source: root.display().to_string() });
+            return self.queue(JobKind::Merge { source: place_text(&root) });
         }
         if let Some(job) = self.start_import_of_logs(&source, request)? {
             return Ok(job);
@@ -57,7 +60,7 @@ impl Engine {
         let name = self.name_of_import(&given, &source, request.name.as_deref())?;
         self.queue(JobKind::Import {
             name,
-            source: source.display().to_string(),
+            source: place_text(&source),
             val: request.val,
             test: request.test,
             seed: request.seed,
@@ -69,10 +72,10 @@ impl Engine {
     /// Queues the search for a dataset's files at another place, where its source was moved to.
     pub fn relocate(&self, dataset: DatasetId, source: &str) -> Result<Job> {
         let found = self.dataset(dataset)?;
-        let source = real_path(Path::new(source.trim()))?;
+        let source = real_path(&path_of_text(source.trim()))?;
         self.queue(JobKind::Import {
             name: found.name,
-            source: source.display().to_string(),
+            source: place_text(&source),
             val: None,
             test: None,
             seed: None,
@@ -105,15 +108,15 @@ impl Engine {
 
     /// Whether a dataset was imported from here. Of those from archives, the oldest do not say from which.
     fn is_source_of(&self, dataset: &Dataset, source: &Path) -> bool {
-        is_same_place(Path::new(dataset.origin()), source)
-            || (dataset.archive.is_none() && Path::new(&dataset.source) == self.place_of_archive(source))
+        is_same_place(&path_of_text(dataset.origin()), source)
+            || (dataset.archive.is_none() && path_of_text(&dataset.source) == self.place_of_archive(source))
     }
 
     pub(crate) fn import(&self, job: JobId, work: &JobKind, stop: &AtomicBool) -> Result<Done> {
         let JobKind::Import { name, source, val, test, seed, labelling, relocate } = work else {
             return Err(EngineError::Internal("BUG: another job than an import".into()));
         };
-        let source = Path::new(source);
+        let source = &path_of_text(source);
         let known = self.datasets()?.into_iter().find(|dataset| dataset.name == *name);
         if let Some(dataset) = &known
             && !relocate
@@ -133,7 +136,7 @@ impl Engine {
             engine: self,
             job,
             name,
-            files: (files.folder.display().to_string(), files.archive),
+            files: (place_text(&files.folder), files.archive),
             rule: (seed.unwrap_or(0), *val, *test),
             labelling: listing.labelling,
             dataset: known.as_ref().map(|dataset| dataset.id),
@@ -180,25 +183,6 @@ struct Import<'a> {
     dataset: Option<DatasetId>,
     problems: Vec<Problem>,
     told: Told,
-}
-
-/// What an import did.
-#[derive(Default)]
-struct Told {
-    new: usize,
-    moved: usize,
-    changed: usize,
-    returned: usize,
-    missing: usize,
-    relabelled: usize,
-    notes: Vec<String>,
-}
-
-/// A file that was looked at.
-struct Seen {
-    file: FileFacts,
-    label: Option<Vec<String>>,
-    split: Option<Split>,
 }
 
 impl Import<'_> {
@@ -305,7 +289,6 @@ impl Import<'_> {
         let copies = self.engine.store.read(|reader| reader.copies(dataset))?;
         self.problems.extend(contradictions(&copies, &schema));
         let problems = std::mem::take(&mut self.problems);
-        let left_out = problems.iter().filter(|problem| problem.kind == ProblemKind::LeftOut).count();
         let stored = problems.clone();
         self.engine.store.write(move |tx| tx.set_problems(dataset, &stored))?;
         if let Err(error) = self.engine.watch_dataset(dataset) {
@@ -319,17 +302,20 @@ impl Import<'_> {
                 found.origin()
             )));
         }
-        Ok(Done::Finished(self.told.sentence(&found, left_out, &problems)))
+        Ok(Done::Finished(self.told.sentence(&found, &problems)))
     }
 
     fn nothing_found(&self) -> EngineError {
         let place = self.files.1.as_ref().unwrap_or(&self.files.0);
         let reasons: Vec<String> =
             self.problems.iter().take(3).map(|problem| format!("{}: {}", problem.path, problem.reason)).collect();
-        let left_out = match self.problems.len() {
+        let mut left_out = match self.problems.len() {
             0 => "there is no file that could be one".to_owned(),
             count => format!("{} left out ({})", counted(count as u64, "file"), reasons.join("; ")),
         };
+        for note in &self.told.notes {
+            left_out += &format!("; {note}");
+        }
         EngineError::Invalid(format!(
             "no image was found (JPEG, PNG, WebP, GIF, BMP or TIFF), nor a run of TensorBoard, W&B or MLflow, nor a table of \
              metrics: {left_out}: {place}"
@@ -500,114 +486,8 @@ impl Import<'_> {
     }
 }
 
-impl Told {
-    fn sentence(&self, dataset: &Dataset, left_out: usize, problems: &[Problem]) -> String {
-        let mut parts = vec![format!("{} new, {} changed, {left_out} left out", self.new, self.changed)];
-        let mut also = |count: usize, what: &str| parts.extend((count > 0).then(|| format!("{count} {what}")));
-        also(self.moved, "moved");
-        also(self.returned, "found again");
-        also(self.missing, "missing");
-        also(self.relabelled, "labelled anew by the source");
-        let of_kind = |kind: ProblemKind| problems.iter().filter(|problem| problem.kind == kind).count();
-        also(of_kind(ProblemKind::LabelDiffers), "labelled differently by a person and the source");
-        also(of_kind(ProblemKind::SameImage), "with contradicting copies");
-        let mut sentence = format!(
-            "{}; {} has {}, {} labelled, {}",
-            parts.join(", "),
-            dataset.name,
-            counted(dataset.samples, "image"),
-            dataset.labeled,
-            match dataset.classes.len() {
-                1 => "1 class".to_owned(),
-                count => format!("{count} classes"),
-            }
-        );
-        let mut state = |count: u64, what: &str| {
-            if count > 0 {
-                sentence += &format!(", {count} {what}");
-            }
-        };
-        state(dataset.missing, "missing");
-        state(dataset.changed, "whose image changed");
-        state(dataset.removed_samples, "removed");
-        for note in &self.notes {
-            sentence += &format!("; {note}");
-        }
-        sentence
-    }
-}
-
 fn label_of(seen: &Seen, classes: &HashMap<String, ClassId>) -> Option<Label> {
     Some(seen.label.as_ref()?.iter().filter_map(|name| classes.get(name).copied()).collect())
-}
-
-fn spoken(label: Option<&Label>, schema: &[String]) -> String {
-    label.map_or_else(|| "no label".into(), |label| format!("{:?}", label.names(schema)))
-}
-
-/// Equal images that are labelled differently, or are both learned from and tested on.
-fn contradictions(copies: &[Copy], schema: &[String]) -> Vec<Problem> {
-    let of_image = |same: &[Copy]| {
-        let differ = |of: &dyn Fn(&Copy) -> String| same.iter().map(of).collect::<BTreeSet<_>>().len() > 1;
-        let labels = |copy: &Copy| spoken(copy.label.as_ref(), schema);
-        let what = match (differ(&labels), differ(&|copy| copy.split.to_string())) {
-            (false, false) => return None,
-            (true, false) => "the same image has different labels",
-            (false, true) => "the same image is in different splits",
-            (true, true) => "the same image has different labels and is in different splits",
-        };
-        let told: Vec<String> =
-            same.iter().map(|copy| format!("{} ({}, {})", copy.path, labels(copy), copy.split)).collect();
-        Some(Problem {
-            path: same.first()?.path.clone(),
-            kind: ProblemKind::SameImage,
-            reason: format!("{what}: {}", told.join(", ")),
-        })
-    };
-    copies.chunk_by(|one, other| one.hash == other.hash).filter_map(of_image).collect()
-}
-
-/// Looks at a file; one that is as it was known is not opened.
-fn look(entry: &Entry, known: Option<&FileFacts>) -> Result<Seen, Problem> {
-    let problem = |reason: String| Problem { path: entry.path.clone(), kind: ProblemKind::LeftOut, reason };
-    let facts = std::fs::metadata(&entry.file).map_err(|why| problem(format!("cannot be opened: {why}")))?;
-    let modified = facts.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    let modified_ms = modified.map_or(0, |since| since.as_millis() as i64);
-    let seen = |file: FileFacts| Seen { file, label: entry.label.clone(), split: entry.split };
-    let stamp = stamp(&facts);
-    let is_as_known =
-        |known: &&FileFacts| known.bytes == facts.len() && known.modified_ms == modified_ms && known.stamp == stamp;
-    if let Some(known) = known.filter(is_as_known) {
-        return Ok(seen(known.clone()));
-    }
-    let bytes = std::fs::read(&entry.file).map_err(|why| problem(format!("cannot be read: {why}")))?;
-    let image = assay_media::inspect(&bytes).map_err(|why| problem(why.to_string()))?;
-    Ok(seen(FileFacts {
-        path: entry.path.clone(),
-        hash: blake3::hash(&bytes).to_hex().to_string(),
-        bytes: bytes.len() as u64,
-        modified_ms,
-        stamp,
-        width: image.width,
-        height: image.height,
-    }))
-}
-
-/// Which file it is and when anything about it changed, which neither a rename nor a copied time leaves as it was: images
-/// that were unpacked together share their sizes and times.
-#[cfg(unix)]
-fn stamp(facts: &std::fs::Metadata) -> i64 {
-    use std::os::unix::fs::MetadataExt;
-    let changed_ns = facts.ctime().wrapping_mul(1_000_000_000).wrapping_add(facts.ctime_nsec());
-    // Odd, so that no two times of an inode are the same.
-    changed_ns.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64) ^ facts.ino() as i64
-}
-
-/// When it was made: renaming keeps it, but files that were unpacked together differ in it.
-#[cfg(not(unix))]
-fn stamp(facts: &std::fs::Metadata) -> i64 {
-    let made = facts.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    made.map_or(0, |since| since.as_nanos() as i64)
 }
 
 /// Where a path really leads, through links and `..`.

@@ -6,7 +6,6 @@ use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Job, JobKind, Progress};
 use assay_domain::{JobId, RunStatus};
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -211,7 +210,7 @@ impl Engine {
                     let asked = Asked { path: source, experiment, step: step.as_ref(), time: time.as_ref() };
                     self.import_runs(job.id, &asked, &stop)
                 }
-                JobKind::Merge { source } => self.merge_for(job.id, Path::new(source), &stop),
+                JobKind::Merge { source } => self.merge_for(job.id, &assay_formats::path_of_text(source), &stop),
                 JobKind::Train { run } => self.train(job.id, *run, &stop),
                 JobKind::Evaluate { run, split, dataset, snapshot } => {
                     self.evaluate(*run, *split, (*dataset, *snapshot), &stop)

@@ -42,7 +42,7 @@ mod watch;
 mod weights;
 
 pub use acceptance::{check_model, junit};
-pub use assay_formats::{ImageFiles, images_in, path_of_text, path_text};
+pub use assay_formats::{ImageFiles, images_in, path_of_text, path_text, place_text};
 pub use assay_store::{
     Archive, ClientRun, ClientRunChange, Clock, FOLDER, NewBlob, NewVersion, RunHead, RunSearch, StoreError,
 };

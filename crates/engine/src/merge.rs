@@ -4,6 +4,7 @@ use crate::jobs::{Done, GoesOn};
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Dataset, Progress, Snapshot};
 use assay_domain::{DatasetId, JobId, RunId, SnapshotId};
+use assay_formats::{path_of_text, place_text};
 use assay_protocol::MergeReply;
 use assay_store::{FOLDER, Gain, Hash, Holder, Other, StoreError, WriteTx};
 use std::collections::HashMap;
@@ -130,13 +131,13 @@ impl Engine {
 
     /// Where a dataset's images are: those of an archive lie in the other workspace, and are copied.
     fn take_images(&self, other: &Other<'_>, dataset: &Dataset) -> Result<String> {
-        let source = Path::new(&dataset.source);
+        let source = &path_of_text(&dataset.source);
         let unpacked = source.parent().is_some_and(|parent| parent.ends_with("imports"));
         let folder = source.file_name().filter(|_| unpacked).map(|name| other.read.root().join("imports").join(name));
         let Some(folder) = folder.filter(|folder| folder.is_dir()) else { return Ok(dataset.source.clone()) };
         // Where the dataset is here, its images go to those that it has.
         let here = self.datasets()?.into_iter().find(|found| found.created == dataset.created);
-        let here = here.map(|found| PathBuf::from(found.source));
+        let here = here.map(|found| path_of_text(&found.source));
         let name = match &here {
             Some(source) if source.parent().is_some_and(|parent| parent == self.store.root().join("imports")) => {
                 source.file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -144,7 +145,7 @@ impl Engine {
             Some(_) => return Ok(dataset.source.clone()),
             None => Hash::of(format!("{} {}", dataset.source, dataset.created.0).as_bytes()).as_str()[..16].to_owned(),
         };
-        Ok(self.store.take_import(&folder, &name)?.display().to_string())
+        Ok(place_text(&self.store.take_import(&folder, &name)?))
     }
 
     /// Copies files of the other workspace; what it lacks of them.

@@ -9,7 +9,7 @@ use crate::jobs::{Done, GoesOn};
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Dataset, Job, JobKind, Progress};
 use assay_domain::{JobId, SourceId, counted};
-use assay_formats::FormatError;
+use assay_formats::{FormatError, path_of_text, place_text};
 use assay_formats::logs::{self, LogFile, Mark, Named};
 use assay_protocol::{ImportRequest, LogSource};
 use assay_store::{FileMark, MlflowDb, Source};
@@ -40,7 +40,7 @@ impl Engine {
             return has_runs.then(|| self.start_import_of_runs(source, request)).transpose();
         }
         let is_dataset =
-            |dataset: &Dataset| Path::new(dataset.origin()).canonicalize().is_ok_and(|place| place == source);
+            |dataset: &Dataset| path_of_text(dataset.origin()).canonicalize().is_ok_and(|place| place == source);
         if self.datasets()?.iter().any(is_dataset) {
             return Ok(None);
         }
@@ -49,7 +49,7 @@ impl Engine {
             return Ok(None);
         }
         for dataset in found.datasets {
-            let beside = ImportRequest { source: dataset.display().to_string(), ..ImportRequest::default() };
+            let beside = ImportRequest { source: place_text(&dataset), ..ImportRequest::default() };
             if let Err(error) = self.start_import(&beside) {
                 tracing::warn!(%error, path = beside.source, "the images beside runs are not imported");
             }
@@ -59,12 +59,12 @@ impl Engine {
 
     /// What else lies in the folder of a source, and what becomes of it.
     fn told_beside(&self, path: &str) -> Result<String> {
-        let found = logs::survey(Path::new(path));
+        let found = logs::survey(&path_of_text(path));
         let datasets = self.datasets()?;
         let mut told = String::new();
         for folder in &found.datasets {
             let name =
-                datasets.iter().find(|dataset| Path::new(dataset.origin()) == folder).map(|dataset| &dataset.name);
+                datasets.iter().find(|dataset| path_of_text(dataset.origin()) == *folder).map(|dataset| &dataset.name);
             told.push_str(&match name {
                 Some(name) => format!("; the images in {} are the dataset {name}", folder.display()),
                 None => format!("; the images in {} were left out: import that folder by itself", folder.display()),
@@ -84,7 +84,7 @@ impl Engine {
     /// Queues the reading of the runs below a folder or in a file, which is followed from then on.
     pub(crate) fn start_import_of_runs(&self, source: &Path, request: &ImportRequest) -> Result<Job> {
         // However it is written, a source is one.
-        let path = source.canonicalize().unwrap_or_else(|_| source.to_owned()).display().to_string();
+        let path = place_text(&source.canonicalize().unwrap_or_else(|_| source.to_owned()));
         let experiment = match request.name.as_deref().map(str::trim) {
             Some(name) if !name.is_empty() => name.to_owned(),
             _ => own_name(source, source),
@@ -123,7 +123,7 @@ impl Engine {
         let found = self.read_source(&source, &mut files, &mut self.goes_on(job, "reading runs", stop));
         let why = match &found {
             Ok(Some(found)) if found.runs == 0 && found.elsewhere == 0 => Some(match found.damaged.as_slice() {
-                [] => nothing_here(Path::new(path)),
+                [] => nothing_here(&path_of_text(path)),
                 damaged => EngineError::Invalid(listed(damaged.iter().cloned())),
             }),
             Ok(Some(found)) if found.points == 0 && found.files == 0 && !found.damaged.is_empty() => {
@@ -190,7 +190,7 @@ impl Engine {
     fn read_files(&self, reading: &mut Reading<'_>, goes_on: &mut GoesOn<'_>) -> Result<bool> {
         let mut by_run: BTreeMap<String, Vec<LogFile>> = BTreeMap::new();
         let mut databases = Vec::new();
-        for file in logs::find(Path::new(&reading.source.path)) {
+        for file in logs::find(&path_of_text(&reading.source.path)) {
             match file.named {
                 Named::MlflowDatabase if reading.is_of_another(&file) => reading.found.elsewhere += 1,
                 Named::MlflowDatabase => databases.push(file.path),

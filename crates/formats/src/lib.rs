@@ -16,12 +16,12 @@ mod tree;
 pub use archive::unpack;
 pub use folder::{ImageFiles, images_in};
 pub use labels::{LabelRow, labels_csv};
-pub use names::{path_of_text, path_text};
+pub use names::{path_of_text, path_text, place_text};
 pub use tree::named_as_image;
 
 use assay_domain::content::Content;
-use assay_domain::{Labelling, Split, counted};
-use std::collections::{BTreeMap, BTreeSet};
+use assay_domain::{Labelling, Split};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// One file that a source names.
@@ -54,40 +54,21 @@ pub struct Listing {
     pub classes_without_images: Vec<String>,
 }
 
-impl Listing {
-    /// What was found, in a line: images, how many are labelled, classes, and what was left out.
-    pub fn summary(&self) -> String {
-        let labelled = self.entries.iter().filter(|entry| entry.label.is_some()).count();
-        let classes: BTreeSet<&String> =
-            self.entries.iter().filter_map(|entry| entry.label.as_ref()).flatten().collect();
-        let images = counted(self.entries.len(), "image");
-        let mut text = format!("{images}, {labelled} labelled, {}", counted(classes.len(), "class"));
-        if let Some(left_out) = left_out(&self.problems) {
-            text.push_str(&format!(", {left_out}"));
-        }
-        if !self.passed_over.is_empty() {
-            text.push_str(&format!(", {} passed over", self.passed_over.len()));
-        }
-        text
-    }
-}
-
-/// How many were left out and for which reasons, the most frequent first; none where nothing was.
-pub fn left_out(problems: &[(String, String)]) -> Option<String> {
+/// How many files were left out, with the three most frequent reasons.
+pub fn left_out<'a>(reasons: impl Iterator<Item = &'a str>) -> String {
     const TOLD: usize = 3;
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for (_, reason) in problems {
-        *reasons.entry(reason.as_str()).or_default() += 1;
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in reasons {
+        *counts.entry(reason).or_default() += 1;
     }
-    let mut reasons: Vec<(&str, usize)> = reasons.into_iter().collect();
-    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let told: Vec<String> = reasons
-        .iter()
-        .take(TOLD)
-        .map(|(reason, count)| if *count == 1 { (*reason).to_owned() } else { format!("{count} times: {reason}") })
-        .collect();
-    let more = if reasons.len() > TOLD { "; and other reasons" } else { "" };
-    (!problems.is_empty()).then(|| format!("{} left out ({}{more})", problems.len(), told.join("; ")))
+    let total: usize = counts.values().sum();
+    let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let told = counts.iter().take(TOLD);
+    let told = told.map(|(reason, count)| if *count == 1 { (*reason).to_owned() } else { format!("{count} times: {reason}") });
+    let told = told.collect::<Vec<_>>().join("; ");
+    let more = if counts.len() > TOLD { "; and other reasons" } else { "" };
+    if total == 0 { "0 left out".into() } else { format!("{total} left out ({told}{more})") }
 }
 
 /// Why a source cannot be read at all.

@@ -13,7 +13,12 @@ pub fn path_text(path: &Path) -> String {
     platform::text(path)
 }
 
-/// The path of a text that [`path_text`] made.
+/// As [`path_text`] writes it, but with the separators of the system: for a whole path.
+pub fn place_text(path: &Path) -> String {
+    if cfg!(unix) { platform::text(path) } else { path.display().to_string() }
+}
+
+/// The path of a text that [`path_text`] or [`place_text`] made.
 pub fn path_of_text(text: &str) -> PathBuf {
     platform::path(text)
 }

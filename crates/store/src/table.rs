@@ -22,6 +22,8 @@ pub(crate) mod series;
 pub(crate) mod setting;
 pub(crate) mod snapshot;
 pub(crate) mod source;
+#[cfg(test)]
+mod testing;
 
 use crate::{Result, StoreError};
 use rusqlite::types::{Type, ValueRef};

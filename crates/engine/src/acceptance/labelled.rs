@@ -32,8 +32,8 @@ impl LabelledImages {
             }
         }
         if images.is_empty() {
-            let besides = assay_formats::left_out(&listing.problems).map(|why| format!("; {why}")).unwrap_or_default();
-            let why = format!("there are no labelled images here{besides}: {}", source.display());
+            let left_out = assay_formats::left_out(listing.problems.iter().map(|(_, why)| why.as_str()));
+            let why = format!("there are no labelled images here, {left_out}: {}", source.display());
             return Err(EngineError::Invalid(why));
         }
         Ok(LabelledImages {

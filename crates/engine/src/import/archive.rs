@@ -3,6 +3,7 @@
 use crate::{Engine, EngineError, Result};
 use assay_domain::JobId;
 use assay_domain::entity::{Dataset, Progress};
+use assay_formats::{path_of_text, place_text};
 use assay_store::Hash;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,7 @@ impl Engine {
         if !assay_formats::is_archive(source) {
             return Ok(Files { folder: source.to_owned(), archive: None, left_out: Vec::new() });
         }
-        let own = known.map(|dataset| PathBuf::from(&dataset.source));
+        let own = known.map(|dataset| path_of_text(&dataset.source));
         let own = own.filter(|folder| folder.starts_with(self.store.root().join("imports")));
         let folder = own.unwrap_or_else(|| self.place_of_archive(source));
         self.tell(job, Progress::default(), "unpacking")?;
@@ -47,7 +48,7 @@ impl Engine {
         }
         std::fs::rename(&fresh, &folder).map_err(cannot)?;
         clear(&old).map_err(cannot)?;
-        Ok(Files { folder, archive: Some(source.display().to_string()), left_out })
+        Ok(Files { folder, archive: Some(place_text(source)), left_out })
     }
 }
 

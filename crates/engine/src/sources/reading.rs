@@ -6,6 +6,7 @@ use crate::{Engine, EngineError, NOTE, RUN_NAME, Result};
 use assay_domain::foreign::{Contents, Logged};
 use assay_domain::{SourceId, key};
 use assay_formats::logs::{LogFile, Mark};
+use assay_formats::{path_of_text, place_text};
 use assay_store::{FileMark, NewBlob, Source, StoreError, Taken};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -97,7 +98,7 @@ impl Engine {
             }
             reading.found.points += logged.iter().filter(|logged| matches!(logged, Logged::Point(..))).count() as u64;
             reading.found.files += files.len() as u64;
-            let path = Path::new(&reading.source.path);
+            let path = &path_of_text(&reading.source.path);
             let name = if run.is_empty() { own_name(path, path) } else { run.clone() };
             all.push((run, Taken { program, name, uid: (self.uid)(), logged, files, read }));
         }
@@ -215,7 +216,7 @@ impl Reading<'_> {
 
 /// A path as the store has it.
 pub(super) fn text(path: &Path) -> String {
-    path.display().to_string()
+    place_text(path)
 }
 
 pub(super) fn looks(path: &Path, now: SystemTime) -> Option<Looks> {

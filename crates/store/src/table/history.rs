@@ -20,11 +20,7 @@ impl Reader<'_> {
     pub fn history(&self, run: RunId, key: &str, offset: usize, limit: usize) -> Result<Vec<HistoryPoint>> {
         let (mut page, mut to_skip) = (Vec::new(), offset);
         for segment in self.segments(run, key)? {
-            let mut statement =
-                self.db.prepare_cached("SELECT rowid, count FROM chunks WHERE series = ?1 ORDER BY number")?;
-            let rows =
-                statement.query_map([segment.series], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))?;
-            for (id, count) in rows.collect::<rusqlite::Result<Vec<(i64, usize)>>>()? {
+            for (id, count) in self.chunk_counts(segment.series)? {
                 if page.len() == limit {
                     return Ok(page);
                 }
@@ -48,25 +44,12 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ClientRun, Holder, Store};
-    use assay_domain::{ExperimentId, Timestamp};
-    use std::sync::Arc;
+    use crate::table::testing::store_with_run;
 
     #[test]
     fn a_history_has_the_points_that_a_resume_superseded_too_whatever_its_pages() {
         let folder = tempfile::tempdir().unwrap();
-        let holder = Holder { process: 1, command: "test".into() };
-        let store = Store::open(&folder.path().join(".assay"), &holder, Arc::new(|| Timestamp(1)), |_| {}).unwrap();
-        let new = ClientRun {
-            uid: "0".repeat(32),
-            experiment: ExperimentId(0),
-            name: "a".into(),
-            client: "test".into(),
-            user: None,
-            started: None,
-            tags: Default::default(),
-        };
-        let run = store.write(move |tx| tx.create_client_run(&new)).unwrap();
+        let (store, run) = store_with_run(folder.path());
         let point = |step: i64, value: f64| ("loss".to_owned(), Point { step, wall_ms: step * 10, value });
         let log = |points: Vec<(String, Point)>| store.write(move |tx| tx.append_points(run, &points)).unwrap();
         store.write(move |tx| tx.begin_segment(run, 0)).unwrap();

@@ -99,33 +99,17 @@ impl WriteTx<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{ClientRun, Holder, SeriesRange, Store};
+    use crate::SeriesRange;
+    use crate::table::testing::store_with_run;
+    use assay_domain::Point;
     use assay_domain::column::Which;
     use assay_domain::query::Value;
-    use assay_domain::{ExperimentId, Point, RunId, Timestamp};
-    use std::collections::{BTreeMap, HashMap};
-    use std::sync::Arc;
-
-    fn store(folder: &std::path::Path) -> (Store, RunId) {
-        let holder = Holder { process: 1, command: "test".into() };
-        let store = Store::open(&folder.join(".assay"), &holder, Arc::new(|| Timestamp(1)), |_| {}).unwrap();
-        let new = ClientRun {
-            uid: "0".repeat(32),
-            experiment: ExperimentId(0),
-            name: "a".into(),
-            client: "test".into(),
-            user: None,
-            started: None,
-            tags: BTreeMap::new(),
-        };
-        let run = store.write(move |tx| tx.create_client_run(&new)).unwrap();
-        (store, run)
-    }
+    use std::collections::HashMap;
 
     #[test]
     fn what_a_later_segment_supersedes_is_in_no_figure_and_stays_readable() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, run) = store(folder.path());
+        let (store, run) = store_with_run(folder.path());
         let point = |key: &str, step: i64, value: f64| (key.to_owned(), Point { step, wall_ms: step, value });
         let old: Vec<(String, Point)> = (0..10)
             .flat_map(|step| [point("loss", step, 100.0 - step as f64), point("acc", step, step as f64)])

@@ -412,6 +412,14 @@ impl Reader<'_> {
         }
     }
 
+    /// The chunks of a series in their order, by row id, with the number of points in each.
+    pub(super) fn chunk_counts(&self, series: i64) -> Result<Vec<(i64, usize)>> {
+        let mut statement =
+            self.db.prepare_cached("SELECT rowid, count FROM chunks WHERE series = ?1 ORDER BY number")?;
+        let rows = statement.query_map([series], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// Every point of a series that is not superseded, in arrival order.
     pub fn points(&self, run: RunId, key: &str) -> Result<Vec<Point>> {
         self.points_page(run, key, 0, usize::MAX)
@@ -421,11 +429,7 @@ impl Reader<'_> {
     pub fn points_page(&self, run: RunId, key: &str, offset: usize, limit: usize) -> Result<Vec<Point>> {
         let (mut page, mut to_skip) = (Vec::new(), offset);
         for segment in self.segments(run, key)? {
-            let mut statement =
-                self.db.prepare_cached("SELECT rowid, count FROM chunks WHERE series = ?1 ORDER BY number")?;
-            let rows =
-                statement.query_map([segment.series], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))?;
-            for (id, count) in rows.collect::<rusqlite::Result<Vec<(i64, usize)>>>()? {
+            for (id, count) in self.chunk_counts(segment.series)? {
                 if page.len() == limit {
                     return Ok(page);
                 }
@@ -482,30 +486,12 @@ pub(super) struct Chunk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ClientRun, Holder, Store};
-    use assay_domain::{ExperimentId, Timestamp};
-    use std::sync::Arc;
-
-    fn store(folder: &std::path::Path) -> (Store, RunId) {
-        let holder = Holder { process: 1, command: "test".into() };
-        let store = Store::open(&folder.join(".assay"), &holder, Arc::new(|| Timestamp(1)), |_| {}).unwrap();
-        let new = ClientRun {
-            uid: "0".repeat(32),
-            experiment: ExperimentId(0),
-            name: "a".into(),
-            client: "test".into(),
-            user: None,
-            started: None,
-            tags: BTreeMap::new(),
-        };
-        let run = store.write(move |tx| tx.create_client_run(&new)).unwrap();
-        (store, run)
-    }
+    use crate::table::testing::store_with_run;
 
     #[test]
     fn chunks_grow_together_and_every_point_and_spike_stays() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, run) = store(folder.path());
+        let (store, run) = store_with_run(folder.path());
         let mut all: Vec<Point> = Vec::new();
         for (turn, size) in [1, 700, 3, 1500, 1000, 20, 5000].into_iter().cycle().take(70).enumerate() {
             let begin = all.len() as i64;

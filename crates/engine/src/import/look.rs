@@ -1,0 +1,57 @@
+//! Looking at one file of a source: its contents, and which file it is.
+
+use assay_domain::Split;
+use assay_domain::entity::{Problem, ProblemKind};
+use assay_formats::Entry;
+use assay_store::FileFacts;
+use std::time::UNIX_EPOCH;
+
+/// A file that was looked at.
+pub(super) struct Seen {
+    pub(super) file: FileFacts,
+    pub(super) label: Option<Vec<String>>,
+    pub(super) split: Option<Split>,
+}
+
+/// Looks at a file; one that is as it was known is not opened.
+pub(super) fn look(entry: &Entry, known: Option<&FileFacts>) -> Result<Seen, Problem> {
+    let problem = |reason: String| Problem { path: entry.path.clone(), kind: ProblemKind::LeftOut, reason };
+    let facts = std::fs::metadata(&entry.file).map_err(|why| problem(format!("cannot be opened: {why}")))?;
+    let modified = facts.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let modified_ms = modified.map_or(0, |since| since.as_millis() as i64);
+    let seen = |file: FileFacts| Seen { file, label: entry.label.clone(), split: entry.split };
+    let stamp = stamp(&facts);
+    let is_as_known =
+        |known: &&FileFacts| known.bytes == facts.len() && known.modified_ms == modified_ms && known.stamp == stamp;
+    if let Some(known) = known.filter(is_as_known) {
+        return Ok(seen(known.clone()));
+    }
+    let bytes = std::fs::read(&entry.file).map_err(|why| problem(format!("cannot be read: {why}")))?;
+    let image = assay_media::inspect(&bytes).map_err(|why| problem(why.to_string()))?;
+    Ok(seen(FileFacts {
+        path: entry.path.clone(),
+        hash: blake3::hash(&bytes).to_hex().to_string(),
+        bytes: bytes.len() as u64,
+        modified_ms,
+        stamp,
+        width: image.width,
+        height: image.height,
+    }))
+}
+
+/// Which file it is and when anything about it changed, which neither a rename nor a copied time leaves as it was: images
+/// that were unpacked together share their sizes and times.
+#[cfg(unix)]
+fn stamp(facts: &std::fs::Metadata) -> i64 {
+    use std::os::unix::fs::MetadataExt;
+    let changed_ns = facts.ctime().wrapping_mul(1_000_000_000).wrapping_add(facts.ctime_nsec());
+    // Odd, so that no two times of an inode are the same.
+    changed_ns.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64) ^ facts.ino() as i64
+}
+
+/// When it was made: renaming keeps it, but files that were unpacked together differ in it.
+#[cfg(not(unix))]
+fn stamp(facts: &std::fs::Metadata) -> i64 {
+    let made = facts.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    made.map_or(0, |since| since.as_nanos() as i64)
+}
