@@ -145,7 +145,7 @@ fn one_rule_says_what_an_image_is_for_prediction_and_checks() {
     };
     let first = |class: &str| format!("{class}/{}", name_of_first(&folder.join("images").join(class)));
     let (three, seven) = (image(&first("3")), image(&first("7")));
-    // Known by content, under any name; what nobody means is passed over, and a FIFO is never opened.
+    // Images are recognised by content, under any name; others are skipped; a FIFO is never opened.
     put("some/scan", &three);
     put("some/photo.jfif", &three);
     put("some/license.png", &seven);
@@ -170,7 +170,7 @@ fn one_rule_says_what_an_image_is_for_prediction_and_checks() {
         text(&nothing.stderr)
     );
 
-    // A class whose files are all passed over fails the check; what was passed over is told.
+    // A class whose files are all skipped fails the check, with the reason.
     put("data/3/a.png", &three);
     put("data/3/b.png", &three);
     put("data/7/notes.txt", b"text");
@@ -186,7 +186,7 @@ fn one_rule_says_what_an_image_is_for_prediction_and_checks() {
         "{told}"
     );
     assert!(std::fs::read_to_string(folder.join("report.xml")).expect("a report").contains("name=\"images\""));
-    // Without these folders, what is there is enough.
+    // Without these folders the check passes.
     std::fs::remove_dir_all(folder.join("data/7")).expect("removed");
     std::fs::remove_dir_all(folder.join("data/8")).expect("removed");
     let checked = workspace.assay(&["check", "model", "--spec", "spec.toml"]);

@@ -1,5 +1,5 @@
-//! Datasets over time: sources that move and change, files that vanish or are damaged, samples and datasets that are removed and
-//! restored, labels that leave.
+//! Datasets over time: moved and changed sources, missing and damaged files, removed and restored samples and datasets,
+//! exported labels.
 
 use crate::harness::Workspace;
 use assay_protocol::domain::Split;
@@ -22,7 +22,7 @@ fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).expect("a file");
 }
 
-/// Two classes with so many images each.
+/// Two classes of `count` images each.
 fn two_classes(folder: &Path, count: u32) {
     for number in 0..count {
         write(&folder.join(format!("cat/img_{number}.png")), &picture(number));
@@ -56,7 +56,7 @@ fn missing_and_damaged_images_are_left_out_of_a_training_with_a_line_in_its_log(
     two_classes(&images, 30);
     succeeds(&workspace, &["import", "images"]);
     std::fs::remove_file(images.join("cat/img_3.png")).expect("it is deleted");
-    // As large and as old as it was, with an intact header, but damaged.
+    // Same size, time and header, but damaged.
     let path = images.join("dog/img_4.png");
     let times = std::fs::metadata(&path).expect("facts").modified().expect("a time");
     let mut bytes = picture(1004);
@@ -164,7 +164,7 @@ fn labels_and_splits_of_the_source_are_followed_and_those_of_people_stay() {
     assert_eq!((problems[0].kind, problems[0].path.as_str()), (ProblemKind::LabelDiffers, "1.png"));
 }
 
-/// Posts to a server of this machine; returns the head of the answer.
+/// Posts to a local server; returns the response head.
 fn http_post(address: &str, body: &str) -> String {
     use std::io::{Read, Write};
     let rest = address.trim_start_matches("http://");

@@ -1,4 +1,4 @@
-//! What other programs wrote, as people have it: written anew, beside images, with wrong clocks, in tables of many kinds.
+//! Foreign logs as found in practice: rewritten, beside images, with wrong clocks, in many kinds of tables.
 
 use crate::harness::{Client, Workspace, until};
 use anyhow::Result;
@@ -28,7 +28,7 @@ async fn runs(client: &Client) -> Result<Vec<Run>> {
     Ok(client.get::<RunsReply>(path::RUNS).await?.runs)
 }
 
-/// The steps and means that a chart of a metric shows.
+/// Steps and means in a metric's chart.
 async fn drawn(client: &Client, run: &Run, key: &str) -> Result<Vec<(i64, f64)>> {
     let address = format!("{}?runs={}&key={key}&buckets=1000", path::SERIES, run.id);
     let series: Vec<SeriesReply> = client.get(&address).await?;
@@ -49,7 +49,7 @@ fn bytes(number: u64) -> Vec<u8> {
     }
 }
 
-/// A record of TensorBoard's with an event: its time, its step, and what else is in it.
+/// A TensorBoard record of an event: time, step, other fields.
 fn event(wall: f64, step: u64, rest: &[u8]) -> Vec<u8> {
     let event = [&[0x09][..], &wall.to_le_bytes(), &[0x10], &bytes(step), rest].concat();
     let masked = |bytes: &[u8]| crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes();
@@ -71,7 +71,7 @@ async fn a_log_that_a_restarted_training_writes_anew_is_followed_and_what_it_sai
         format!("step,loss\n{}", steps.map(|step| format!("{step},{step}.5\n")).collect::<String>())
     };
     put(&logs, "a/metrics.csv", csv(1..11));
-    // Another of the same folder, which nobody wrote anew.
+    // Another metric there, not rewritten.
     put(&logs, "a/metrics.jsonl", "{\"step\": 50, \"acc\": 0.5}\n");
     let client = workspace.open().await;
     import(&client, &logs).await?;
@@ -89,7 +89,7 @@ async fn a_log_that_a_restarted_training_writes_anew_is_followed_and_what_it_sai
     let log: Vec<&str> = detail.log.iter().map(|line| line.text.as_str()).collect();
     assert!(log.iter().any(|line| line.contains("metrics.csv was written anew")), "{log:?}");
     assert!(log.iter().any(|line| line.contains("from step 6 on is kept, and superseded")), "{log:?}");
-    // Shorter, and from the beginning.
+    // Shorter, from the beginning.
     put(&logs, "a/metrics.csv", csv(0..3));
     let job = import(&client, &logs).await?;
     let run = until("the third is read", async || {
@@ -113,7 +113,7 @@ async fn what_a_resumed_training_discards_in_tensorboard_is_in_no_chart_and_no_f
     put(&logs, "events.out.tfevents.1600000000.a", [version.clone(), points(0..10, 9.0)].concat());
     let client = workspace.open().await;
     import(&client, &logs).await?;
-    // As a writer with purge_step=5 begins: SessionLog START at that step.
+    // As written with purge_step=5: SessionLog START at that step.
     let start = event(1.6e9 + 100.0, 5, &[0x3a, 2, 0x08, 1]);
     put(&logs, "events.out.tfevents.1600000100.a", [version, start, points(5..8, 1.0)].concat());
     import(&client, &logs).await?;
@@ -146,7 +146,7 @@ async fn a_folder_is_looked_at_as_a_whole_and_an_import_of_nothing_leaves_nothin
     let run = runs(&client).await?.remove(0);
     assert_eq!((run.name.as_str(), run.metrics["train/box_loss"].last_step), ("train", 2));
     assert_eq!(client.get::<Vec<Dataset>>(path::DATASETS).await?, []);
-    // Images of their own, and logs of their own.
+    // A folder of images and another of logs.
     for (class, name) in [("cat", "1"), ("cat", "2"), ("dog", "1")] {
         put(root, &format!("project/data/{class}/{name}.png"), &png);
     }
@@ -160,7 +160,7 @@ async fn a_folder_is_looked_at_as_a_whole_and_an_import_of_nothing_leaves_nothin
     );
     assert_eq!(runs(&client).await?.len(), 2);
 
-    // Nothing that could be taken.
+    // Nothing importable.
     put(root, "nothing/notes.txt", "a");
     put(root, "nothing/model.pt", "b");
     std::fs::create_dir_all(root.join("empty"))?;
@@ -182,7 +182,7 @@ async fn a_folder_is_looked_at_as_a_whole_and_an_import_of_nothing_leaves_nothin
         };
         assert!(why_not.contains(why) && !why_not.contains("not an Assay database"), "{source}: {why_not}");
     }
-    // What is no log by its contents is found out by reading it.
+    // A file that only reading shows to be no log.
     put(root, "broken/run-x.wandb", "PK and more");
     let job = import(&client, &root.join("broken")).await?;
     assert!(job.status == RunStatus::Failed && job.message.contains("does not begin as a .wandb file"), "{job:?}");
@@ -237,7 +237,7 @@ async fn the_columns_of_steps_and_times_are_told_and_can_be_chosen() -> Result<(
     assert_eq!(steps(drawn(&client, &run, "loss").await?), [10, 20, 30, 40, 50]);
     assert_eq!((run.metrics["loss"].last, run.metrics["epoch"].last), (Some(1.5), Some(0.5)));
     client.door.close().await;
-    // On the command line; what was taken by the other column is superseded.
+    // On the command line; the points by the other column are superseded.
     let said = workspace.assay(&["import", "out", "--step", "seen"]);
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     let client = workspace.open().await;
@@ -338,7 +338,7 @@ async fn what_is_cut_and_what_is_read_in_part_is_told_in_full() -> Result<()> {
     let run = runs(&client).await?.into_iter().find(|run| run.name == "long").expect("it is there");
     let detail: RunDetail = client.get(&path::run(run.id, "")).await?;
     assert!(detail.log.iter().any(|line| line.text.contains(cut)));
-    // A file and a folder of one name: both are kept.
+    // A file and a folder of one name are both kept.
     put(&logs, &format!("mlruns/1/{uid}/artifacts/x"), "file");
     import(&client, &logs).await?;
     let root = format!("/api/2.0/mlflow-artifacts/artifacts/0/{uid}/artifacts");

@@ -129,7 +129,7 @@ async fn every_place_shows_a_trained_workspace_with_named_widgets() -> Result<()
     Ok(())
 }
 
-/// A run of a client with a metric whose direction nobody knows.
+/// A client's run with a metric of unknown direction.
 async fn logged(client: &Client) -> Result<()> {
     let api = "/api/2.0/mlflow";
     let new = serde_json::json!({ "experiment_id": "0", "run_name": "one", "start_time": 5 });
@@ -343,7 +343,7 @@ async fn how_an_import_ended_is_told() -> Result<()> {
     Ok(())
 }
 
-/// A run of a client, whose one metric has this name.
+/// A client's run with one metric of this name.
 async fn run_with_metric(client: &Client, key: &str) -> Result<Run> {
     let api = |what: &str| format!("/api/2.0/mlflow/runs/{what}");
     let made: serde_json::Value =
@@ -375,7 +375,7 @@ async fn a_metric_with_a_long_name_moves_nothing_and_keeps_its_chart_in_the_wind
             let mut harness = interface(&client.door, route);
             let chart = format!("Chart of {key}");
             see(&mut harness, &chart);
-            // Axes take the room of their labels from the frame before.
+            // Axes use the label size of the previous frame.
             harness.run_steps(4);
             let place = harness.get_by_label(&chart).rect();
             assert!(window.contains_rect(place), "{key}: {place:?}");

@@ -116,7 +116,7 @@ async fn an_import_that_is_killed_at_any_moment_is_mended_by_the_next_one() -> R
         std::fs::write(name(number), picture(number)?)?;
     }
     let begin = || workspace.command(&["import", "images"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    // Killed while the dataset is made; what of it is there is gone on with.
+    // Killed while the dataset is created; the next import continues.
     for millis in [1, 20, 40, 60] {
         let mut import = begin()?;
         tokio::time::sleep(Duration::from_millis(millis)).await;
@@ -128,7 +128,7 @@ async fn an_import_that_is_killed_at_any_moment_is_mended_by_the_next_one() -> R
     let hashes: Vec<(String, assay_protocol::domain::SampleId)> =
         page.samples.iter().map(|sample| (sample.hash.clone(), sample.id)).collect();
     for millis in [1, 10, 20, 30, 40, 50, 60, 80] {
-        // All files are renumbered, and killed somewhere in between.
+        // Renumber all files, and kill somewhere in between.
         shown.rotate_right(1);
         for (place, number) in shown.iter().enumerate() {
             std::fs::write(name(place as u32), picture(*number)?)?;

@@ -442,7 +442,7 @@ async fn a_search_thins_points_of_one_step_and_finds_what_is_no_number() -> Resu
     };
     assert_eq!(found("metrics.loss != 0.5".into()).await, std::slice::from_ref(&second));
     assert_eq!(found("metrics.loss != 7".into()).await.len(), 2);
-    // Beyond what is joined, the same.
+    // Likewise beyond the join limit.
     let many = format!("metrics.loss != 0.5{}", " AND metrics.m >= 0".repeat(30));
     assert_eq!(found(many).await, std::slice::from_ref(&second));
     for filter in ["metrics.loss < 1", "metrics.loss = 0.5"] {
@@ -474,7 +474,7 @@ async fn a_run_begins_with_tags_of_any_key_and_a_name_that_is_made_up() -> Resul
             ask(&client, Method::POST, "runs/set-tag", &json!({ "run_id": uid, "key": key, "value": "2" })).await;
         assert_eq!(status, 400, "later ones are looked at: {key}");
     }
-    // The tag with the name can be removed; the name stays, and comes back with the next one.
+    // The name tag can be removed; the name stays, and the tag returns on renaming.
     post(&client, "runs/update", json!({ "run_id": uid, "run_name": "new name" })).await;
     post(&client, "runs/update", json!({ "run_id": uid, "run_name": "" })).await;
     assert_eq!(tag("mlflow.runName").await, Some(json!("new name")));
@@ -532,7 +532,7 @@ async fn experiments_and_inputs_are_held_to_the_limits_that_clients_know() -> Re
         let (status, found) = why(Method::POST, "runs/log-inputs", body).await;
         assert!(status == 400 && found.contains(message), "{message}: {found}");
     }
-    // What is said of a dataset again changes nothing.
+    // A repeated dataset changes nothing.
     post(&client, "runs/log-inputs", json!({ "run_id": run, "datasets": [input("n", &[], &[("a", "1")])] })).await;
     let other = input("n", &[("source", "other")], &[("a", "2"), ("b", "3")]);
     post(&client, "runs/log-inputs", json!({ "run_id": run, "datasets": [other] })).await;

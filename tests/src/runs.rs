@@ -1,4 +1,4 @@
-//! Runs in the terminal: how numbers, names and directions are shown, what can be changed, and that every output may be closed.
+//! Runs in the terminal: numbers, names, directions, changes, and output closed early.
 
 use crate::harness::{Client, Workspace, until};
 use anyhow::Result;
@@ -16,7 +16,7 @@ async fn new_run(client: &Client, name: &str) -> String {
     made["run"]["info"]["run_id"].as_str().expect("an id").to_owned()
 }
 
-/// Logs values of a metric from step 0 on; NaN and infinities are words.
+/// Logs values of a metric from step 0; NaN and infinities as strings.
 async fn log(client: &Client, run: &str, key: &str, values: &[Value]) {
     let point = |(step, value): (usize, &Value)| json!({ "key": key, "value": value, "timestamp": 7, "step": step });
     let points: Vec<Value> = values.iter().enumerate().map(point).collect();
@@ -37,21 +37,21 @@ fn says(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
-/// What a command prints, which must succeed.
+/// Output of a succeeding command.
 fn printed(workspace: &Workspace, arguments: &[&str]) -> String {
     let output = workspace.assay(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", says(&output));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// What a command that must fail says.
+/// Message of a failing command.
 fn refused(workspace: &Workspace, arguments: &[&str]) -> String {
     let output = workspace.assay(arguments);
     assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", says(&output));
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The line of a table that begins so, with single blanks.
+/// The table line beginning so, with single blanks.
 fn line(text: &str, begin: &str) -> String {
     let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     lines.into_iter().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin:?} is not in\n{text}"))
@@ -149,7 +149,7 @@ async fn the_best_value_is_told_only_where_it_is_known_and_everywhere_once_it_is
             format!("metrics {key} (min) 1 at step 2 2 at step 2")
         );
     }
-    // A person and a client say which it is.
+    // A person and a client declare it.
     assert_eq!(line(&printed(&workspace, &["metric", "wer", "--best", "min"]), "wer"), "wer min declared");
     tag(&client, &runs[0], "assay.best.psnr", "max").await;
     let compared = printed(&workspace, &["compare", "a", "b"]);
@@ -201,7 +201,7 @@ async fn a_name_that_no_run_has_is_told_of_with_the_nearest_one() -> Result<()> 
     let rule = ["alerts", "add", "val/acc", "below", "0.1", "--filter", "teem=vision"];
     let told = String::from_utf8_lossy(&workspace.assay(&rule).stderr).into_owned();
     assert!(told.contains("\"metrics.val/accuracy\"") && told.contains("\"team\""), "{told}");
-    // What runs have is found, whichever way it is named.
+    // Values are found by each of their names.
     for filter in [
         "learning_rate=0.1",
         "params.learning_rate<1",
@@ -248,7 +248,7 @@ async fn everything_about_a_run_is_shown() -> Result<()> {
     for text in ["ada", "photos", "d1g", uid.as_str()] {
         assert!(shown.contains(text), "{text:?} is not in\n{shown}");
     }
-    // What others wrote moves no cursor.
+    // Foreign text moves no cursor.
     param(&client, &uid, "colour", "\u{1b}[31mred\nx").await;
     assert!(!printed(&workspace, &["show", "one"]).contains('\u{1b}'));
     Ok(())
@@ -264,7 +264,7 @@ async fn of_runs_with_one_name_none_is_chosen_silently() -> Result<()> {
         let told = refused(&workspace, command);
         assert!(told.contains("\"part\"") && told.contains("1, 2"), "{command:?}: {told}");
     }
-    // A number is a number, whatever runs are named.
+    // A number is an id, whatever runs are named.
     assert!(printed(&workspace, &["show", "1"]).starts_with("run 1  part"));
     assert!(printed(&workspace, &["show", "#3"]).starts_with("run 3  1"));
     assert!(printed(&workspace, &["show", &uids[1][..12]]).starts_with("run 2  part"));
@@ -294,7 +294,7 @@ async fn columns_are_those_that_were_asked_for() -> Result<()> {
     assert!(line(&listed, "2").starts_with("2 other – – – – –"), "{listed}");
     let objects: Value = workspace.json(&["runs", "--columns", "id,loss,lr,duration"]);
     assert_eq!(objects[1], json!({ "id": 1, "loss": "NaN", "lr": "3e-5", "duration": 11_520.0 }));
-    // Without a choice: what it belongs to, when it began, and the metrics that there are.
+    // By default: experiment, start and the existing metrics.
     let usual = printed(&workspace, &["runs"]);
     assert_eq!(line(&usual, "run"), "run name status experiment started (UTC) duration loss");
     assert_eq!(line(&usual, "1"), "1 one finished Default 1970-01-01 00:00 3 h 12 min NaN");
@@ -317,7 +317,7 @@ async fn runs_are_deleted_restored_renamed_tagged_and_noted() -> Result<()> {
     let deleted: Vec<Run> = workspace.json(&["runs", "--deleted"]);
     assert_eq!(deleted.len(), 2);
     assert!(refused(&workspace, &["show", "a"]).contains("assay restore"));
-    // One that is not there keeps all back: nothing is done by half.
+    // One unknown name stops all: nothing is half done.
     refused(&workspace, &["delete", "c", "nothing"]);
     assert!(run(3).await?.deleted.is_none());
     printed(&workspace, &["restore", "a", "b"]);
@@ -427,7 +427,7 @@ async fn whatever_prints_ends_quietly_when_nobody_reads_on() -> Result<()> {
         assert_eq!(output.status.code(), Some(141), "{command:?}: {told}");
         assert!(told.is_empty() || told.starts_with("assay: no run has"), "{command:?}: {told}");
     }
-    // Nor does it matter who reads what is told beside it.
+    // Nor does a closed standard error matter.
     let commands: [&[&str]; 4] = [&["show", "nothing"], &["runs", "nosuch>1"], &["--help"], &["stop", "a"]];
     for command in commands {
         let mut child = workspace.command(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;

@@ -1,4 +1,4 @@
-//! Folders, archives and tables as people have them: each image once, under its class and split, and nothing lost in silence.
+//! Folders, archives and tables as found in practice: each image once, with class and split, nothing lost silently.
 
 use crate::harness::{Client, Workspace};
 use assay_protocol::domain::RunStatus;
@@ -12,7 +12,7 @@ fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).expect("a file");
 }
 
-/// A small image that is like no other of another number.
+/// A small image, distinct for each number.
 fn picture(number: u32, format: image::ImageFormat) -> Vec<u8> {
     let image = image::RgbImage::from_fn(24, 16, |x, y| {
         image::Rgb([(x * 9 + number * 31) as u8, (y * 15) as u8, number as u8])
@@ -171,7 +171,7 @@ async fn every_file_of_an_archive_is_a_sample_of_its_own() -> anyhow::Result<()>
     assert_eq!(found.samples.len(), 7, "{:?} {:?}", found.samples, found.problems);
     assert_eq!(found.problems.len(), 1);
     assert!(found.problems[0].reason.contains("outside"), "{:?}", found.problems);
-    // As a folder, too.
+    // Also as a folder.
     std::fs::remove_file(folder.join("cat/evil.jpg"))?;
     let found = import(&client, &folder, "folder").await?;
     assert_eq!((found.samples.len(), found.problems.len()), (7, 0), "{:?}", found.samples);

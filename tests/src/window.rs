@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// One window at a time: each draws in software, and keys wait for its frames.
+/// One window at a time: each renders in software, and keys wait for frames.
 static SCREEN: Mutex<()> = Mutex::new(());
 
 /// A virtual display that ends with the test.

@@ -1,8 +1,8 @@
-//! Text with its middle left out, so that what people name never moves a layout: both ends of a name tell it from others.
+//! Text elided in the middle, so that long names do not move a layout; both ends stay visible.
 
 use egui::{Color32, FontId, FontSelection, Label, Response, RichText, Role, TextWrapMode, Ui, WidgetInfo};
 
-/// At most so many letters of a text, with its middle left out.
+/// Elides the middle of a text to at most `most` letters.
 pub(crate) fn shortened(text: &str, most: usize) -> String {
     let letters: Vec<char> = text.chars().collect();
     if letters.len() <= most {
@@ -13,12 +13,12 @@ pub(crate) fn shortened(text: &str, most: usize) -> String {
     begin.iter().chain(&['…']).chain(end).collect()
 }
 
-/// As much of a text as has room in so many points, in one line.
+/// Elides a text to one line of `room` points.
 pub(crate) fn fitted(ui: &Ui, text: &str, font: &FontId, room: f32) -> String {
     let fits =
         |text: &str| ui.painter().layout_no_wrap(text.to_owned(), font.clone(), Color32::PLACEHOLDER).size().x <= room;
     let line = text.replace(['\n', '\r'], " ");
-    // A font has no letters narrower than these: what is longer need not be laid out.
+    // Glyphs are at least 2 points wide: longer text need not be laid out.
     let most = (room / 2.0).max(1.0) as usize;
     let all = line.chars().count();
     if all <= most && fits(&line) {
@@ -32,8 +32,7 @@ pub(crate) fn fitted(ui: &Ui, text: &str, font: &FontId, room: f32) -> String {
     shortened(&line, fitting)
 }
 
-/// A label of one line that takes at most so many points. All of its text is its accessible name, and is shown on hover where
-/// something is left out.
+/// A one-line label at most so many points wide. The full text is its accessible name, and its tooltip if elided.
 pub(crate) fn elided_ui(
     ui: &mut Ui,
     text: &str,
@@ -45,7 +44,7 @@ pub(crate) fn elided_ui(
     elided(ui, text, (font.into(), color), room, Role::Label, label)
 }
 
-/// A link of one line that takes at most so many points, as [`elided_ui`]. Its text is not empty.
+/// A one-line link, elided as in [`elided_ui`]. Its text must not be empty.
 pub(crate) fn elided_link(
     ui: &mut Ui,
     text: &str,
@@ -60,7 +59,7 @@ pub(crate) fn elided_link(
     elided(ui, text, (font.into(), color), room, Role::Link, link)
 }
 
-/// A widget that shows as much of a text as has room, and stands for all of it.
+/// A widget with elided text, named by the full text.
 fn elided(
     ui: &mut Ui,
     text: &str,
@@ -107,14 +106,14 @@ mod tests {
                 let mut harness = Harness::new_ui(|ui| {
                     frames += 1;
                     if frames == 1 {
-                        // Fonts are there from the next frame on.
+                        // Fonts load on the next frame.
                         return crate::tokens::install(ui.ctx());
                     }
                     for (what, response) in [
                         ("label", elided_ui(ui, name, strong(13.0), Color32::RED, room)),
                         ("link", elided_link(ui, name, strong(13.0), Color32::RED, room)),
                     ] {
-                        // Nothing is narrower than the mark of what is left out.
+                        // The ellipsis is the minimum width.
                         assert!(
                             response.rect.width() <= room.max(16.0) + 1.0,
                             "{what} of {name:?}: {:?}",

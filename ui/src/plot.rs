@@ -9,13 +9,13 @@ use assay_domain::{Bucket, number};
 use egui::{Color32, Id, Label, Rangef, RichText, Ui};
 use egui_plot::{AxisHints, Corner, FilledArea, HoverPosition, Line, Plot, PlotPoint, PlotPoints};
 
-/// Letters of a name in a legend, so that it leaves room for the lines.
+/// Maximum letters of a legend name.
 const LEGEND: usize = 28;
-/// From which distance on grid lines are drawn, and from which on at full strength.
+/// Distances from which grid lines appear, and are at full strength.
 const GRID_LINES: Rangef = Rangef { min: 16.0, max: 220.0 };
-/// Greater values are drawn at this one: distances of doubles must be doubles.
+/// Larger values are clamped: distances must fit doubles.
 const GREATEST: f64 = 1e300;
-/// What a logarithmic axis shows as its least value: zero and less have no logarithm.
+/// Least value on a logarithmic axis: zero and below have no logarithm.
 const LEAST: f64 = 1e-12;
 
 /// The horizontal axis.
@@ -38,7 +38,7 @@ impl Axis {
         }
     }
 
-    /// Where a series begins and ends, also where none of its values can be drawn.
+    /// The first and last x of a series, drawable or not.
     fn ends(self, series: &[Bucket]) -> impl Iterator<Item = f64> {
         [series.first(), series.last()].into_iter().flatten().map(move |bucket| self.place(series, bucket))
     }
@@ -178,13 +178,13 @@ pub(crate) fn chart_ui(
     (look.axis == Axis::Step && is_zoomed()).then_some(view)
 }
 
-/// An axis that says all its labels: they are few enough already.
+/// An axis that draws all its labels: they are few enough.
 fn labelled<'a>(axis: AxisHints<'a>, labels: &'a AxisLabels, color: Color32) -> AxisHints<'a> {
     axis.label_spacing(Rangef::new(0.0, 1.0)).tick_label_color(color).formatter(move |mark, _| labels.text(mark))
 }
 
-/// The ends of an axis that is to show values which are all equal, or so near to each other that doubles tell their
-/// neighbours hardly apart: equal values lie in its middle. None where the values have room as they are.
+/// Axis limits for values that are equal, or hardly distinct as doubles, with equal values in the middle. `None` if the
+/// values span enough.
 fn spread(values: impl Iterator<Item = f64>, scale: Scale) -> Option<[f64; 2]> {
     let (first, last) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(first, last), value| (first.min(value), last.max(value)));

@@ -1,36 +1,36 @@
-//! Where an axis is labelled: at round values, at least three of them at every range, each with a text of its own.
+//! Axis ticks at round values: at least three in every range, with distinct labels.
 //!
-//! A label is a decimal number `digits * 10^exponent`, exactly; so that neighbours differ as text however close they are.
+//! A label is exactly the decimal `digits * 10^exponent`, so that close neighbours differ as text.
 
 use egui_plot::{GridInput, GridMark};
 use std::cell::RefCell;
 
-/// Fewest labels of an axis.
+/// Minimum number of labels.
 const FEWEST: usize = 3;
-/// Labels that an axis never has more of.
+/// Maximum number of labels.
 const MOST: usize = 40;
-/// Where a range is as narrow as this share of its values, doubles have no room for round ones.
+/// Relative width below which doubles have no room for round values.
 const FINEST: f64 = 1e-13;
-/// Round steps within a power of ten, in quarters. Each is at most twice the one before it: where one gives fewer than three
-/// labels, the one before it gives at most [`ENOUGH`].
+/// Round steps within a power of ten, in quarters. Each is at most twice its predecessor: where one gives fewer than
+/// three labels, its predecessor gives at most [`ENOUGH`].
 const STEPS: [i64; 4] = [4, 8, 10, 20];
 const ENOUGH: usize = 6;
 
-/// How values lie along an axis.
+/// Scale of an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
     Linear,
-    /// Places are base-ten logarithms of the values.
+    /// Positions are base-10 logarithms.
     Logarithmic,
 }
 
-/// The room along an axis, in points.
+/// Room along an axis, in points.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     pub(crate) length: f64,
-    /// What each letter of a label takes.
+    /// Length of a letter of a label.
     pub(crate) letter: f64,
-    /// What a label takes besides, with the distance to the next one.
+    /// Padding and gap of a label.
     pub(crate) gap: f64,
 }
 
@@ -41,8 +41,8 @@ pub(crate) struct Tick {
     pub(crate) text: String,
 }
 
-/// The labels of an axis from `first` to `last`, in order: as many as have room, and at least three wherever doubles have
-/// that many values in the range.
+/// The ticks of an axis from `first` to `last`, ascending: as many as fit, and at least three wherever the range has
+/// that many doubles.
 pub(crate) fn ticks(scale: Scale, (first, last): (f64, f64), room: Room) -> Vec<Tick> {
     if !(first < last && (last - first).is_finite()) {
         return Vec::new();
@@ -69,7 +69,7 @@ pub(crate) fn ticks(scale: Scale, (first, last): (f64, f64), room: Room) -> Vec<
     }
     match coarsest.len() {
         0 => narrow(scale, (first, last)),
-        // Every other one, every third …, as long as three are left.
+        // Every second, every third …, keeping at least three.
         count => coarsest.into_iter().step_by((count - 1) / (FEWEST - 1)).collect(),
     }
 }
@@ -82,9 +82,9 @@ struct Decimal {
 }
 
 impl Decimal {
-    /// The double next to it.
+    /// The nearest double.
     fn value(self) -> f64 {
-        // Up to here powers of ten are doubles, so that one rounding is made.
+        // Powers of ten are exact up to here, so there is one rounding.
         match self.exponent {
             0..=22 => self.digits as f64 * 10f64.powi(self.exponent),
             -22..0 => self.digits as f64 / 10f64.powi(-self.exponent),
@@ -92,7 +92,7 @@ impl Decimal {
         }
     }
 
-    /// With all its digits before and after a point.
+    /// Plain notation.
     fn plain(self) -> String {
         let sign = if self.digits < 0 { "-" } else { "" };
         let digits = self.digits.unsigned_abs().to_string();
@@ -108,7 +108,7 @@ impl Decimal {
         }
     }
 
-    /// As a number from 1 up to 10 and a power of ten.
+    /// Scientific notation.
     fn scientific(self) -> String {
         if self.digits == 0 {
             return "0".into();
@@ -123,7 +123,7 @@ impl Decimal {
     }
 }
 
-/// The round numbers of a range, with finer steps first: choices of at least three, and at most so many.
+/// Round numbers in a range, finest steps first, in sets of at least three and at most `most`.
 fn linear((first, last): (f64, f64), most: usize) -> Vec<Vec<Decimal>> {
     let width = last - first;
     if width < FINEST * first.abs().max(last.abs()) {
@@ -133,7 +133,7 @@ fn linear((first, last): (f64, f64), most: usize) -> Vec<Vec<Decimal>> {
     let mut choices = Vec::new();
     for exponent in power - 2..=power {
         for quarters in STEPS {
-            // Steps of 2.5 have a digit more than the others.
+            // Steps of 2.5 have one more digit.
             let (step, exponent) = match quarters {
                 10 => (25, exponent - 1),
                 _ => (quarters / 4, exponent),
@@ -152,7 +152,7 @@ fn linear((first, last): (f64, f64), most: usize) -> Vec<Vec<Decimal>> {
     choices
 }
 
-/// The round numbers whose logarithms lie in a range: within a power of ten or two any, then 1, 2 and 5, then powers alone.
+/// Numbers with round logarithms in a range: any within two decades, then 1, 2 and 5, then powers of ten.
 fn logarithmic((first, last): (f64, f64), most: usize) -> Vec<Vec<Decimal>> {
     let inside = |number: &Decimal| (first..=last).contains(&number.value().log10());
     let mut choices = Vec::new();
@@ -160,7 +160,7 @@ fn logarithmic((first, last): (f64, f64), most: usize) -> Vec<Vec<Decimal>> {
     if last - first < 1.5 && lowest > 0.0 && highest.is_finite() {
         choices.extend(linear((lowest, highest), most));
     }
-    // Doubles have powers of ten from -323 to 308.
+    // Doubles range from 1e-323 to 1e308.
     let (from, to) = (first.floor().max(-323.0), last.ceil().min(308.0));
     let powers = from as i32..=to as i32;
     if to - from < most as f64 {
@@ -174,12 +174,12 @@ fn logarithmic((first, last): (f64, f64), most: usize) -> Vec<Vec<Decimal>> {
     for numbers in &mut choices {
         numbers.retain(inside);
     }
-    // Up to three powers of ten, which may have two of themselves, have ten numbers that begin with 1, 2 or 5.
+    // Three decades, which may contain two powers, hold ten numbers that begin with 1, 2 or 5.
     choices.retain(|numbers| (FEWEST..=most.max(10)).contains(&numbers.len()));
     choices
 }
 
-/// Numbers as they are written together: with a power of ten where that is shorter and they are not of everyday size.
+/// Formats numbers together: scientific if that is shorter and their size is unusual.
 fn texts(scale: Scale, numbers: &[Decimal]) -> Vec<Tick> {
     let sizes = || numbers.iter().map(|number| number.value().abs()).filter(|size| *size > 0.0);
     let greatest = sizes().fold(0.0, f64::max);
@@ -200,7 +200,7 @@ fn texts(scale: Scale, numbers: &[Decimal]) -> Vec<Tick> {
     numbers.iter().map(|number| Tick { place: place(*number), text: write(*number) }).collect()
 }
 
-/// The ends and the middle of a range that has no round numbers, as doubles are told apart.
+/// Both ends and the middle of a range too narrow for round numbers.
 fn narrow(scale: Scale, (first, last): (f64, f64)) -> Vec<Tick> {
     let mut ticks: Vec<Tick> = Vec::new();
     for place in [first, first + (last - first) / 2.0, last] {
@@ -215,28 +215,28 @@ fn narrow(scale: Scale, (first, last): (f64, f64)) -> Vec<Tick> {
     ticks
 }
 
-/// The labels of an axis while a chart is drawn: its grid finds them, and what they say is asked for afterwards.
+/// Ticks of an axis shared between its grid and its label formatter.
 pub(crate) struct AxisLabels {
     scale: Scale,
     letter: f64,
     gap: f64,
-    /// The least distance of grid lines that the plot was told.
+    /// Least grid spacing given to the plot.
     spacing: f64,
     found: RefCell<Vec<Tick>>,
 }
 
 impl AxisLabels {
-    /// Of an axis that leads to the right.
+    /// For a horizontal axis.
     pub(crate) fn beside_each_other(scale: Scale, spacing: f32) -> AxisLabels {
         AxisLabels { scale, letter: 7.5, gap: 22.0, spacing: f64::from(spacing), found: RefCell::default() }
     }
 
-    /// Of an axis that leads upwards.
+    /// For a vertical axis.
     pub(crate) fn above_each_other(scale: Scale, spacing: f32) -> AxisLabels {
         AxisLabels { scale, letter: 0.0, gap: 30.0, spacing: f64::from(spacing), found: RefCell::default() }
     }
 
-    /// The lines of the grid, one at each label.
+    /// Grid lines, one per tick.
     pub(crate) fn marks(&self, input: &GridInput) -> Vec<GridMark> {
         let (first, last) = input.bounds;
         let length = (last - first) / input.base_step_size * self.spacing;
@@ -247,7 +247,7 @@ impl AxisLabels {
         marks
     }
 
-    /// What stands at a line of the grid.
+    /// The label of a grid line.
     pub(crate) fn text(&self, mark: GridMark) -> String {
         let found = self.found.borrow();
         found.iter().find(|tick| tick.place == mark.value).map(|tick| tick.text.clone()).unwrap_or_default()

@@ -38,7 +38,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Leaves a file that is the same alone, so that nothing that depends on it is built again.
+/// Writes only if the contents differ, so that dependants are not rebuilt.
 fn write_changed(path: &Path, contents: &[u8]) -> Result<()> {
     if std::fs::read(path).is_ok_and(|found| found == contents) {
         return Ok(());

@@ -36,7 +36,7 @@ pub(crate) async fn alerts(client: &Client, what: Option<&AlertsCommand>, json: 
     }
 }
 
-/// Says which names of a new rule no run has, as yet.
+/// Warns of names in a new rule that no run has yet.
 async fn tell_unknown_names(client: &Client, rule: &AlertRule) -> Result<()> {
     let query = RunsQuery { filter: rule.rule.filter.clone(), limit: Some(0), ..RunsQuery::default() };
     let reply: RunsReply = client.get(&format!("{}{}", path::RUNS, query.to_query())).await?;

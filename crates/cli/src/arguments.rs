@@ -75,10 +75,10 @@ pub(crate) enum Command {
         /// An image may have any number of classes, as in a CSV of path,labels.
         #[arg(long)]
         multi_label: bool,
-        /// The column of steps in tables of metrics; the best one without it, and again with an empty name.
+        /// The step column of tables of metrics; an empty name returns to the automatic choice.
         #[arg(long, value_name = "COLUMN")]
         step: Option<String>,
-        /// The column of times in tables of metrics; the best one without it, and again with an empty name.
+        /// The time column of tables of metrics; an empty name returns to the automatic choice.
         #[arg(long, value_name = "COLUMN")]
         time: Option<String>,
     },
@@ -90,7 +90,7 @@ pub(crate) enum Command {
     },
     /// List the datasets.
     Datasets {
-        /// Those that were removed.
+        /// List removed datasets.
         #[arg(long)]
         removed: bool,
     },
@@ -149,10 +149,10 @@ pub(crate) enum Command {
     #[command(after_long_help = FILTERS)]
     Runs {
         filter: Vec<String>,
-        /// The name to sort by; a leading - puts the greatest first.
+        /// The name to sort by; a leading - sorts descending.
         #[arg(long, allow_hyphen_values = true)]
         sort: Option<String>,
-        /// The greatest number of rows.
+        /// The maximum number of rows.
         #[arg(long, default_value_t = 50)]
         limit: usize,
         /// Columns to show, separated by commas; --help lists the names.
@@ -174,7 +174,7 @@ pub(crate) enum Command {
         /// Write a chart of the metric as SVG.
         #[arg(long, value_name = "FILE.svg")]
         chart: Option<PathBuf>,
-        /// The metric of the chart, val/loss without it, and the only one that is compared.
+        /// The metric to chart (default val/loss), and the only one to compare.
         #[arg(long, value_name = "KEY")]
         metric: Option<String>,
     },
@@ -182,7 +182,7 @@ pub(crate) enum Command {
     Delete {
         #[arg(required = true, value_name = "RUN")]
         names: Vec<String>,
-        /// The names are of experiments, whose runs are deleted with them.
+        /// The names are experiments; their runs go with them.
         #[arg(long)]
         experiment: bool,
     },
@@ -190,7 +190,7 @@ pub(crate) enum Command {
     Restore {
         #[arg(required = true, value_name = "RUN")]
         names: Vec<String>,
-        /// The names are of experiments, whose runs come back with them.
+        /// The names are experiments; their runs return too.
         #[arg(long)]
         experiment: bool,
     },
@@ -208,7 +208,7 @@ pub(crate) enum Command {
     Tag {
         #[arg(required = true, num_args = 2.., value_name = "RUN… KEY=VALUE")]
         words: Vec<String>,
-        /// The names are of experiments.
+        /// Tag experiments.
         #[arg(long)]
         experiment: bool,
     },
@@ -216,7 +216,7 @@ pub(crate) enum Command {
     Note {
         #[arg(required = true, num_args = 2.., value_name = "RUN… TEXT")]
         words: Vec<String>,
-        /// The names are of experiments.
+        /// Annotate experiments.
         #[arg(long)]
         experiment: bool,
     },
@@ -368,11 +368,11 @@ pub(crate) enum DataCommand {
         dataset: String,
         #[command(flatten)]
         which: WhichSamples,
-        /// The greatest number of rows.
+        /// The maximum number of rows.
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
-    /// Put samples into a split; all that match, or those that are numbered.
+    /// Put the numbered or matching samples into a split.
     Split {
         dataset: String,
         /// train, val or test.
@@ -393,7 +393,7 @@ pub(crate) enum DataCommand {
         #[command(flatten)]
         which: WhichSamples,
     },
-    /// Say that the labels of images that changed are right for what they show now.
+    /// Confirm the labels of images that were edited since.
     Confirm {
         dataset: String,
         #[command(flatten)]
@@ -412,22 +412,22 @@ pub(crate) enum DataCommand {
     },
 }
 
-/// Which samples of a dataset; all without any of these.
+/// Selects samples of a dataset; all without options.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct WhichSamples {
-    /// The samples of these numbers.
+    /// These sample ids.
     #[arg(long, value_delimiter = ',', value_name = "NUMBER")]
     pub(crate) sample: Vec<SampleId>,
-    /// Only those of this class, none for those without a label, empty for those labelled with no class.
+    /// Of this class; none: without a label; empty: labelled with no class.
     #[arg(long)]
     pub(crate) class: Option<String>,
-    /// Only those in train, val or test.
+    /// In train, val or test.
     #[arg(long = "in", value_name = "SPLIT", value_parser = split)]
     pub(crate) split: Option<Split>,
-    /// Only those that are missing, changed or removed.
+    /// In this state: missing, changed or removed.
     #[arg(long, value_parser = state)]
     pub(crate) state: Option<SampleState>,
-    /// Only those whose path contains this.
+    /// Whose path contains this text.
     #[arg(long)]
     pub(crate) name: Option<String>,
 }
@@ -476,7 +476,7 @@ pub(crate) enum AlertsCommand {
     Test { rule: RuleId },
 }
 
-/// Which extreme of a metric is its best value.
+/// Direction of a metric, as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum BestWord {
     /// The least.
@@ -485,7 +485,7 @@ pub(crate) enum BestWord {
     Max,
     /// Neither.
     None,
-    /// The direction without a declaration.
+    /// Withdraws the declaration.
     Unset,
 }
 

@@ -98,7 +98,7 @@ async fn change_dataset(client: &Client, dataset: DatasetId, change: &DatasetCha
     client.patch(&path::dataset(dataset, ""), change).await
 }
 
-/// Changes samples; `state` is that of those which can be changed so.
+/// Changes samples; `state` filters those the act applies to.
 async fn change(
     client: &Client,
     dataset: &str,

@@ -9,21 +9,21 @@ use assay_protocol::{ExperimentPatch, RunPatch, path};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-/// The kind of thing that names on the command line stand for.
+/// Whether command-line names are runs or experiments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Runs,
     Experiments,
 }
 
-/// A run or an experiment that was named.
+/// A resolved run or experiment.
 #[derive(Clone, Copy)]
 enum Named {
     Run(RunId),
     Experiment(ExperimentId),
 }
 
-/// Whether what is named is there or deleted.
+/// Whether to look among deleted items.
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     Kept,
@@ -39,13 +39,13 @@ impl Named {
     }
 }
 
-/// Deletes what is named, so that it can be restored.
+/// Deletes runs or experiments, reversibly.
 pub(crate) async fn delete(client: &Client, kind: Kind, names: &[String]) -> Result<ExitCode> {
     let found = find_all(client, kind, names, State::Kept).await?;
     each(names, found, "deleted", async |named| client.delete(&named.path("")).await).await
 }
 
-/// Brings back what is named.
+/// Restores deleted items.
 pub(crate) async fn restore(client: &Client, kind: Kind, names: &[String]) -> Result<ExitCode> {
     let found = find_all(client, kind, names, State::Deleted).await?;
     each(names, found, "restored", async |named| {
@@ -69,7 +69,7 @@ pub(crate) async fn rename(client: &Client, kind: Kind, from: &str, to: &str) ->
     Ok(out::line(format_args!("{from} is named {name}"))?)
 }
 
-/// Sets and removes tags: names first, then `key=value`, or `key=` for none.
+/// Sets and removes tags: names, then `key=value`; `key=` removes.
 pub(crate) async fn tag(client: &Client, kind: Kind, words: &[String]) -> Result<ExitCode> {
     let first = words.iter().position(|word| word.contains('=')).unwrap_or(words.len());
     let (names, pairs) = words.split_at(first);
@@ -89,7 +89,7 @@ pub(crate) async fn tag(client: &Client, kind: Kind, words: &[String]) -> Result
     change(client, kind, names, "tagged", &RunPatch { tags, ..RunPatch::default() }).await
 }
 
-/// Replaces notes; the text is the last word.
+/// Replaces notes; the last word is the text.
 pub(crate) async fn note(client: &Client, kind: Kind, words: &[String]) -> Result<ExitCode> {
     let Some((text, names)) = words.split_last().filter(|(_, names)| !names.is_empty()) else {
         bail!("name the run and write the note: assay note RUN TEXT");
@@ -110,7 +110,7 @@ async fn change(client: &Client, kind: Kind, names: &[String], done: &str, patch
     .await
 }
 
-/// Does something with each; one that fails keeps no other back.
+/// Applies an action to each item; a failure does not stop it.
 async fn each(
     names: &[String],
     found: Vec<Named>,
@@ -134,7 +134,7 @@ async fn each(
     Ok(code)
 }
 
-/// All that are named, before anything is done with one.
+/// Resolves all names before anything is changed.
 async fn find_all(client: &Client, kind: Kind, names: &[String], state: State) -> Result<Vec<Named>> {
     let mut found = Vec::new();
     for name in names {

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let level = if arguments.verbose { "info" } else { "error" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| level.into());
-    // Where nobody reads the log, that is no reason to panic.
+    // A closed standard error must not panic.
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -255,7 +255,7 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the names on the command line are of.
+/// Whether names denote experiments or runs.
 fn kind(of_experiments: bool) -> edit::Kind {
     if of_experiments { edit::Kind::Experiments } else { edit::Kind::Runs }
 }

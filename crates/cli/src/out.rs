@@ -1,14 +1,14 @@
-//! Everything that is printed.
+//! Standard output.
 //!
-//! Whoever reads the output may have read enough: `assay runs | head -2` ends quietly, as `grep` does. So nothing here panics;
-//! what cannot be written is an error, which [`is_closed`] tells from others and `main` says nothing of. The macros of the
-//! standard library panic, and are not used in this program.
+//! The reader may close the pipe early: `assay runs | head -2` ends quietly, as `grep` does. Nothing here panics
+//! (`println!` would, and is not used in this program); a failed write is an error, and `main` does not report one that
+//! [`is_closed`] recognises.
 
 use anyhow::Result;
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, Write};
 
-/// The exit code of a program whose reader is gone, as shells have it: 128 and the number of SIGPIPE.
+/// Exit code after the reader closed the pipe: 128 + SIGPIPE, as in shells.
 pub(crate) const CLOSED: u8 = 141;
 
 /// Prints a line.
@@ -26,22 +26,22 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<()> {
     Ok(line(serde_json::to_string_pretty(value)?)?)
 }
 
-/// Where much is printed, piece by piece. What is in its buffer is flushed by whoever made it.
+/// A buffered writer for long output; the caller must flush it.
 pub(crate) fn writer() -> BufWriter<io::StdoutLock<'static>> {
     BufWriter::new(io::stdout().lock())
 }
 
-/// Tells something beside the output, on the standard error; where nobody reads that, nothing.
+/// Prints a line to standard error; write errors are ignored.
 pub(crate) fn tell(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Writes what is still in the buffer of the standard output.
+/// Flushes standard output.
 pub(crate) fn finish() -> io::Result<()> {
     io::stdout().lock().flush()
 }
 
-/// Whether an error says that nobody reads the output any more.
+/// Whether the error is a closed output pipe.
 pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
     let kind = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<io::Error>() {
         Some(error) => Some(error.kind()),

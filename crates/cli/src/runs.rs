@@ -1,4 +1,4 @@
-//! The table of runs, with the columns that are asked for.
+//! The table of runs with the requested columns.
 
 use crate::{out, tables};
 use anyhow::{Result, bail};
@@ -9,12 +9,12 @@ use assay_protocol::domain::{JsonNumber, Timestamp, counted, duration, number};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 
-/// The columns without a choice; metrics follow.
+/// Default columns; metrics follow.
 const USUAL: [&str; 6] = ["run", "name", "status", "experiment", "started", "duration"];
-/// The metrics of Assay's own runs that are shown without a choice.
+/// Metrics of Assay's own runs shown by default.
 const METRICS: [&str; 3] = ["train/loss", "val/loss", "val/accuracy"];
 
-/// Prints runs; `now` is the time of the process that has the workspace.
+/// Prints runs; `now` is the server's clock.
 pub(crate) fn runs(reply: &RunsReply, columns: &[String], now: Timestamp, as_json: bool) -> Result<()> {
     for note in &reply.notes {
         out::tell(format_args!("assay: {note}"));
@@ -53,7 +53,7 @@ pub(crate) fn runs(reply: &RunsReply, columns: &[String], now: Timestamp, as_jso
     Ok(())
 }
 
-/// What a run has in a column.
+/// A run's value in a column.
 enum Value {
     Text(String),
     Number(f64),
@@ -89,7 +89,7 @@ fn object(run: &Run, columns: &[&str], now: Timestamp) -> Json {
     Json::Object(columns.iter().map(pair).collect::<Map<String, Json>>())
 }
 
-/// What a run has under a name, as filters find it.
+/// A run's value by name, as filters find it.
 fn value(run: &Run, name: &str, now: Timestamp) -> Option<Value> {
     let text = |text: &String| (!text.is_empty()).then(|| Value::Text(text.clone()));
     let param = |key: &str| run.params.get(key).cloned().map(Value::Text);
@@ -128,7 +128,7 @@ fn value(run: &Run, name: &str, now: Timestamp) -> Option<Value> {
     param(name).or_else(|| metric(Which::Last, name)).or_else(|| tag(name)).or(of_name)
 }
 
-/// The metrics that are shown of some runs: the usual ones, and what most runs have.
+/// Default metrics for these runs: the usual ones, then the most frequent.
 fn usual_metrics(runs: &[Run]) -> impl Iterator<Item = &str> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for key in runs.iter().flat_map(|run| run.metrics.keys()) {

@@ -1,4 +1,4 @@
-//! Everything about a run.
+//! Run details.
 
 use crate::out;
 use crate::tables::{pairs, percent, table};
@@ -8,12 +8,12 @@ use assay_protocol::domain::entity::{Evaluation, Run};
 use assay_protocol::domain::record::{Code, Record};
 use assay_protocol::domain::{Timestamp, counted, duration, number};
 
-/// Lines of the log that are shown.
+/// Log lines shown.
 const LOG: usize = 20;
-/// Digits of a hash that are shown.
+/// Hash digits shown.
 const HASH: usize = 16;
 
-/// Prints all that is known of a run; `now` is the time of the process that has the workspace.
+/// Prints a run's details; `now` is the server's clock.
 pub(crate) fn everything(detail: &RunDetail, now: Timestamp, as_json: bool) -> Result<()> {
     if as_json {
         return out::json(detail);
@@ -45,7 +45,7 @@ pub(crate) fn everything(detail: &RunDetail, now: Timestamp, as_json: bool) -> R
     log(detail)
 }
 
-/// Prints how a run went that was just trained.
+/// Prints the result of a run just trained.
 pub(crate) fn outcome(detail: &RunDetail, as_json: bool) -> Result<()> {
     if as_json {
         return out::json(detail);
@@ -68,7 +68,7 @@ fn head(run: &Run) -> Result<()> {
     }
 }
 
-/// What the run is, beside its name.
+/// Summary fields but the name.
 fn about(run: &Run, now: Timestamp) -> Vec<(&'static str, String)> {
     let time = |at: Timestamp| format!("{} UTC", at.to_minute());
     let mut pairs = vec![("experiment", run.experiment.clone()), ("uid", run.uid.clone())];
@@ -92,7 +92,7 @@ fn about(run: &Run, now: Timestamp) -> Vec<(&'static str, String)> {
     pairs
 }
 
-/// A table below an empty line; nothing without rows.
+/// Prints a table below an empty line, unless empty.
 fn section(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
@@ -134,7 +134,7 @@ fn evaluation(evaluation: &Evaluation) -> Result<()> {
     table(&["class", "precision", "recall", "F1", "support"], &rows)
 }
 
-/// What the record of a run keeps.
+/// The fields of the run's record.
 fn recorded(record: &Record) -> Vec<(&'static str, String)> {
     let Record { code, command, machine, data, weights, .. } = record;
     let mut pairs = of_code(code);

@@ -29,7 +29,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
     Ok(out::text(text)?)
 }
 
-/// Prints names and values, one below the other; those without a value are left out.
+/// Prints names and values as two columns, omitting empty values.
 pub(crate) fn pairs(pairs: &[(&str, String)]) -> Result<()> {
     let shown = || pairs.iter().filter(|(_, value)| !value.trim().is_empty());
     let width = shown().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
@@ -42,18 +42,18 @@ pub(crate) fn pairs(pairs: &[(&str, String)]) -> Result<()> {
     Ok(())
 }
 
-/// What others wrote, without what moves a terminal's cursor or colours it.
+/// Replaces control characters, which would drive the terminal.
 fn one_line(text: impl AsRef<str>) -> String {
     let shown = |character: char| if character.is_control() { ' ' } else { character };
     text.as_ref().chars().map(shown).collect()
 }
 
-/// A share in percent, or that there is none.
+/// A share as a percentage, or a dash.
 pub(crate) fn percent(share: Option<f64>) -> String {
     share.map_or("–".into(), |share| format!("{:.2} %", share * 100.0))
 }
 
-/// A comparison of this metric only, which one of the runs must have; as it is without one.
+/// Restricts a comparison to one metric, if given; an error if no run has it.
 pub(crate) fn with_metric(mut comparison: Comparison, metric: Option<&str>) -> Result<Comparison> {
     let Some(key) = metric else { return Ok(comparison) };
     let known = || comparison.runs.iter().flat_map(|run| run.metrics.keys().map(String::as_str));

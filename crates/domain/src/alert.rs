@@ -179,7 +179,7 @@ impl Condition {
         })
     }
 
-    /// The metric that it is about, if it is about one.
+    /// The metric of the rule, if any.
     pub fn metric(&self) -> Option<&String> {
         match self {
             Condition::Above { metric, .. }
@@ -190,7 +190,7 @@ impl Condition {
         }
     }
 
-    /// Why it makes no sense, if so.
+    /// Why it is invalid, if so.
     pub fn fault(&self) -> Option<&'static str> {
         let metric = self.metric();
         match self {

@@ -1,12 +1,12 @@
-//! Names of what a run has: in filters, in orders and as columns of a table.
+//! Names of run values in filters, orders and table columns.
 //!
-//! A name is a field (`status`), or that of a param, a metric or a tag. `params.NAME`, `metrics.NAME` and `tags.NAME` say which
-//! of these; without that a param comes before a metric, and a metric before a tag. A metric is its last value; `min:NAME` and
-//! `max:NAME` are its extremes.
+//! A name is a field (`status`), or the key of a param, metric or tag. The prefixes `params.`, `metrics.` and `tags.`
+//! select the kind; an unprefixed name is looked up as a param, then a metric, then a tag. A metric is its last value;
+//! `min:NAME` and `max:NAME` are its extremes.
 
 use crate::nearest;
 
-/// What every run has or may have.
+/// Fields of a run.
 pub const FIELDS: [&str; 13] = [
     "id",
     "run",
@@ -38,13 +38,13 @@ pub enum Which {
 impl Which {
     const ALL: [(Which, &'static str); 3] = [(Which::Last, "last:"), (Which::Min, "min:"), (Which::Max, "max:")];
 
-    /// What stands before the name of a metric, and the name; none where nothing does.
+    /// Splits off a `min:` or `max:` prefix; `None` without one.
     pub fn split(name: &str) -> Option<(Which, &str)> {
         Which::ALL.into_iter().find_map(|(which, prefix)| Some((which, name.strip_prefix(prefix)?)))
     }
 }
 
-/// What a name stands for.
+/// A resolved name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column<'a> {
     /// One of [`FIELDS`].
@@ -55,14 +55,14 @@ pub enum Column<'a> {
     Metric(Which, &'a str),
     /// A tag.
     Tag(&'a str),
-    /// A param, a metric or a tag.
+    /// Any of these, by its key.
     Any(&'a str),
 }
 
 /// The column of a key.
 type OfKey = fn(&str) -> Column<'_>;
 
-/// The words that say which kind of value a name is, as MLflow's clients write them too.
+/// Prefixes of the kinds; the singular ones are those of MLflow's clients.
 const KINDS: [(&str, OfKey); 6] = [
     ("params.", |key| Column::Param(key)),
     ("param.", |key| Column::Param(key)),
@@ -73,7 +73,7 @@ const KINDS: [(&str, OfKey); 6] = [
 ];
 
 impl<'a> Column<'a> {
-    /// What a name stands for.
+    /// Resolves a name.
     pub fn of(name: &'a str) -> Column<'a> {
         if let Some((which, key)) = Which::split(name) {
             let key = ["metrics.", "metric."].iter().find_map(|kind| key.strip_prefix(kind)).unwrap_or(key);
@@ -87,7 +87,7 @@ impl<'a> Column<'a> {
     }
 }
 
-/// The names that runs have.
+/// The keys in use by runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Names<'a> {
     /// Of params.
@@ -98,7 +98,7 @@ pub struct Names<'a> {
     pub tags: &'a [String],
 }
 
-/// A name that no run has.
+/// No run has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no run has {name:?}{}",
@@ -107,15 +107,15 @@ pub struct Names<'a> {
 pub struct UnknownName {
     /// The name.
     pub name: String,
-    /// The known one that looks most like it.
+    /// The most similar known name.
     pub nearest: Option<String>,
 }
 
 impl Names<'_> {
-    /// Whether some run has something of this name.
+    /// Checks that some run has this name.
     ///
     /// # Errors
-    /// [`UnknownName`] with the nearest known name, if one looks much like it.
+    /// [`UnknownName`], with the nearest known name if one is similar.
     pub fn check(&self, name: &str) -> Result<(), UnknownName> {
         let has = |names: &[String], key: &str| names.iter().any(|known| known == key);
         let literally = |key: &str| has(self.params, key) || has(self.metrics, key) || has(self.tags, key);

@@ -1,20 +1,20 @@
-//! What the first bytes of a file say that it is: the one rule for what is an image.
+//! File type by the first bytes: the one rule for what is an image.
 //!
-//! Names are not asked: a JPEG is a JPEG under any ending, and text named `.png` is text.
+//! Names are ignored: a JPEG is a JPEG under any ending, and text named `.png` is text.
 
-/// So many first bytes decide; a shorter file is decided by all of its bytes.
+/// Bytes that decide the type; a shorter file is decided by all of its bytes.
 pub const HEAD_BYTES: usize = 512;
 
-/// What a file is, by its first bytes.
+/// A file's type, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// No bytes at all.
     Empty,
-    /// An image of a kind that is decoded.
+    /// An image of a supported format.
     Image(ImageKind),
-    /// An image or document of a kind that is not decoded, by its name.
+    /// An image or document of an unsupported format, by name.
     UnreadImage(&'static str),
-    /// Files in one file.
+    /// An archive.
     Archive(ArchiveKind),
     /// Text, as far as the first bytes tell.
     Text,
@@ -22,7 +22,7 @@ pub enum Content {
     Other,
 }
 
-/// The kinds of images that are decoded.
+/// Supported image formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of the formats")]
 pub enum ImageKind {
@@ -35,7 +35,7 @@ pub enum ImageKind {
 }
 
 impl ImageKind {
-    /// The kinds in words, for messages.
+    /// Supported formats, for messages.
     pub const NAMES: &str = "JPEG, PNG, WebP, GIF, BMP or TIFF";
 }
 
@@ -72,7 +72,7 @@ impl ArchiveKind {
 }
 
 impl Content {
-    /// What these first bytes ([`HEAD_BYTES`] of them, or all there are) say.
+    /// The type by the first [`HEAD_BYTES`] bytes, or all of a shorter file.
     pub fn of(head: &[u8]) -> Content {
         if head.is_empty() {
             return Content::Empty;
@@ -109,7 +109,7 @@ fn image(head: &[u8]) -> Option<ImageKind> {
     }
 }
 
-/// Texts may begin with BM too: a bitmap's second header is of one of a few lengths.
+/// Texts may also begin with BM: check the size of the second header.
 fn is_bitmap(head: &[u8]) -> bool {
     const HEADERS: [u32; 8] = [12, 16, 40, 52, 56, 64, 108, 124];
     head.get(14..18)
@@ -178,7 +178,7 @@ fn archive(head: &[u8]) -> Option<ArchiveKind> {
     found.or_else(|| is_tar(head).then_some(ArchiveKind::Tar))
 }
 
-/// Whether the header of a tar's first entry adds up (POSIX.1-1988, ustar; older tars have no magic).
+/// Whether the first tar header's checksum is right (POSIX.1-1988, ustar; older tars have no magic).
 fn is_tar(head: &[u8]) -> bool {
     let Some(header) = head.get(..512) else { return false };
     let digits: String = header[148..156].iter().map(|byte| char::from(*byte)).filter(char::is_ascii_digit).collect();

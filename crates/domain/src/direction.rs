@@ -1,4 +1,4 @@
-//! Which way a metric gets better: declared once for a key, and the same everywhere.
+//! The direction in which a metric improves, declared once per key.
 
 use crate::series::Summary;
 use serde::{Deserialize, Serialize};
@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 /// Which extreme of a metric is its best value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Best {
-    /// The least, as of a loss.
+    /// The least, e.g. a loss.
     #[serde(rename = "min")]
     Least,
-    /// The greatest, as of an accuracy.
+    /// The greatest, e.g. an accuracy.
     #[serde(rename = "max")]
     Greatest,
-    /// Neither, or it is not known.
+    /// Neither, or unknown.
     #[serde(rename = "none")]
     Neither,
 }
@@ -22,7 +22,7 @@ impl Best {
     /// All of them.
     pub const ALL: [Best; 3] = [Best::Least, Best::Greatest, Best::Neither];
 
-    /// The word that is stored, sent and shown.
+    /// The name stored, sent and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Best::Least => "min",
@@ -31,12 +31,12 @@ impl Best {
         }
     }
 
-    /// The one with this word.
+    /// Parses its name.
     pub fn parse(word: &str) -> Option<Best> {
         Best::ALL.into_iter().find(|best| best.as_str() == word)
     }
 
-    /// The best value of a series and its step; none where neither extreme is known to be it.
+    /// The best value of a series and its step; `None` if the direction is unknown.
     pub fn of(self, summary: &Summary) -> Option<(f64, i64)> {
         match self {
             Best::Least => summary.min,
@@ -48,14 +48,14 @@ impl Best {
 
 /// The directions of all metrics of a workspace.
 ///
-/// What nobody declared is known of the metrics that Assay's own training logs, and of no other: the greatest `rmse` is as
-/// likely to be called the best as the least one by whoever guesses from names.
+/// Undeclared directions are known only for metrics of Assay's own training. Nothing is guessed from names: a guess
+/// would as likely call the greatest `rmse` the best.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Directions(BTreeMap<String, Best>);
 
 impl Directions {
-    /// With these declarations.
+    /// With declarations.
     pub fn new(declared: BTreeMap<String, Best>) -> Directions {
         Directions(declared)
     }
@@ -65,18 +65,18 @@ impl Directions {
         self.declared(key).unwrap_or_else(|| usual(key))
     }
 
-    /// What was declared of a metric.
+    /// The declared direction.
     pub fn declared(&self, key: &str) -> Option<Best> {
         self.0.get(key).copied()
     }
 
-    /// All that was declared, by key.
+    /// All declarations, by key.
     pub fn all_declared(&self) -> impl Iterator<Item = (&str, Best)> {
         self.0.iter().map(|(key, best)| (key.as_str(), *best))
     }
 }
 
-/// What is certain without a declaration.
+/// The direction if none is declared.
 fn usual(key: &str) -> Best {
     const F1_OF_A_CLASS: &str = "val/f1/";
     match key.rsplit('/').next() {

@@ -11,13 +11,13 @@ pub struct Part {
     pub logged: Vec<Logged>,
     /// How many values it has that are neither a number nor a param nor a file.
     pub left_out: u64,
-    /// The columns in which those are, as far as they have names.
+    /// Left-out values by column, as far as columns have names.
     pub left_out_of: BTreeMap<String, u64>,
-    /// What people should know of how it was read: a column that was chosen, a file that was written anew.
+    /// Notes for people on how it was read, e.g. the chosen column or a rewritten file.
     pub notes: Vec<String>,
     /// How far the file has been read, to be told at the next reading: a byte, or what its contents are told apart by.
     pub read: u64,
-    /// What the reader must know of what it read; its own business.
+    /// The reader's opaque state.
     pub state: Option<String>,
     /// Whether there may be more already.
     pub has_more: bool,
@@ -46,14 +46,14 @@ pub enum Logged {
     User(String),
     /// The run's identity everywhere, where it has 32 hexadecimal digits.
     Uid(String),
-    /// That it began again at this step: what these metrics (all without any) have from there on is superseded by what comes.
+    /// A restart at this step: later points of these metrics (all, if empty) supersede earlier ones from there on.
     Restarted {
         /// The step.
         step: i64,
         /// The metrics.
         keys: Vec<String>,
     },
-    /// A line of its log.
+    /// A line of the log.
     Line(String),
     /// When it began; the earliest counts.
     Began(Timestamp),

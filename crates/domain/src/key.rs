@@ -1,25 +1,25 @@
-//! The keys of metrics, params and tags: one rule for all who write them.
+//! The one rule for keys of metrics, params and tags.
 
 use std::borrow::Cow;
 
-/// No key has more characters.
+/// Longest key, in characters.
 pub const LONGEST_KEY: usize = 250;
 
-/// Why a text is no key that clients may write.
+/// Why clients may not write under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyFault {
-    /// It has a sign that file names or paths have no place for.
+    /// It has a character that paths cannot have.
     Sign,
-    /// As a path it leads nowhere, or to the place of another key.
+    /// As a path it is not relative and normalised.
     Path,
     /// It has more than [`LONGEST_KEY`] characters.
     Long,
 }
 
-/// Whether clients may write under a key.
+/// Checks a key that a client writes.
 ///
 /// # Errors
-/// The first thing that is wrong with it.
+/// The first fault found.
 pub fn check(key: &str) -> Result<(), KeyFault> {
     let allowed = |sign: char| sign.is_alphanumeric() || matches!(sign, '_' | '-' | '.' | ' ' | ':' | '/');
     if !key.chars().all(allowed) {
@@ -34,14 +34,14 @@ pub fn check(key: &str) -> Result<(), KeyFault> {
     }
 }
 
-/// Whether a key, taken as a path, is one below some folder, and the only way to write it.
+/// Whether a key, taken as a path, is relative, normalised and not empty.
 fn is_path(key: &str) -> bool {
     key.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
-/// The key under which something from a file is kept, so that every reader can ask for it. Brackets and the like stay, as in
-/// `metrics/mAP50(B)`: they can be asked for, and other programs write them. What has no name, leads nowhere as a path, is
-/// too long or has control characters gets a name that tells it apart.
+/// The key under which a value from a file is stored, so that every reader can ask for it. Brackets and the like stay,
+/// as in `metrics/mAP50(B)`. Empty, overlong and unnormalised keys and control characters are replaced; an overlong key
+/// ends in a hash.
 pub fn kept(key: &str) -> Cow<'_, str> {
     let is_long = key.chars().nth(LONGEST_KEY).is_some();
     if !is_long && is_path(key) && !key.contains(char::is_control) && !key.trim().is_empty() {
@@ -58,16 +58,16 @@ pub fn kept(key: &str) -> Cow<'_, str> {
     let mut safe = key.split('/').map(part).collect::<Vec<_>>().join("/");
     if let Some((end, _)) = safe.char_indices().nth(LONGEST_KEY - DIGITS - 1) {
         safe.truncate(end);
-        // Long keys often differ at their ends alone.
+        // Long keys often differ only at their ends.
         safe.push_str(&format!("~{:016x}", number_of(key)));
     }
     Cow::Owned(safe)
 }
 
-/// The digits of [`number_of`].
+/// Hex digits of [`number_of`].
 const DIGITS: usize = 16;
 
-/// A number by which long keys are told apart: FNV-1a.
+/// FNV-1a, to tell truncated keys apart.
 fn number_of(key: &str) -> u64 {
     key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -1,52 +1,52 @@
-//! Which file of a source is which sample of a dataset: contents first, copies one to one, then paths.
+//! Matches files of a source to samples of a dataset: by contents, copies one to one, then by path.
 //!
-//! A label belongs to contents. So a sample follows its contents wherever they are found; a file at a sample's path with other
-//! contents takes the sample over only where the old contents are gone from the source, which is an edit in place.
+//! A label belongs to contents, so a sample follows its contents to any path. A file with other contents at a sample's
+//! path takes the sample over only if the old contents are gone from the source: an edit in place.
 
 use std::collections::{HashMap, HashSet};
 
-/// A sample that the dataset has.
+/// A sample of the dataset.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
-    /// Where it was, below the source.
+    /// Path relative to the source.
     pub path: &'a str,
     /// The hash of its contents.
     pub hash: &'a str,
-    /// The hash of the contents that its label was set for, where it is another one.
+    /// The hash of the labelled contents, if it differs.
     pub labelled_hash: Option<&'a str>,
-    /// Whether it was not found the last time.
+    /// Whether it was missing before.
     pub is_missing: bool,
 }
 
-/// A file that the source has.
+/// A file of the source.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
-    /// Where it is, below the source.
+    /// Path relative to the source.
     pub path: &'a str,
     /// The hash of its contents.
     pub hash: &'a str,
 }
 
-/// How a file is a sample.
+/// Kinds of a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Match {
     /// The same contents at the same path.
     Same,
     /// The same contents at another path.
     Moved,
-    /// The contents that the label was set for, after others had taken their place.
+    /// The labelled contents again, after others had replaced them.
     Returned,
-    /// Other contents at the same path, and the old ones are nowhere in the source.
+    /// Other contents at the same path; the old ones are gone from the source.
     Edited,
 }
 
-/// For each file the index of the sample that it is, and how; none for a new sample. Samples that no file is are missing.
+/// For each file, the index of its sample and how they match; `None` for a new sample. Unmatched samples are missing.
 ///
-/// Among equals the order of the input decides.
+/// Ties are broken by input order.
 pub fn match_files(known: &[Known<'_>], found: &[Found<'_>]) -> Vec<Option<(usize, Match)>> {
     let mut matched: Vec<Option<(usize, Match)>> = vec![None; found.len()];
     let mut is_free = vec![true; known.len()];
-    // Present samples first, so that a missing one comes back only where a file is left for it.
+    // Present samples first: a missing one returns only if a file is left for it.
     let mut order: Vec<usize> = (0..known.len()).collect();
     order.sort_by_key(|index| known[*index].is_missing);
 
@@ -101,7 +101,7 @@ mod tests {
         samples.iter().map(|&(path, hash)| Known { path, hash, labelled_hash: None, is_missing: false }).collect()
     }
 
-    /// For each file of `found` the number of the sample and how.
+    /// For each file of `found`, its sample and kind of match.
     fn matches(known: &[Known<'_>], found: &[(&str, &str)]) -> Vec<Option<(usize, Match)>> {
         let found: Vec<Found<'_>> = found.iter().map(|&(path, hash)| Found { path, hash }).collect();
         match_files(known, &found)

@@ -1,4 +1,4 @@
-//! Numbers as people read them, as they are compared, and as JSON carries them.
+//! Numbers for display, comparison and JSON.
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -6,11 +6,11 @@ use std::fmt;
 
 /// Significant digits of a number in a table.
 const DIGITS: usize = 5;
-/// By so many significant digits any two doubles are told apart.
+/// Significant digits that tell any two doubles apart.
 const ALL_DIGITS: usize = 17;
 
-/// A number as people read it: five significant digits or more, without zeros at the end. Whole numbers are shown in full,
-/// and no number but 0 is shown as 0.
+/// A number for display: at least five significant digits, no trailing zeros. Integers are shown in full, and only 0 is
+/// shown as 0.
 ///
 /// ```
 /// # use assay_domain::number;
@@ -21,7 +21,7 @@ pub fn number(value: f64) -> String {
     with_digits(value, DIGITS)
 }
 
-/// Numbers that stand side by side: as [`number`], with more digits where it takes them to tell different ones apart.
+/// Numbers for display side by side: as [`number`], with as many digits as tell different ones apart.
 pub fn numbers_apart(values: &[f64]) -> Vec<String> {
     let texts = |digits: usize| -> Vec<String> { values.iter().map(|value| with_digits(*value, digits)).collect() };
     let are_apart = |texts: &[String]| {
@@ -35,12 +35,12 @@ pub fn numbers_apart(values: &[f64]) -> Vec<String> {
         .unwrap_or_else(|| values.iter().map(|value| shortest(*value)).collect())
 }
 
-/// Whether two numbers are the same one: NaN is the same as NaN.
+/// Whether two numbers are equal, NaN being equal to NaN.
 pub fn same(a: f64, b: f64) -> bool {
     a == b || (a.is_nan() && b.is_nan())
 }
 
-/// The fewest digits by which a number is read back to the bit.
+/// The shortest text that parses back to the same bits.
 fn shortest(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
@@ -71,12 +71,12 @@ fn with_digits(value: f64, digits: usize) -> String {
     }
 }
 
-/// Without the zeros after the point that say nothing.
+/// Strips trailing zeros after the point.
 fn trimmed(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
-/// A number in JSON, which has no word for NaN and the infinities: they are the strings `NaN`, `Infinity` and `-Infinity`.
+/// A number in JSON; NaN and the infinities are the strings `NaN`, `Infinity` and `-Infinity`.
 ///
 /// As a field: `#[serde(with = "number::json")]`, or `number::json_option` of an `Option<f64>`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,7 +120,7 @@ impl<'de> Deserialize<'de> for JsonNumber {
                 text.parse().map(JsonNumber).map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
             }
 
-            /// What earlier versions wrote of all three.
+            /// Null: what earlier versions wrote.
             fn visit_unit<E: Error>(self) -> Result<JsonNumber, E> {
                 Ok(JsonNumber(f64::NAN))
             }
@@ -130,7 +130,7 @@ impl<'de> Deserialize<'de> for JsonNumber {
     }
 }
 
-/// `f64` by way of [`JsonNumber`].
+/// `f64` as [`JsonNumber`].
 pub mod json {
     use super::{Deserialize, Deserializer, JsonNumber, Serialize, Serializer};
 
@@ -145,7 +145,7 @@ pub mod json {
     }
 }
 
-/// `Option<f64>` by way of [`JsonNumber`]; none is null.
+/// `Option<f64>` as [`JsonNumber`]; none is null.
 pub mod json_option {
     use super::{Deserialize, Deserializer, JsonNumber, Serialize, Serializer};
 
@@ -160,11 +160,11 @@ pub mod json_option {
     }
 }
 
-/// A list of `f32` by way of [`JsonNumber`].
+/// A list of `f32` as [`JsonNumber`].
 pub mod json_f32s {
     use super::{Deserialize, Deserializer, JsonNumber, Serializer};
 
-    /// Writes it, each number as it would be without this.
+    /// Writes it, with the digits of an `f32`.
     pub fn serialize<S: Serializer>(values: &[f32], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(values.iter().map(|value| super::JsonF32(*value)))
     }
@@ -176,7 +176,7 @@ pub mod json_f32s {
     }
 }
 
-/// `Option<f32>` by way of [`JsonNumber`]; none is null.
+/// `Option<f32>` as [`JsonNumber`]; none is null.
 pub mod json_f32_option {
     use super::{Deserialize, Deserializer, JsonNumber, Serialize, Serializer};
 
@@ -191,7 +191,7 @@ pub mod json_f32_option {
     }
 }
 
-/// Has the digits of an `f32` where it is a number.
+/// Keeps the digits of an `f32` if finite.
 struct JsonF32(f32);
 
 impl Serialize for JsonF32 {

@@ -225,7 +225,7 @@ fn term(word: &str) -> Result<Term, FilterError> {
             .filter_map(|(sign, operator)| Some((begin + word[begin..].find(sign)?, sign, operator)))
             .min_by_key(|(at, sign, _)| (*at, std::cmp::Reverse(sign.len())))
     };
-    // The colon of `min:val/loss<1` is of the name.
+    // This colon is part of `min:val/loss`.
     let extreme = Which::split(word).map_or(0, |(_, key)| word.len() - key.len());
     let found = first_from(extreme).or_else(|| first_from(0));
     let condition = match found {

@@ -49,7 +49,7 @@ pub struct Code {
     pub remote: Option<String>,
     /// Whether anything differs from the commit.
     pub dirty: bool,
-    /// Whether all of it was compared with the commit: outside a repository, in a bare one, or when time ran out it was not.
+    /// Whether all files were compared with the commit; not outside a repository, in a bare one, or after a timeout.
     #[serde(default = "compared")]
     pub is_compared: bool,
     /// Files whose staged contents differ from the commit; the patch is the artifact `code/staged.patch`.
@@ -66,13 +66,13 @@ pub struct Code {
     pub notes: Vec<String>,
 }
 
-/// What records say that were made before they said so.
+/// The value for records without the field.
 fn compared() -> bool {
     true
 }
 
 impl Code {
-    /// How what ran differs from the commit, for people.
+    /// How the code differs from the commit, for people.
     pub fn changes(&self) -> &'static str {
         match &self.repository {
             None => "no repository",

@@ -27,13 +27,13 @@ impl Timestamp {
         format!("{date} {:02}:{:02}", minutes / 60, minutes % 60)
     }
 
-    /// The date in UTC, and the milliseconds since it began.
+    /// The date in UTC, and the milliseconds since midnight.
     ///
     /// Source: H. Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`.
     fn date(self) -> (String, i64) {
         const DAY: i64 = 86_400_000;
         const ERA: i64 = 146_097;
-        // Days since 1 March of the year 0, from where leap days come last.
+        // Days since 0000-03-01, so that leap days come last.
         let days = self.0.div_euclid(DAY) + 719_468;
         let (era, of_era) = (days.div_euclid(ERA), days.rem_euclid(ERA));
         let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / (ERA - 1)) / 365;

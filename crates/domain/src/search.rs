@@ -197,7 +197,7 @@ fn column(tokens: &[Token]) -> Option<(Column, &[Token])> {
     }
 }
 
-/// A comparison and what follows it; nothing where the tokens are none.
+/// Parses a comparison; returns it and the tokens after it, if any.
 fn comparison(tokens: &[Token]) -> Result<Option<(Comparison, &[Token])>, SearchError> {
     let Some((column, rest)) = column(tokens) else { return Ok(None) };
     let is = |word: &str, wanted: &str| word.eq_ignore_ascii_case(wanted);
@@ -223,7 +223,7 @@ fn comparison(tokens: &[Token]) -> Result<Option<(Comparison, &[Token])>, Search
             Some((texts, rest)) => (Operand::List(texts), rest),
             None => return Ok(None),
         },
-        // Such words mean something else than themselves.
+        // These words are keywords, not values.
         [Token::Word(word), ..]
             if ["true", "false", "null", "and", "or", "not", "in", "is"].iter().any(|own| is(word, own)) =>
         {
@@ -239,10 +239,10 @@ fn comparison(tokens: &[Token]) -> Result<Option<(Comparison, &[Token])>, Search
     Ok(Some((Comparison { column, operator, operand }, rest)))
 }
 
-/// What a list names, and the tokens after it.
+/// The listed texts, and the remaining tokens.
 type Listed<'a> = (Vec<String>, &'a [Token]);
 
-/// `'a', 'b')`, the bracket before it being read, and what follows; nothing where it is not closed.
+/// Parses `'a', 'b')` after the opening bracket; `None` if it is not closed.
 fn list(tokens: &[Token]) -> Result<Option<Listed<'_>>, SearchError> {
     let Some(end) = tokens.iter().position(|token| *token == Token::Close) else { return Ok(None) };
     let (inner, after) = (&tokens[..end], &tokens[end + 1..]);
@@ -256,7 +256,7 @@ fn list(tokens: &[Token]) -> Result<Option<Listed<'_>>, SearchError> {
         return wrong("string value, punctuation, or whitespace", "different type in list");
     }
     let mut texts = Vec::new();
-    // A comma may also follow the last.
+    // A trailing comma is allowed.
     for (place, token) in inner.iter().enumerate() {
         match (token, place % 2) {
             (Token::Text(text), 0) => texts.push(text.clone()),

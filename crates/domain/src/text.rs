@@ -54,11 +54,11 @@ pub fn duration(secs: f64) -> String {
     }
 }
 
-/// The known name that looks most like this one, if any looks much like it, also by its last part alone.
+/// The most similar known name, if similar enough; the last path segment is compared too.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const ALIKE: f64 = 0.8;
     const BY_LAST_PART: f64 = 0.95;
-    // One letter too many, too few or another, or two the wrong way round.
+    // One letter inserted, deleted or replaced, or two transposed.
     const BY_A_SLIP: f64 = 0.95;
     const LETTERS_OF_A_SLIP: usize = 3;
     fn last(name: &str) -> &str {

@@ -11,7 +11,7 @@ const LISTED: usize = 200;
 /// Rules hold at most so many letters.
 const LETTERS: usize = 2_000;
 
-/// The rule of a new workspace: what needs someone. That a run finished is no alert; a client logs sixty of them in a night.
+/// The rule of a new workspace. Finished runs raise no alert: a client may log sixty in a night.
 pub(crate) fn first_rule() -> Rule {
     let statuses = vec![RunStatus::Failed, RunStatus::Crashed];
     Rule { name: "A run failed".into(), ..Rule::new(Condition::Ended { statuses }) }

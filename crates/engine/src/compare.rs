@@ -45,15 +45,15 @@ impl Engine {
     }
 }
 
-/// What runs are compared by.
+/// A compared value.
 #[derive(Debug)]
 enum Cell {
     Text(String),
-    /// A value of a metric, at a step where that matters.
+    /// A metric value, and its step if relevant.
     Number(f64, Option<i64>),
 }
 
-/// What a run has in a section, by key.
+/// A run's values in a section, by key.
 type Cells = BTreeMap<String, Cell>;
 
 impl PartialEq for Cell {
@@ -66,7 +66,7 @@ impl PartialEq for Cell {
     }
 }
 
-/// The texts of a line: of numbers with as many digits as it takes to tell them apart.
+/// The texts of a line; numbers get enough digits to tell them apart.
 fn texts(cells: &[Option<&Cell>]) -> Vec<Option<String>> {
     let number = |cell: &Option<&Cell>| match cell {
         Some(Cell::Number(value, _)) => Some(*value),
@@ -99,7 +99,7 @@ impl Side {
         }
     }
 
-    /// What the record says in a section.
+    /// Facts of the record in a section.
     fn facts(&self, record: &Record, section: &str) -> Vec<(String, String)> {
         let line = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         let Record { code, command, machine, .. } = record;
@@ -133,7 +133,7 @@ impl Side {
         }
     }
 
-    /// The last value of each metric, and its best one; both extremes where nobody said which that is.
+    /// Each metric's last and best value; both extremes if its direction is unknown.
     fn metrics(&self, directions: &Directions) -> Cells {
         let mut cells = Cells::new();
         for (key, summary) in self.run.metrics.iter().filter(|(key, _)| !key.starts_with("system/")) {

@@ -9,7 +9,7 @@ use assay_protocol::{
 };
 use assay_store::SampleFilter;
 
-/// Samples that are changed in one transaction.
+/// Samples changed per transaction.
 const CHANGED: usize = 1000;
 
 impl Engine {
@@ -18,7 +18,7 @@ impl Engine {
         Ok(self.store.read(|reader| reader.datasets())?)
     }
 
-    /// The datasets that were removed.
+    /// The removed datasets.
     pub fn removed_datasets(&self) -> Result<Vec<Dataset>> {
         Ok(self.store.read(|reader| reader.removed_datasets())?)
     }

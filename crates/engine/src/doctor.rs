@@ -72,7 +72,7 @@ impl Engine {
         Ok(checks)
     }
 
-    /// Whether the images of a dataset are as they are known, and what there is to say of them.
+    /// Checks a dataset's images; returns whether they are intact, and a report.
     fn health(&self, dataset: &Dataset, deep: bool) -> Result<(bool, String)> {
         let missing = dataset.missing + self.mark_missing(dataset.id)?;
         let mut parts = vec![counted(dataset.samples, "image"), format!("{} left out", dataset.problems)];

@@ -1,4 +1,4 @@
-//! Experiments, as people change them.
+//! Editing experiments.
 
 use crate::{Engine, EngineError, NOTE, Result};
 use assay_domain::ExperimentId;
@@ -6,7 +6,7 @@ use assay_domain::entity::Experiment;
 use assay_protocol::ExperimentPatch;
 
 impl Engine {
-    /// Changes what people wrote of an experiment.
+    /// Edits an experiment's name, note, tags.
     pub fn patch_experiment(&self, experiment: ExperimentId, patch: ExperimentPatch) -> Result<Experiment> {
         if patch.name.as_deref().is_some_and(|name| name.trim().is_empty()) {
             return Err(EngineError::Invalid("an experiment needs a name".into()));

@@ -1,4 +1,4 @@
-//! The labels of a dataset for other programs, and for an import elsewhere.
+//! Exports the labels of a dataset.
 
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Dataset, Problem, ProblemKind, Sample};
@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 impl Engine {
-    /// The labels as a CSV whose paths are below the dataset's folder.
+    /// The labels as CSV, with paths relative to the dataset's folder.
     pub fn labels_csv(&self, dataset: DatasetId) -> Result<Vec<u8>> {
         let found = self.dataset(dataset)?;
         let rows =
@@ -17,7 +17,7 @@ impl Engine {
         written(rows, &found)
     }
 
-    /// Writes the labels to a file or folder that is not there yet, whole or not at all.
+    /// Writes the labels to a new file or folder, atomically.
     pub fn export_labels(&self, dataset: DatasetId, request: &ExportLabels) -> Result<LabelsWritten> {
         let target = PathBuf::from(request.target.trim());
         if !target.is_absolute() {
@@ -58,7 +58,7 @@ impl Engine {
         match placed {
             Ok((samples, left_out)) => Ok(LabelsWritten { target: target.display().to_string(), samples, left_out }),
             Err(error) => {
-                // Nothing half-written stays behind; the reason why it failed matters more than this.
+                // Clean up; the first error matters more.
                 let _ = if temporary.is_dir() {
                     std::fs::remove_dir_all(&temporary)
                 } else {
@@ -69,7 +69,7 @@ impl Engine {
         }
     }
 
-    /// The samples whose labels are known to be of an image that is there.
+    /// Samples that are neither missing nor changed.
     fn labels_to_export(&self, dataset: DatasetId) -> Result<Vec<Sample>> {
         let samples = self.store.read(|reader| reader.all_samples(dataset))?;
         Ok(samples.into_iter().filter(|sample| sample.state().is_none()).collect())
@@ -91,7 +91,7 @@ fn cannot(path: &Path) -> impl Fn(std::io::Error) -> EngineError {
     move |why| EngineError::Invalid(format!("the labels cannot be written: {why}: {}", path.display()))
 }
 
-/// Copies each image of exactly one class into `target/SPLIT/CLASS`; returns how many, and what does not fit.
+/// Copies each image of exactly one class into `target/SPLIT/CLASS`; returns how many, and those left out.
 fn copy_to_class_folders(
     samples: &[Sample],
     dataset: &Dataset,
@@ -121,7 +121,7 @@ fn copy_to_class_folders(
         std::fs::create_dir_all(&place).map_err(cannot(&place))?;
         let from = folder.join(assay_formats::path_of_text(&sample.path));
         let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // Images of one name come from different folders.
+        // Files of one name come from different folders.
         let numbered = |number: u32| match number {
             1 => place.join(&name),
             number => place.join(format!("{number}-{name}")),

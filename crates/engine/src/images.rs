@@ -128,7 +128,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-/// One sample of a snapshot as the trainer wants it.
+/// One sample of a snapshot for the trainer.
 #[derive(Clone)]
 pub(crate) struct SnapshotSample {
     pub(crate) id: SampleId,
@@ -137,17 +137,17 @@ pub(crate) struct SnapshotSample {
     pub(crate) classes: Vec<u32>,
 }
 
-/// A sample that could not be shown.
+/// An unusable sample.
 pub(crate) struct LostSample {
     pub(crate) id: SampleId,
-    /// Which file, and why.
+    /// The path, and why.
     pub(crate) reason: String,
-    /// Whether the file is there, with other contents.
+    /// Whether the file exists with other contents.
     pub(crate) is_changed: bool,
 }
 
-/// Samples of a snapshot. Each file is verified against its hash when it is decoded; one that cannot be used is remembered, so
-/// that it is told of once and not tried again.
+/// Samples of a snapshot. Each file is verified against its hash when it is decoded; unusable ones are remembered, so
+/// that each is reported once and not retried.
 pub(crate) struct SnapshotSamples {
     files: Vec<SnapshotSample>,
     decoded: Arc<Decoded>,
@@ -179,7 +179,7 @@ impl SnapshotSamples {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The samples that could not be shown since this was last asked.
+    /// Takes the unusable samples found since the last call.
     pub(crate) fn take_lost(&self) -> Vec<LostSample> {
         std::mem::take(&mut self.lost().untold)
     }

@@ -1,8 +1,8 @@
 //! Importing a source into a dataset, and looking at it again.
 //!
-//! What a source holds is listed, each file is hashed unless it is as it was, and then files and samples are matched by
-//! contents ([`assay_domain::matching`]). Each step of what follows can be the last one: samples that move are marked missing
-//! first and placed then, so that an import that is killed is mended by the next one.
+//! Lists the source, hashes new and changed files, then matches files to samples by contents
+//! ([`assay_domain::matching`]). It can be killed after any step: samples that move are marked missing first and placed
+//! afterwards, so that the next import repairs the rest.
 
 mod archive;
 mod look;
@@ -12,8 +12,6 @@ mod told;
 
 use crate::jobs::Done;
 use crate::{Engine, EngineError, Result, merge};
-use look::{Seen, look};
-use told::{Told, contradictions, spoken};
 use assay_domain::entity::{Dataset, Job, JobKind, Problem, ProblemKind, Progress};
 use assay_domain::matching::{Found, Known, Match, match_files};
 use assay_domain::split::{Fractions, Stratum, assign};
@@ -21,14 +19,16 @@ use assay_domain::{ClassId, DatasetId, JobId, Label, Labelling, RunStatus, Sampl
 use assay_formats::{Entry, path_of_text, place_text};
 use assay_protocol::ImportRequest;
 use assay_store::{Followed, Hash, Listing, NewSample, SplitBy};
+use look::{Seen, look};
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use told::{Told, contradictions, spoken};
 
-/// Files that are looked at before the progress is told.
+/// Files read between progress reports.
 const ROUND: usize = 512;
-/// Samples that are written in one transaction.
+/// Samples written per transaction.
 const WRITTEN: usize = 2048;
 
 impl Engine {
@@ -69,7 +69,7 @@ impl Engine {
         })
     }
 
-    /// Queues the search for a dataset's files at another place, where its source was moved to.
+    /// Queues the search for a dataset's files in the place its source moved to.
     pub fn relocate(&self, dataset: DatasetId, source: &str) -> Result<Job> {
         let found = self.dataset(dataset)?;
         let source = real_path(&path_of_text(source.trim()))?;
@@ -84,8 +84,8 @@ impl Engine {
         })
     }
 
-    /// The name of the dataset that a source is imported into: the one asked for, that of the dataset that has the source
-    /// already, else the source's own.
+    /// The name of the dataset to import into: the one asked for, else that of the dataset with this source, else the
+    /// source's own.
     fn name_of_import(&self, given: &Path, source: &Path, asked: Option<&str>) -> Result<String> {
         let datasets = self.datasets()?;
         let same = |dataset: &&Dataset| self.is_source_of(dataset, source);
@@ -106,7 +106,7 @@ impl Engine {
         }
     }
 
-    /// Whether a dataset was imported from here. Of those from archives, the oldest do not say from which.
+    /// Whether a dataset was imported from here. Old datasets do not record their archive.
     fn is_source_of(&self, dataset: &Dataset, source: &Path) -> bool {
         is_same_place(&path_of_text(dataset.origin()), source)
             || (dataset.archive.is_none() && path_of_text(&dataset.source) == self.place_of_archive(source))
@@ -170,14 +170,14 @@ impl Engine {
     }
 }
 
-/// One import on its way.
+/// A running import.
 struct Import<'a> {
     engine: &'a Engine,
     job: JobId,
     name: &'a str,
-    /// The folder or CSV that the files are below, and the archive that they came from.
+    /// The folder or CSV that paths start from, and the archive it came from.
     files: (String, Option<String>),
-    /// Of a new dataset: the seed of its splits, the shares of validation and test.
+    /// For a new dataset: split seed, validation and test fractions.
     rule: (u64, Option<f64>, Option<f64>),
     labelling: Labelling,
     dataset: Option<DatasetId>,
@@ -186,8 +186,8 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    /// Looks at every file. The first import stores samples on the way, so that there is something to see; a later one has to
-    /// know all files before it can tell what became of which sample. Nothing when it was stopped.
+    /// Inspects every file. A first import stores samples on the way, so that they show early; a later one must know
+    /// all files before it can match them. `None` if stopped.
     fn look_at(&mut self, entries: Vec<Entry>, known: &[Listing], stop: &AtomicBool) -> Result<Option<Vec<Seen>>> {
         let mut by_path: HashMap<&str, &Listing> = HashMap::new();
         for listing in known {
@@ -223,7 +223,7 @@ impl Import<'_> {
         Ok(Some(all))
     }
 
-    /// The dataset, made when the first of its samples is there.
+    /// The dataset, created with its first sample.
     fn dataset(&mut self) -> Result<DatasetId> {
         if let Some(dataset) = self.dataset {
             return Ok(dataset);
@@ -245,7 +245,7 @@ impl Import<'_> {
         Ok(dataset)
     }
 
-    /// Stores new samples. `splits` says where contents are that are known already.
+    /// Stores new samples. `splits` gives the split of known contents.
     fn add(&mut self, seen: Vec<Seen>, splits: &HashMap<&str, Split>) -> Result<()> {
         if seen.is_empty() {
             return Ok(());
@@ -261,7 +261,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// The files are somewhere else from now on, if any of them is one of the dataset's.
+    /// Changes the source's path; an error if no file is a known image.
     fn move_to_new_place(&mut self, seen: &[Seen], known: &[Listing]) -> Result<()> {
         let hashes: HashSet<&str> = known.iter().map(|listing| listing.file.hash.as_str()).collect();
         if !seen.iter().any(|seen| hashes.contains(seen.file.hash.as_str())) {
@@ -278,7 +278,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Matches files and samples, and writes what became of each.
+    /// Matches files to samples and stores the result.
     fn finish(mut self, seen: Vec<Seen>, known: &[Listing]) -> Result<Done> {
         let is_empty_now = seen.is_empty() && !known.is_empty();
         if let Some(dataset) = self.dataset.filter(|_| !known.is_empty()) {
@@ -372,7 +372,7 @@ impl Import<'_> {
         self.add(new.collect(), &splits)
     }
 
-    /// Labels and splits that the source gives are taken, unless a person chose others.
+    /// Takes labels and splits from the source, unless a person chose others.
     fn follow_source(
         &mut self,
         dataset: DatasetId,
@@ -490,7 +490,7 @@ fn label_of(seen: &Seen, classes: &HashMap<String, ClassId>) -> Option<Label> {
     Some(seen.label.as_ref()?.iter().filter_map(|name| classes.get(name).copied()).collect())
 }
 
-/// Where a path really leads, through links and `..`.
+/// The canonical path.
 fn real_path(given: &Path) -> Result<PathBuf> {
     match given.canonicalize() {
         Ok(path) => Ok(path),
@@ -510,7 +510,7 @@ const ENDINGS: [&str; 13] = [
     ".sqlite3",
 ];
 
-/// The name of a source without its ending: as it was given, unless that says nothing (`..`).
+/// The name of a source without its ending: as given, unless that is e.g. `..`.
 pub(crate) fn own_name(given: &Path, source: &Path) -> String {
     let name = given.file_name().or(source.file_name());
     let name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_else(|| "dataset".into());

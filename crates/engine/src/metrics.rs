@@ -1,16 +1,16 @@
-//! Metrics: which way they get better, and all points of one.
+//! Metrics: directions and raw points.
 
 use crate::{Engine, EngineError, Result};
 use assay_domain::{JsonNumber, RunId};
 use assay_protocol::{DirectionChange, HistoryPage, HistoryQuery, Metric};
 
-/// Points of a page at most, and without a limit.
+/// Maximum and default page size, in points.
 const PAGE: usize = 100_000;
-/// The longest key that is declared, in letters.
+/// Longest key to declare, in characters.
 const LONGEST_KEY: usize = 1_000;
 
 impl Engine {
-    /// The metrics that runs have or that someone declared, by key.
+    /// Metrics of runs or with a declaration, by key.
     pub fn metrics(&self) -> Result<Vec<Metric>> {
         let (mut keys, directions) =
             self.store.read(|reader| Ok((reader.run_keys()?.metrics, reader.directions()?)))?;

@@ -174,10 +174,10 @@ impl Engine {
     }
 }
 
-/// The bytes of a file to predict, by its path as text. Anything but a file is never opened: it may not end.
+/// Reads a file to predict. Other than regular files are not opened: reading may never end.
 fn bytes_of(path: &str) -> Result<Vec<u8>> {
     let unreadable = |why: std::io::Error| EngineError::NotFound(format!("it cannot be read: {why}"));
-    // A client may have made the text in another way.
+    // The client may not have escaped the path.
     let file = [assay_formats::path_of_text(path), path.into()].into_iter().find(|file| file.exists());
     let file = file.unwrap_or_else(|| path.into());
     if !std::fs::metadata(&file).map_err(unreadable)?.is_file() {

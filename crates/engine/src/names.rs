@@ -1,19 +1,19 @@
-//! What people name: runs by number, name or uid, metrics by key. Where nothing has the name, the nearest one is offered.
+//! Resolves runs by number, name or uid, and checks metric keys. Errors suggest the nearest name.
 
 use crate::{Engine, EngineError, Result};
 use assay_domain::{RunId, nearest};
 use assay_store::{Among, StoreError};
 
 impl Engine {
-    /// The run that a person means: by number, name or the beginning of its uid.
+    /// The run of this number, name or uid prefix.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`] with the nearest name, and a conflict where several runs have the name.
+    /// [`EngineError::NotFound`] with the nearest name; a conflict if several runs have the name.
     pub fn find_run(&self, text: &str) -> Result<RunId> {
         self.find_run_among(text, Among::Kept)
     }
 
-    /// The deleted run that a person means.
+    /// A deleted run, found likewise.
     ///
     /// # Errors
     /// As of [`Engine::find_run`].
@@ -39,10 +39,10 @@ impl Engine {
         Err(EngineError::NotFound(format!("there is no {what} {text}{hint}")))
     }
 
-    /// That some of these runs have the metric.
+    /// Checks that a run has the metric.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`] with the nearest metric that they have.
+    /// [`EngineError::NotFound`] with the nearest metric of these runs.
     pub(crate) fn check_metric(&self, runs: &[RunId], key: &str) -> Result<()> {
         let now = (self.clock)();
         let mut known: Vec<String> = Vec::new();
@@ -61,7 +61,7 @@ impl Engine {
     }
 }
 
-/// What may have been meant, as the end of a message.
+/// A suggestion to end a message.
 fn meant(name: &str, known: &[String]) -> String {
     let nearest = nearest(name, known.iter().map(String::as_str));
     nearest.map(|known| format!("; did you mean {known:?}?")).unwrap_or_default()

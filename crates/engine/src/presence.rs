@@ -1,5 +1,4 @@
-//! Images that are not what they were: files that vanished, changed or cannot be decoded. They are told of and left out; the rest
-//! goes on.
+//! Images that are missing, changed or damaged: they are reported and left out, and the work continues.
 
 use crate::images::LostSample;
 use crate::{Engine, Result};
@@ -13,7 +12,7 @@ use rayon::prelude::*;
 const NAMED: usize = 5;
 
 impl Engine {
-    /// Marks the samples of a dataset whose file is not there; returns how many.
+    /// Marks samples whose file is missing; returns how many.
     pub(crate) fn mark_missing(&self, dataset: DatasetId) -> Result<u64> {
         let folder = Engine::source_folder(&self.dataset(dataset)?.source);
         let samples = self.store.read(|reader| reader.all_samples(dataset))?;
@@ -26,7 +25,7 @@ impl Engine {
         Ok(count)
     }
 
-    /// Tells the log of a run which images of a dataset it does not learn from.
+    /// Logs which images of a dataset a run leaves out.
     pub(crate) fn log_what_is_left_out(&self, run: RunId, dataset: DatasetId) -> Result<()> {
         self.mark_missing(dataset)?;
         let samples = self.store.read(|reader| reader.all_samples(dataset))?;
@@ -48,7 +47,7 @@ impl Engine {
         }
     }
 
-    /// What a log says of samples that could not be shown. The next import reads those anew that have other contents.
+    /// Log lines for unusable samples. The next import re-reads those whose contents changed.
     pub(crate) fn lines_of_lost(&self, lost: &[LostSample]) -> Vec<LogLine> {
         let changed: Vec<SampleId> = lost.iter().filter(|lost| lost.is_changed).map(|lost| lost.id).collect();
         if let Err(error) = self.distrust(changed) {
@@ -65,8 +64,8 @@ impl Engine {
         Ok(self.store.write(move |tx| samples.iter().try_for_each(|sample| tx.distrust_sample(*sample)))?)
     }
 
-    /// Compares every image of a dataset with its hash: how many are there, and the paths of those with other contents, which
-    /// the next import reads anew.
+    /// Verifies every image of a dataset against its hash: the number present, and the paths of changed ones, which the
+    /// next import re-reads.
     pub(crate) fn verify_images(&self, dataset: DatasetId) -> Result<(usize, Vec<String>)> {
         let folder = Engine::source_folder(&self.dataset(dataset)?.source);
         let samples = self.store.read(|reader| reader.all_samples(dataset))?;

@@ -39,7 +39,7 @@ pub struct Relations {
     pub read: Vec<(String, i64)>,
     /// The logged models that it made, each at a step.
     pub made: Vec<(String, i64)>,
-    /// Whether a client removed the tag that has its name.
+    /// Whether a client removed the run's name tag.
     pub hides_name: bool,
 }
 

@@ -200,7 +200,7 @@ impl Engine {
         self.run(run)
     }
 
-    /// Deletes a run so that it can be restored. One that waits in the queue does so no longer.
+    /// Deletes a run, reversibly. A queued one leaves the queue.
     pub fn delete_run(&self, run: RunId) -> Result<()> {
         let found = self.run(run)?;
         if found.client.is_none() && found.status == RunStatus::Queued {

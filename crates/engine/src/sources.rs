@@ -9,8 +9,8 @@ use crate::jobs::{Done, GoesOn};
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Dataset, Job, JobKind, Progress};
 use assay_domain::{JobId, SourceId, counted};
-use assay_formats::{FormatError, path_of_text, place_text};
 use assay_formats::logs::{self, LogFile, Mark, Named};
+use assay_formats::{FormatError, path_of_text, place_text};
 use assay_protocol::{ImportRequest, LogSource};
 use assay_store::{FileMark, MlflowDb, Source};
 use found::{Found, listed};
@@ -32,8 +32,8 @@ const FILES: usize = 64;
 pub(crate) struct Sources(Mutex<Option<Files>>);
 
 impl Engine {
-    /// Queues the reading of the runs that a source has, and of the datasets that lie away from them; nothing where it has no
-    /// runs, or is a dataset already.
+    /// Queues the import of a source's runs, and of datasets apart from them; `None` if it has no runs or is a dataset
+    /// already.
     pub(crate) fn start_import_of_logs(&self, source: &Path, request: &ImportRequest) -> Result<Option<Job>> {
         if source.is_file() {
             let has_runs = !logs::find(source).is_empty();
@@ -57,7 +57,7 @@ impl Engine {
         self.start_import_of_runs(source, request).map(Some)
     }
 
-    /// What else lies in the folder of a source, and what becomes of it.
+    /// Describes other contents of the source's folder.
     fn told_beside(&self, path: &str) -> Result<String> {
         let found = logs::survey(&path_of_text(path));
         let datasets = self.datasets()?;
@@ -90,7 +90,7 @@ impl Engine {
             _ => own_name(source, source),
         };
         if source.is_file() && logs::find(source).iter().any(|file| file.named == Named::MlflowDatabase) {
-            // Before anything is made of it.
+            // Fail before any change.
             MlflowDb::open(source)?;
         }
         let (step, time) = (request.step.clone(), request.time.clone());
@@ -113,7 +113,7 @@ impl Engine {
         }
     }
 
-    /// Reads the runs of a source, which is followed from then on. Where none can be read, nothing is, and nothing stays.
+    /// Reads and follows a source's runs. If none can be read, nothing is stored.
     pub(crate) fn import_runs(&self, job: JobId, asked: &Asked<'_>, stop: &AtomicBool) -> Result<Done> {
         // Before it can be followed, so that what is found is told as found by this job.
         let mut files = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -293,20 +293,20 @@ impl Engine {
     }
 }
 
-/// Which runs someone wants to have read.
+/// A request to read runs.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
     /// The folder or file.
     pub(crate) path: &'a str,
-    /// The experiment of runs that name none.
+    /// The experiment of runs without one.
     pub(crate) experiment: &'a str,
-    /// The column of steps in tables.
+    /// The step column of tables.
     pub(crate) step: Option<&'a String>,
-    /// The column of times in tables.
+    /// The time column of tables.
     pub(crate) time: Option<&'a String>,
 }
 
-/// That a folder or file has nothing of what is looked for.
+/// The error for a path without anything to import.
 pub(crate) fn nothing_here(path: &Path) -> EngineError {
     let found = logs::survey(path);
     FormatError::Nothing { path: path.to_owned(), others: found.others, names: found.other_names }.into()

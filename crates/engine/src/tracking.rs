@@ -69,7 +69,7 @@ impl Engine {
         Ok(self.store.write(move |tx| tx.set_experiment_tag(experiment, &key, value.as_deref()))?)
     }
 
-    /// Makes a run of another program; a name is made up from its uid where it has none.
+    /// Creates a run of another program; without a name it gets one made from its uid.
     pub fn create_client_run(&self, new: ClientRun) -> Result<Run> {
         let uid = (self.uid)();
         let name = if new.name.is_empty() { made_up_name(&uid) } else { new.name };
@@ -132,7 +132,7 @@ impl Engine {
     pub fn remove_tag(&self, run: RunId, key: String) -> Result<()> {
         let sought = key.clone();
         let removed = self.store.write(move |tx| match sought.as_str() {
-            // The run has its name still; only clients no longer hear of it.
+            // The run keeps its name; only clients no longer see the tag.
             RUN_NAME => tx.hide_name(run),
             NOTE => tx.set_note(run, "").map(|()| true),
             key => tx.set_tag(run, key, None),
@@ -260,7 +260,7 @@ impl Engine {
     }
 }
 
-/// A name for a run whose client gives it none: two words and a number, told apart and said more easily than digits.
+/// A default name: two words and a number from the uid, easier to say than digits.
 fn made_up_name(uid: &str) -> String {
     const FIRST: [&str; 16] = [
         "bold", "bright", "calm", "capable", "clean", "gentle", "nimble", "orderly", "peaceful", "polite", "rare",

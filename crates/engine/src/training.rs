@@ -229,7 +229,7 @@ impl Engine {
             .into_iter()
             .filter_map(|entry| Some((*by_id.get(&entry.sample)?, entry)))
             .map(|(sample, entry)| {
-                // The contents that the snapshot names, wherever they are now.
+                // The snapshot's contents, at their current path.
                 let is_there = sample.missing.is_none() && sample.hash == entry.hash;
                 let place = by_hash.get(entry.hash.as_str()).filter(|_| !is_there).map_or(sample, |found| found);
                 Ok(SnapshotFile {
@@ -251,14 +251,14 @@ pub(crate) fn classes_of(label: &Label) -> Vec<u32> {
     label.classes().iter().map(|class| class.0 as u32).collect()
 }
 
-/// A sample of a snapshot, and where its file is.
+/// A sample of a snapshot with its file.
 pub(crate) struct SnapshotFile {
     id: SampleId,
     path: std::path::PathBuf,
     hash: Hash,
     label: Option<Label>,
     split: Split,
-    /// The longer side, in pixels.
+    /// Longer side, in pixels.
     side: u32,
 }
 
@@ -285,7 +285,7 @@ impl SnapshotFiles {
         SnapshotSamples::new(labelled.collect(), &self.decoded)
     }
 
-    /// All samples of a split, labelled or not, with what is needed to predict them.
+    /// All samples of a split, with labels if any, for prediction.
     pub(crate) fn of_split(&self, split: Split) -> (Vec<(SampleId, Option<Label>)>, Arc<SnapshotSamples>) {
         let ids = self.of(split).map(|file| (file.id, file.label.clone())).collect();
         let files = self.of(split).map(|file| file.sample(Vec::new()));

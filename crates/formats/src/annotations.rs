@@ -1,4 +1,4 @@
-//! Files of annotations beside images: recognised and named, not read yet.
+//! Recognises annotation files beside images; they are not read yet.
 
 use crate::names::{name_of, stem_of};
 use crate::tree::Item;
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 
-/// Kinds of files beside images, as they are told.
+/// Kinds of annotation files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     PascalVoc,
@@ -23,11 +23,11 @@ pub(crate) enum Kind {
     TinyImageNet,
     BoxTable,
     Masks,
-    /// Which images are of a split.
+    /// Lists of a split's images.
     Lists,
-    /// Names of classes.
+    /// Class names.
     Names,
-    /// Something that has the name of an image.
+    /// Another file named like an image.
     Beside,
 }
 
@@ -54,13 +54,13 @@ impl Kind {
         }
     }
 
-    /// Whether such files say that the images show objects, so that a single folder of images is no class.
+    /// Whether such files mean object detection, where a single folder of images is no class.
     fn is_of_objects(self) -> bool {
         !matches!(self, Kind::Lists | Kind::Names | Kind::Beside | Kind::TinyImageNet)
     }
 }
 
-/// The files of each kind that were recognised.
+/// Recognised files by kind.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Annotations {
     files: BTreeMap<Kind, usize>,
@@ -75,7 +75,7 @@ impl Annotations {
         self.files.keys().any(|kind| kind.is_of_objects())
     }
 
-    /// What was recognised, and that it is not read.
+    /// Names what was recognised but is not read.
     pub(crate) fn note(&self) -> Option<String> {
         let kinds: Vec<String> = self
             .files
@@ -91,7 +91,7 @@ impl Annotations {
     }
 }
 
-/// What is known of the images of a tree, to recognise files by.
+/// The images of a tree, by which files are recognised.
 pub(crate) struct Images<'a> {
     stems: HashSet<&'a str>,
     names: HashSet<&'a str>,
@@ -108,17 +108,17 @@ impl<'a> Images<'a> {
         self.names.contains(name) || self.stems.contains(name)
     }
 
-    /// Whether a file is named as an image is: `a.txt` or `a.jpg.txt` beside `a.jpg`.
+    /// Whether an image has this name: `a.txt` or `a.jpg.txt` beside `a.jpg`.
     fn has_namesake(&self, file: &str) -> bool {
         let stem = stem_of(file);
         self.stems.contains(stem) || self.names.contains(stem)
     }
 }
 
-/// JSON is recognised by so much of its beginning and of its end.
+/// Bytes of JSON inspected at each end.
 const JSON_BYTES: u64 = 64 * 1024;
 
-/// What a file beside images is, by its name, its first bytes and the images; none where it is nothing that is known.
+/// The kind of a file beside images, by its name, first bytes and the images; `None` if unknown.
 pub(crate) fn recognise(item: &Item, head: &[u8], images: &Images<'_>) -> Option<Kind> {
     let name = name_of(&item.path).to_lowercase();
     let text = String::from_utf8_lossy(head).trim_start_matches('\u{feff}').trim_start().to_owned();
@@ -177,7 +177,7 @@ fn of_json(item: &Item, name: &str) -> Option<Kind> {
     }
 }
 
-/// Lines of numbers, of images or of names.
+/// Recognises numbers, images or names.
 fn of_lines(item: &Item, name: &str, text: &str, head: &[u8], images: &Images<'_>) -> Option<Kind> {
     const NAMES: [&str; 9] = [
         "classes.txt",
@@ -199,7 +199,7 @@ fn of_lines(item: &Item, name: &str, text: &str, head: &[u8], images: &Images<'_
     let lines = if is_cut && all.len() > 1 { &all[..all.len() - 1] } else { &all[..] };
     let is_of_labels = crate::layout::above(&item.path).split('/').any(|part| part.eq_ignore_ascii_case("labels"));
     if lines.is_empty() {
-        // An image without objects.
+        // No objects.
         return (is_of_labels && images.has_namesake(name_of(&item.path))).then_some(Kind::Yolo);
     }
     if NAMES.contains(&name) {
@@ -220,7 +220,7 @@ fn of_lines(item: &Item, name: &str, text: &str, head: &[u8], images: &Images<'_
     (first_words.count() * 2 > lines.len()).then_some(Kind::Lists)
 }
 
-/// A class and a box or an outline, as shares of the image's sides.
+/// A class and a box or polygon, relative to the image's sides.
 fn is_of_yolo(line: &str, is_cut: bool) -> bool {
     let mut words = line.split_whitespace();
     let is_class = words.next().is_some_and(|word| word.parse::<u32>().is_ok());
@@ -231,14 +231,14 @@ fn is_of_yolo(line: &str, is_cut: bool) -> bool {
     is_class && shares.len() >= 4 && whole.iter().all(is_share)
 }
 
-/// A type (which may have spaces), 14 numbers and perhaps a score.
+/// A type (may have spaces), 14 numbers, an optional score.
 fn is_of_kitti(line: &str) -> bool {
     let words: Vec<&str> = line.split_whitespace().collect();
     let numbers = words.iter().rev().take_while(|word| word.parse::<f64>().is_ok()).count();
     (14..=15).contains(&numbers) && words.len() > numbers
 }
 
-/// The beginning and the end of a file.
+/// The first and last bytes of a file.
 fn ends_of(file: &std::path::Path) -> std::io::Result<String> {
     use std::io::{Seek, SeekFrom};
     let mut file = File::open(file)?;

@@ -1,6 +1,6 @@
 //! Archives are unpacked into a folder of Assay's own; nothing in them can name a place outside it.
 //!
-//! What is wrong with one entry leaves that entry out and nothing else; a full disk ends everything.
+//! A bad entry is skipped; a full disk stops everything.
 
 mod tar;
 mod target;
@@ -13,11 +13,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use target::Target;
 
-/// Why unpacking ends before its end.
+/// Why unpacking stops early.
 #[derive(Debug)]
 enum Stop {
     DiskFull,
-    /// Anything else that no other entry would fare better with.
+    /// Another error that would fail every entry.
     Why(String),
 }
 
@@ -27,11 +27,11 @@ impl From<String> for Stop {
     }
 }
 
-/// Unpacks the files of a zip or tar (also gzipped), known by its content, into the folder `target`, in which nothing is
-/// yet. Returns what was left out: path and reason.
+/// Unpacks a zip, tar or gzipped tar, recognised by content, into the empty folder `target`. Returns the entries left
+/// out: path and reason.
 ///
-/// Links to files inside become files; other links and devices are left out, and so is any name that leads outside. Names
-/// that no file can have here are written otherwise: bytes that are not UTF-8 as `%E9`, too long ones shortened.
+/// Links to files inside become files; other links, devices and names leading outside are left out. Names that are
+/// impossible here are changed: non-UTF-8 bytes become `%E9`, too long ones are shortened.
 pub fn unpack(source: &Path, target: &Path) -> Result<Vec<(String, String)>, FormatError> {
     let unpacked = match std::fs::create_dir_all(target) {
         Ok(()) => unpack_into(source, target),
@@ -74,7 +74,7 @@ fn unpack_into(source: &Path, folder: &Path) -> Result<Vec<(String, String)>, St
     }
 }
 
-/// A path that is left of a name, below the folder that is unpacked into.
+/// A path below the target folder.
 type Below = PathBuf;
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
-//! A table of paths with their labels; paths are relative to the table.
+//! A table of image paths, relative to the table, with labels.
 //!
-//! Classes are written in one of three ways. A column `label` (or `class`, `category`, `target` …) names one class; files that
-//! may have several have several lines. A column `labels` (or `classes`, `tags`) names any number, separated by `|`, `;` or
-//! `,`; `none` names none of them. Or each class has a column of its own, with 1 where a file has it and 0 where not. What is
-//! empty is not labelled. A column `split` may say where a file belongs; a word in it that is not understood leaves its line
-//! out, since a split is never drawn where one was given.
+//! Classes come in one of three forms. A column `label` (or `class`, `category`, `target` …) names one class; a file
+//! with several classes has several lines. A column `labels` (or `classes`, `tags`) lists classes separated by `|`, `;`
+//! or `,`; `none` is the empty list. Or each class has a column of 1 and 0. Empty fields mean unlabelled. A column
+//! `split` may assign splits; lines with an unknown split are left out, rather than drawn at random.
 
 mod columns;
 mod files;
@@ -21,46 +20,46 @@ use files::Lookup;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// What tables say of files, by file.
+/// Table rows by file.
 #[derive(Default)]
 pub(crate) struct Rows {
     pub(crate) files: Vec<Named>,
     by_path: HashMap<String, usize>,
-    /// Lines that say nothing of a file: the line or path, and why.
+    /// Rows left out: line or path, and reason.
     pub(crate) problems: Vec<(String, String)>,
     pub(crate) notes: Vec<String>,
-    /// It says itself that a file may have several classes.
+    /// Whether classes come as lists.
     pub(crate) has_lists: bool,
     pub(crate) has_labels: bool,
 }
 
-/// What is said of one file.
+/// The rows of one file.
 pub(crate) struct Named {
     pub(crate) item: Item,
     says: Vec<Says>,
 }
 
 struct Says {
-    /// The line, with its table where there are several.
+    /// The line number, with its table if several.
     line: String,
     label: Option<Vec<String>>,
     split: SplitOf,
 }
 
-/// What a file's lines say together.
+/// Merged rows of a file.
 pub(crate) struct Said {
     pub(crate) label: Option<Vec<String>>,
     pub(crate) split: Option<Split>,
 }
 
-/// Why what a file's lines say is not taken.
+/// Why the rows of a file are rejected.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Refused {
     pub(crate) about: About,
     pub(crate) why: String,
 }
 
-/// What lines say something about.
+/// The field in question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum About {
     Label,
@@ -95,14 +94,14 @@ pub(crate) fn read(source: &Path, wanted: Labelling) -> Result<Listing, FormatEr
     Ok(listing)
 }
 
-/// A table as it is named in findings, and the split that its own name says.
+/// A table's name for findings, and the split in its file name.
 pub(crate) struct Source<'a> {
     pub(crate) name: &'a str,
     pub(crate) split: Option<Split>,
 }
 
 impl Rows {
-    /// Takes what the lines of a table say.
+    /// Adds the rows of a table.
     pub(crate) fn add(
         &mut self,
         table: Table,
@@ -153,13 +152,13 @@ impl Rows {
         Ok(())
     }
 
-    /// What is said of the file at this path.
+    /// The rows of the file at this path.
     pub(crate) fn of(&self, path: &str) -> Option<&Named> {
         self.by_path.get(path).map(|place| &self.files[*place])
     }
 }
 
-/// The table and its column of paths.
+/// The table and its path column.
 fn with_header(table: Table, files: &Files<'_>) -> Result<(Table, usize), String> {
     let table = headed(table, files);
     match path_column(&table, files) {
@@ -168,14 +167,14 @@ fn with_header(table: Table, files: &Files<'_>) -> Result<(Table, usize), String
     }
 }
 
-/// The table; where its first line names a file, it has no header.
+/// The table; if its first line names a file, without a header.
 fn headed(table: Table, files: &Files<'_>) -> Table {
     let names_a_file =
         |header: &String| named_as_image(Path::new(header)) && matches!(files.find(header), Lookup::Found(_));
     if table.headers.iter().any(names_a_file) { table.without_header() } else { table }
 }
 
-/// Whether a table says something of these files, and what.
+/// What a table says of these files, if anything.
 pub(crate) fn kind_of(table: &Table, files: &Files<'_>) -> Option<TableKind> {
     let table = headed(table.clone(), files);
     let column = path_column(&table, files).filter(|column| column.hits > 0.0)?;
@@ -187,7 +186,7 @@ pub(crate) fn kind_of(table: &Table, files: &Files<'_>) -> Option<TableKind> {
     })
 }
 
-/// What a table beside images is about.
+/// Subject of a table beside images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TableKind {
     Labels,
@@ -196,7 +195,7 @@ pub(crate) enum TableKind {
 }
 
 impl Named {
-    /// What the lines say together; why the file is left out, where they contradict each other or are not understood.
+    /// Merges the rows; an error if they contradict each other or are not understood.
     pub(crate) fn said(&self, labelling: Labelling) -> Result<Said, Refused> {
         let refused = |about: About, why: String| Err(Refused { about, why });
         let lines = |says: &[&Says]| {
@@ -264,7 +263,7 @@ impl Named {
     }
 }
 
-/// Words as in a sentence: `a, b and c`; `line` is said once.
+/// Joins words: `a, b and c`, with `line` only once.
 fn listed(words: &[&str]) -> String {
     let all_lines = words.len() > 1 && words.iter().all(|word| word.starts_with("line "));
     let words: Vec<&str> =

@@ -1,4 +1,4 @@
-//! A folder of images: its classes and splits by folders, by tables beside the images, or by both.
+//! A folder of images with classes and splits from folders, tables or both.
 
 use crate::annotations::{self, Annotations, Kind};
 use crate::csv_list::{self, About, Files, Index, Refused, Rows, Said, Source, Table, TableKind};
@@ -13,10 +13,10 @@ use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-/// A table names the classes, whatever folders are named, where it names those of this share of the images.
+/// Share of images a table must name to take precedence over folders.
 const COVERS: f64 = 0.9;
 
-/// Lists the images below a folder with what folders and tables say of them.
+/// Lists the images below a folder with their labels and splits.
 pub(crate) fn read(root: &Path, wanted: Labelling) -> Result<Listing, FormatError> {
     std::fs::read_dir(root).map_err(|why| FormatError::Unreadable {
         what: "the folder",
@@ -57,7 +57,7 @@ pub(crate) fn read(root: &Path, wanted: Labelling) -> Result<Listing, FormatErro
     }
     for table in &tables {
         notes.extend(table.rows.notes.iter().map(|note| format!("{}: {note}", table.name)));
-        // Several tables may name one file that is not there.
+        // Several tables may name one missing file.
         let known: HashSet<String> = problems.iter().map(|(path, _)| path.clone()).collect();
         problems.extend(table.rows.problems.iter().filter(|(path, _)| !known.contains(path)).cloned());
     }
@@ -69,7 +69,7 @@ pub(crate) fn read(root: &Path, wanted: Labelling) -> Result<Listing, FormatErro
     Ok(listing)
 }
 
-/// Takes masks out of the images.
+/// Removes masks from the images.
 fn set_masks_aside(tree: &mut Tree, found: &mut Annotations) {
     if !layout::may_have_masks(&tree.folders) {
         return;
@@ -87,13 +87,13 @@ fn set_masks_aside(tree: &mut Tree, found: &mut Annotations) {
     });
 }
 
-/// A table that says something of the images.
+/// A table that names images.
 struct Labelled {
     name: String,
     rows: Rows,
 }
 
-/// The tables among the other files, the one that says most first; what the rest is is counted or told.
+/// The tables, the most complete first; other files are counted or reported.
 fn tables(
     tree: &Tree,
     found: &mut Annotations,
@@ -123,7 +123,7 @@ fn tables(
     tables
 }
 
-/// A file as a table of these images; what else it is where it is another kind of table.
+/// Parses a file as a table of these images; returns its kind if it is another table.
 fn table<'a>(
     item: &Item,
     head: &[u8],
@@ -140,11 +140,11 @@ fn table<'a>(
     let table = Table::read(&item.file).ok()?;
     let below = layout::above(&item.path);
     let files = Files::of_tree(item.file.parent().unwrap_or(Path::new(".")), below, index());
-    // A split that the table's own name says: test.csv beside train.csv.
+    // The split in the table's file name: test.csv beside train.csv.
     let split = splits::split_of(stem_of(&name));
     match csv_list::kind_of(&table, &files)? {
         TableKind::Boxes => return Some(Err(Kind::BoxTable)),
-        // Answers that a contest asks for are no labels.
+        // Contest submissions are not labels.
         _ if name.contains("submission") => return Some(Err(Kind::Lists)),
         TableKind::Paths if split.is_none() => return Some(Err(Kind::Lists)),
         TableKind::Paths | TableKind::Labels => {}
@@ -163,7 +163,7 @@ fn not_an_image(head: &[u8]) -> String {
     }
 }
 
-/// Where images show objects, a folder that is the only one of its kind, or one beside loose images, is no class.
+/// In detection data, a single folder, or one beside loose images, is no class.
 fn without_single_folders(places: &mut [Place]) -> Option<String> {
     let classes: BTreeSet<String> = places.iter().filter_map(|place| place.class.clone()).collect();
     let has_loose = places.iter().any(|place| place.class.is_none() && place.split.is_none());
@@ -175,18 +175,18 @@ fn without_single_folders(places: &mut [Place]) -> Option<String> {
     Some(format!("{} was taken for no class, since annotations lie beside the images", names.join(", ")))
 }
 
-/// What tables do beside folders.
+/// Role of tables beside folders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UseOfTables {
     /// Folders name the classes, tables at most splits.
     Not,
-    /// Tables name the classes of what folders do not.
+    /// Tables label images that folders do not.
     Besides,
-    /// Tables name the classes; folders name none.
+    /// Tables name the classes, folders none.
     Instead,
 }
 
-/// Whether folders or tables name the classes, and how that is told.
+/// Decides whether folders or tables name the classes, with a note.
 fn decide(tree: &Tree, places: &[Place], tables: &[Labelled], classes: usize) -> (UseOfTables, Option<String>) {
     let with_labels: Vec<&Labelled> = tables.iter().filter(|table| table.rows.has_labels).collect();
     if with_labels.is_empty() {
@@ -229,7 +229,7 @@ fn entry(
         let labelling = if table.rows.has_lists { Labelling::AnyClasses } else { wanted };
         let own = match named.said(labelling) {
             Ok(own) => own,
-            // What is known already, or not asked for, contradicts nothing.
+            // A contradiction about an unused field does not matter.
             Err(Refused { about: About::Label, .. }) if said.label.is_some() || use_of_tables == UseOfTables::Not => {
                 continue;
             }
@@ -247,16 +247,16 @@ fn entry(
 /// Images that [`images_in`] found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImageFiles {
-    /// The files, in the order of the paths and natural order below each.
+    /// Files, grouped by argument and naturally ordered within.
     pub images: Vec<std::path::PathBuf>,
-    /// What could not be taken though it may have been meant: path and reason.
+    /// Possible images left out: path and reason.
     pub left_out: Vec<(String, String)>,
-    /// How many files are of another kind, or nobody's images.
+    /// Number of other files.
     pub passed_over: usize,
 }
 
-/// The files named, and the images in the folders named and below. A file that is named by itself is taken as it is: what
-/// reads it says what is wrong with it. Nothing but files is opened.
+/// The named files, and the images in named folders and below. A file named directly is taken as it is, and fails when
+/// decoded. Only regular files are opened.
 pub fn images_in(paths: &[std::path::PathBuf]) -> ImageFiles {
     let mut found = ImageFiles::default();
     let mut known = HashSet::new();

@@ -1,16 +1,16 @@
-//! Writing labels, so that [`crate::read`] reads them back.
+//! Writes labels such that [`crate::read`] reads them back.
 
 use assay_domain::{Labelling, Split};
 
-/// What separates the classes of a sample.
+/// Separator of classes.
 const SEPARATOR: &str = "|";
 
 /// The labels of one file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelRow {
-    /// Where the file is: absolute, or relative to the CSV.
+    /// Path: absolute, or relative to the CSV.
     pub path: String,
-    /// Its classes; nothing where it has no label.
+    /// Its classes; `None` if unlabelled.
     pub classes: Option<Vec<String>>,
     /// Its split.
     pub split: Split,
@@ -19,7 +19,7 @@ pub struct LabelRow {
 /// A CSV of path, label (or labels, or a column for each class) and split.
 ///
 /// # Errors
-/// When a field cannot be written.
+/// If a field cannot be written.
 pub fn labels_csv(rows: &[LabelRow], labelling: Labelling, schema: &[String]) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let has_sign = |class: &String| class.contains(['|', ';', ',']) || class.eq_ignore_ascii_case("none");
@@ -31,7 +31,7 @@ pub fn labels_csv(rows: &[LabelRow], labelling: Labelling, schema: &[String]) ->
                 writer.write_record([&row.path, class, row.split.as_str()])?;
             }
         }
-        // Where a list could not be read back.
+        // Lists would be ambiguous.
         Labelling::AnyClasses if schema.iter().any(has_sign) => {
             let columns = schema.iter().map(String::as_str);
             writer.write_record(["path", "split"].into_iter().chain(columns))?;

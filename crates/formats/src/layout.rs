@@ -1,9 +1,8 @@
-//! Which folders are splits, which are classes, and which only hold images: decided by the whole tree.
+//! Decides by the whole tree which folders are splits, classes or mere containers.
 //!
-//! The nearest folder above an image that is neither a split nor a container (`images`, `data`) is its class, and the
-//! topmost level of folders that are named like splits is its split. A level is one of splits only where all of its folders
-//! are named so, or where those that are have folders of their own and the others do not; a second such level is one of
-//! classes.
+//! An image's class is the nearest folder above it that is neither a split nor a container (`images`, `data`); its
+//! split is the topmost split folder. A level is one of splits only if all its folders have split names, or if those
+//! that do have subfolders and the others do not; a second such level is one of classes.
 
 use crate::names::name_of;
 use crate::splits;
@@ -13,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// Folders that never name a class.
 const CONTAINERS: [&str; 12] =
     ["images", "imgs", "img", "jpegimages", "jpegs", "jpg", "jpeg", "png", "pngs", "imagesets", "rgb", "frames"];
-/// Folders that name no class unless they lie beside some that do.
+/// Containers, unless they lie beside class folders.
 const LOOSE_CONTAINERS: [&str; 18] = [
     "image",
     "data",
@@ -34,7 +33,7 @@ const LOOSE_CONTAINERS: [&str; 18] = [
     "originals",
     "unlabeled",
 ];
-/// Beside images, folders of these names hold their masks.
+/// Folders of masks, if beside images.
 const MASKS: [&str; 22] = [
     "mask",
     "masks",
@@ -59,10 +58,10 @@ const MASKS: [&str; 22] = [
     "target",
     "targets",
 ];
-/// Folders of masks wherever they lie (Pascal VOC).
+/// Folders of masks anywhere (Pascal VOC).
 const VOC_MASKS: [&str; 3] = ["segmentationclass", "segmentationobject", "segmentationclassaug"];
 
-/// What a folder is.
+/// Role of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Plain,
@@ -76,9 +75,9 @@ struct Folder {
     parent: Option<usize>,
     children: Vec<usize>,
     role: Role,
-    /// Images in it and below.
+    /// Images in this subtree.
     images: usize,
-    /// Whether a plain folder below it has images.
+    /// Whether a plain folder below has images.
     has_plain_below: bool,
 }
 
@@ -89,7 +88,7 @@ pub(crate) struct Layout {
     notes: Vec<String>,
 }
 
-/// What the folders of an image say of it.
+/// An image's place by its folders.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Place {
     pub(crate) class: Option<String>,
@@ -97,7 +96,7 @@ pub(crate) struct Place {
 }
 
 impl Layout {
-    /// The roles of folders by where images lie. `folders` are all there are; `images` are paths of files.
+    /// Assigns roles to `folders`, which are all folders of the tree; `images` are file paths.
     pub(crate) fn new<'a>(folders: &[String], images: impl Iterator<Item = &'a str>) -> Layout {
         let root = Folder {
             name: String::new(),
@@ -120,7 +119,7 @@ impl Layout {
             }
         }
         layout.assign(0, Level::Above);
-        // Children have higher numbers than their parents.
+        // Children have higher indices than their parents.
         for index in (1..layout.folders.len()).rev() {
             let folder = &layout.folders[index];
             let is_plain = folder.images > 0 && (folder.role == Role::Plain || folder.has_plain_below);
@@ -150,7 +149,7 @@ impl Layout {
         index
     }
 
-    /// Gives roles to the folders below one.
+    /// Assigns roles to a folder's children.
     fn assign(&mut self, folder: usize, level: Level) {
         let children = self.folders[folder].children.clone();
         let with_images: Vec<usize> =
@@ -169,7 +168,7 @@ impl Layout {
                 Some(split) => Role::Split(*split),
                 None if level == Level::Beside => Role::Container,
                 None if is_container(&name) || (is_loose_container(&name) && !has_plain) => Role::Container,
-                // What has folders of its own beside splits is like a split, but named like none.
+                // An unnamed sibling of splits that has subfolders is treated as a split.
                 None if !splits.is_empty() && self.images_below(child) > 0 => {
                     self.notes.push(format!("{name} lies beside splits: its images have no class"));
                     Role::Container
@@ -189,12 +188,12 @@ impl Layout {
         self.unfold_doubled(&splits);
     }
 
-    /// Images in the folders of a folder.
+    /// Number of images in subfolders.
     fn images_below(&self, folder: usize) -> usize {
         self.folders[folder].children.iter().map(|child| self.folders[*child].images).sum()
     }
 
-    /// The splits that a level of folders is; none where it is a level of classes.
+    /// The splits of a level; empty for a level of classes.
     fn splits_among(&mut self, level: &[usize]) -> HashMap<usize, Split> {
         let named: Vec<usize> =
             level.iter().copied().filter(|child| splits::split_of(&self.folders[*child].name).is_some()).collect();
@@ -228,7 +227,7 @@ impl Layout {
         HashMap::new()
     }
 
-    /// An archive that was unpacked into a folder of its own name: `train/train`, `test/test` hold no class.
+    /// Archives unpacked into a folder of their own name: `train/train` is no class.
     fn unfold_doubled(&mut self, splits: &HashMap<usize, Split>) {
         let only_child = |index: &usize| {
             let with_images = self.folders[*index].children.iter().filter(|child| self.folders[**child].images > 0);
@@ -244,7 +243,7 @@ impl Layout {
         }
     }
 
-    /// The class and the split of an image.
+    /// An image's class and split.
     pub(crate) fn place(&self, image: &str) -> Place {
         let Some(direct) = self.by_path.get(above(image)).copied() else { return Place::default() };
         let mut place = Place::default();
@@ -261,14 +260,14 @@ impl Layout {
         }
         if let Some(index) = nearest {
             let folder = &self.folders[index];
-            // A folder of a whole dataset, or one that classes lie in, is the class of nothing that lies deeper.
+            // A folder of all images, or one with class folders, is no class for deeper images.
             let is_wrapper = index != direct && (folder.images == self.folders[0].images || folder.has_plain_below);
             place.class = (!is_wrapper).then(|| folder.name.clone());
         }
         place
     }
 
-    /// The classes whose folders have no images, though folders beside them have: name and path.
+    /// Class folders without images, beside folders with images: name and path.
     pub(crate) fn without_images(&self, classes: &BTreeSet<String>) -> Vec<(String, String)> {
         let paths: BTreeMap<usize, &String> = self.by_path.iter().map(|(path, index)| (*index, path)).collect();
         let is_class = |index: &usize| {
@@ -288,7 +287,7 @@ impl Layout {
         empty.into_iter().collect()
     }
 
-    /// How the folders were read, where that is not plain.
+    /// Notes on ambiguous readings.
     pub(crate) fn notes(&self) -> Vec<String> {
         let with_images = || self.folders.iter().filter(|folder| folder.images > 0);
         let splits: BTreeSet<&str> = with_images()
@@ -305,7 +304,7 @@ impl Layout {
     }
 }
 
-/// Where a folder lies, seen from the topmost folders that are splits.
+/// Position of a folder relative to the topmost splits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
     Above,
@@ -313,12 +312,12 @@ enum Level {
     Beside,
 }
 
-/// Whether folders may be of masks, by their names.
+/// Whether any folder is named like masks.
 pub(crate) fn may_have_masks(folders: &[String]) -> bool {
     folders.iter().any(|folder| is_named_as_masks(name_of(folder)))
 }
 
-/// Folders of masks: beside folders that hold images of the same names, or named as Pascal VOC's.
+/// Folders of masks: image names match a sibling folder's, or named as in Pascal VOC.
 pub(crate) fn folders_of_masks<'a>(images: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
     let mut stems: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for image in images {
@@ -327,7 +326,7 @@ pub(crate) fn folders_of_masks<'a>(images: impl Iterator<Item = &'a str>) -> BTr
     let in_masks = |folder: &str| folder.split('/').find(|part| is_named_as_masks(part)).map(str::to_lowercase);
     let others: Vec<&&str> = stems.keys().filter(|folder| in_masks(folder).is_none()).collect();
     let known: BTreeSet<&str> = others.iter().flat_map(|folder| stems[**folder].iter().copied()).collect();
-    // Beside a folder of another name, one that is named `mask` is a class.
+    // Beside class folders, `mask` is a class.
     let are_containers = !others.is_empty()
         && others.iter().all(|folder| {
             folder.is_empty()
@@ -345,7 +344,7 @@ pub(crate) fn folders_of_masks<'a>(images: impl Iterator<Item = &'a str>) -> BTr
     stems.iter().filter(is_of_masks).map(|(folder, _)| (*folder).to_owned()).collect()
 }
 
-/// What masks are called beside their image.
+/// Suffixes of masks beside their image.
 const SUFFIXES: [&str; 8] = ["_mask", "-mask", "_masks", "_seg", "_label", "_labels", "_gt", "_segmentation"];
 
 fn is_named_as_masks(name: &str) -> bool {
@@ -365,7 +364,7 @@ fn is_loose_container(name: &str) -> bool {
     LOOSE_CONTAINERS.contains(&word) || (word.len() < lower.len() && CONTAINERS.contains(&word))
 }
 
-/// The folder of a path.
+/// The parent folder.
 pub(crate) fn above(path: &str) -> &str {
     path.rfind('/').map_or("", |slash| &path[..slash])
 }
@@ -374,7 +373,7 @@ pub(crate) fn above(path: &str) -> &str {
 mod tests {
     use super::*;
 
-    /// Class and split of each path; `-` where there is none.
+    /// Class and split of each path; `-` if none.
     fn places(paths: &[&str]) -> Vec<String> {
         let layout = Layout::new(&[], paths.iter().copied());
         let place = |path: &&str| {
@@ -427,7 +426,7 @@ mod tests {
         assert_eq!(places(&["data/test/a.jpg", "data/rest/b.jpg"]), ["test -", "rest -"]);
         let layout = Layout::new(&[], ["train/a.jpg", "bus/b.jpg"].into_iter());
         assert!(layout.notes()[0].contains("train is taken for a class"), "{:?}", layout.notes());
-        // Splits that have classes in them are splits, whatever lies beside them.
+        // Splits with class folders are splits, whatever lies beside them.
         assert_eq!(places(&["train/cat/a.jpg", "test/dog/b.jpg", "fox/c.png"]), ["cat train", "dog test", "fox -"]);
     }
 

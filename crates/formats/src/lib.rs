@@ -1,4 +1,4 @@
-//! Reading the files of others: datasets from a folder, an archive or a table, and runs from the files of [`logs`].
+//! Reads foreign files: datasets from folders, archives and tables, and runs from [`logs`].
 //!
 //! It decodes no image and knows no database. Start with [`read`], which tells a dataset's format from the path.
 
@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 pub struct Entry {
     /// Where the file is.
     pub file: PathBuf,
-    /// Its path below the source as [`path_text`] writes it, from which [`path_of_text`] makes the path again.
+    /// Path relative to the source, as written by [`path_text`] and parsed by [`path_of_text`].
     pub path: String,
     /// The classes that the source gives it; none where it says nothing.
     pub label: Option<Vec<String>>,
@@ -40,7 +40,7 @@ pub struct Entry {
 /// What a source holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listing {
-    /// The files: those of a folder in natural order of their paths, those of a table in its order.
+    /// The files: those of a folder in natural path order, those of a table in its order.
     pub entries: Vec<Entry>,
     /// How many classes its files have.
     pub labelling: Labelling,
@@ -48,9 +48,9 @@ pub struct Listing {
     pub note: Option<String>,
     /// What could not be taken: path and reason.
     pub problems: Vec<(String, String)>,
-    /// Files and folders that nobody means as images, such as `Thumbs.db`, `README.md` and `.git`.
+    /// Files and folders not meant as images: `Thumbs.db`, `README.md`, `.git` and the like.
     pub passed_over: Vec<String>,
-    /// Classes that have a folder beside those of the others, and no image in it.
+    /// Classes whose folder has no image.
     pub classes_without_images: Vec<String>,
 }
 
@@ -65,7 +65,8 @@ pub fn left_out<'a>(reasons: impl Iterator<Item = &'a str>) -> String {
     let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let told = counts.iter().take(TOLD);
-    let told = told.map(|(reason, count)| if *count == 1 { (*reason).to_owned() } else { format!("{count} times: {reason}") });
+    let told =
+        told.map(|(reason, count)| if *count == 1 { (*reason).to_owned() } else { format!("{count} times: {reason}") });
     let told = told.collect::<Vec<_>>().join("; ");
     let more = if counts.len() > TOLD { "; and other reasons" } else { "" };
     if total == 0 { "0 left out".into() } else { format!("{total} left out ({told}{more})") }
@@ -82,7 +83,7 @@ pub enum FormatError {
         "only a folder, a .zip, .tar, .tar.gz or .tgz archive, a .csv of path,label, or what TensorBoard, W&B or MLflow wrote can be imported: {0}"
     )]
     Unknown(PathBuf),
-    /// Nothing that could be taken is there.
+    /// Nothing importable was found.
     #[error(
         "nothing that can be imported was found: neither images (JPEG, PNG, WebP, GIF, BMP or TIFF by their names) nor a CSV with \
          a column of paths, nor runs (TensorBoard's *tfevents*, W&B's *.wandb, MLflow's mlruns or mlflow.db, metrics.csv, \
@@ -92,7 +93,7 @@ pub enum FormatError {
     Nothing {
         /// Where.
         path: PathBuf,
-        /// How many other files are there.
+        /// Number of other files.
         others: u64,
         /// Some of them.
         names: Vec<String>,
@@ -107,7 +108,7 @@ pub enum FormatError {
         /// Which.
         path: PathBuf,
     },
-    /// What an archive holds does not fit.
+    /// The unpacked files do not fit.
     #[error("the disk is full: make room for what the archive holds, then import it again: {0}")]
     DiskFull(PathBuf),
 }
@@ -133,20 +134,20 @@ pub fn read(source: &Path, wanted: Labelling) -> Result<Listing, FormatError> {
     if is_table(source) { csv_list::read(source, wanted) } else { Err(FormatError::Unknown(source.to_owned())) }
 }
 
-/// Whether [`read`] takes what is at this path, or [`unpack`] makes a folder of it that [`read`] takes.
+/// Whether [`read`] takes this path, or the folder that [`unpack`] makes of it.
 pub fn holds_images(source: &Path) -> bool {
     source.is_dir() || is_archive(source) || (source.is_file() && is_table(source))
 }
 
-/// The folder that the paths of a source's entries are below.
+/// The folder that entries' paths are relative to.
 pub fn folder_of(source: &Path) -> PathBuf {
     if is_table(source) && !source.is_dir() { source.parent().unwrap_or(source).to_owned() } else { source.to_owned() }
 }
 
-/// Whether the path is an archive: by its content, or by its name where that says so and the content may be damaged.
-/// [`unpack`] opens it, or says why it does not.
+/// Whether the path is an archive: by content, or by name if the content may be damaged. [`unpack`] opens it or reports
+/// why not.
 pub fn is_archive(source: &Path) -> bool {
-    // Documents that are zips inside.
+    // Document formats that are zips.
     const DOCUMENTS: [&str; 16] = [
         "docx", "xlsx", "pptx", "odt", "ods", "odp", "jar", "apk", "epub", "npz", "pt", "pth", "whl", "keras", "kmz",
         "ipa",

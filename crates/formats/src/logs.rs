@@ -1,8 +1,8 @@
-//! The files in which other programs log runs: TensorBoard's, W&B's offline ones, MLflow's file stores, CSV and JSON lines,
-//! what the Hugging Face trainer writes, and the tables that TensorBoard and W&B offer for download.
+//! Reads runs logged by other programs: TensorBoard, W&B offline, MLflow file stores, CSV and JSON lines, the Hugging
+//! Face trainer, and downloads from TensorBoard and W&B.
 //!
-//! [`survey`] tells whether a folder has any, [`find`] which of its files are of which run; [`read`] reads one on from where it
-//! was read before.
+//! [`survey`] tells whether a folder has runs, [`find`] assigns files to runs, and [`read`] reads a file on from its
+//! last position.
 
 mod columns;
 mod csv_lines;
@@ -51,18 +51,18 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// The name under which it is remembered how far it was read.
+    /// The name its read position is stored under.
     pub fn unit(&self) -> String {
         match &self.named {
             Named::WandbCsv(run) => format!("{}#{run}", self.path.display()),
-            // Each checkpoint has the history anew.
+            // Each checkpoint repeats the history.
             Named::TrainerState => format!("{}#trainer_state", trainer::folder(&self.path).display()),
             _ => self.path.display().to_string(),
         }
     }
 }
 
-/// What a file is, as its name, its place and its first lines say.
+/// A file's kind, by name, place and first lines.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Named {
     /// TensorBoard's events.
@@ -83,11 +83,11 @@ pub enum Named {
     MlflowDatabase,
     /// Metrics in columns.
     Csv,
-    /// The metrics of this run in a table of several, as W&B offers it for download.
+    /// One run's metrics in a W&B download of several.
     WandbCsv(String),
     /// Metrics as JSON objects.
     JsonLines,
-    /// What the Hugging Face trainer writes with each checkpoint.
+    /// The Hugging Face trainer's state with each checkpoint.
     TrainerState,
 }
 
@@ -108,25 +108,25 @@ impl Named {
     }
 }
 
-/// How far a file was read before.
+/// A read position.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mark {
-    /// A byte, or what its contents are told apart by; 0 at first.
+    /// A byte offset or content fingerprint; 0 initially.
     pub read: u64,
-    /// What the reader wanted to know of it; it is its own business.
+    /// The reader's opaque state.
     pub state: Option<String>,
 }
 
-/// How files are read.
+/// Options of reading.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// What time it is.
     pub now: Timestamp,
-    /// Whether nobody has written to the file for a while.
+    /// Whether the file was idle for a while.
     pub is_settled: bool,
-    /// The column of steps in tables, where someone chose it.
+    /// The step column of tables, if chosen.
     pub step: Option<String>,
-    /// The column of times in tables, where someone chose it.
+    /// The time column of tables, if chosen.
     pub time: Option<String>,
 }
 
@@ -136,7 +136,7 @@ impl Options {
     }
 }
 
-/// Reads a file on from where it was read before. One that is another by now is read from its beginning, and says so.
+/// Reads a file on from a position. A replaced file is read from its beginning, and supersedes the old points.
 ///
 /// # Errors
 /// When it does not open or read. Damage in it is no error: what is before it is returned with a reason.
@@ -160,19 +160,19 @@ pub fn read(file: &LogFile, mark: &Mark, options: &Options) -> Result<Part, Form
     part.map_err(|why| FormatError::Unreadable { what: "the log", why: why.to_string(), path: path.clone() })
 }
 
-/// What is known of a file of records or points that was read in part.
+/// Stored state of a partly read file of records.
 #[derive(Default, Serialize, Deserialize)]
 struct Sealed {
     seal: Option<Seal>,
-    /// The metrics that it has.
+    /// Its metrics.
     #[serde(default)]
     keys: Vec<String>,
 }
 
-/// As many metrics of a file are known by name; should it be written anew, no others are superseded.
+/// Maximum keys stored per file; further ones are not superseded when the file is replaced.
 const KEYS: usize = 4096;
 
-/// Reads a file on by bytes, where it begins as it did; else from its first byte.
+/// Reads a file on if the part already read is unchanged; else from byte 0.
 fn sealed(
     path: &Path,
     mark: &Mark,
@@ -192,7 +192,7 @@ fn sealed(
             .filter_map(|logged| if let Logged::Point(key, point) = logged { Some((key, point)) } else { None })
     };
     if !is_same {
-        // Until it says something, what it said before stands.
+        // The old points stand until the new file has some.
         let Some(step) = points().map(|(_, point)| point.step).min() else {
             return Ok(Part { read: mark.read, state: mark.state.clone(), damage: part.damage, ..Part::default() });
         };
@@ -209,7 +209,7 @@ fn sealed(
     let mut keys = if is_same { before.keys } else { Vec::new() };
     let known: HashSet<String> = keys.iter().cloned().collect();
     let new = new_metrics(&part.logged, &known);
-    // The parts of a run that was resumed are files of their own: each goes on from where it begins.
+    // A resumed run has a file for each part, which supersedes from its first step.
     if of == Of::Part && is_same {
         let begin = |(key, step): &(String, i64)| Logged::Restarted { step: *step, keys: vec![key.clone()] };
         let history = new.iter().filter(|(key, _)| !key.starts_with("system/"));
@@ -221,7 +221,7 @@ fn sealed(
     Ok(part)
 }
 
-/// The metrics that are not known yet, and the step of the first point of each.
+/// The metrics not known yet, each with its first step.
 fn new_metrics(logged: &[Logged], known: &HashSet<String>) -> Vec<(String, i64)> {
     let (mut new, mut seen) = (Vec::new(), HashSet::new());
     for one in logged {
@@ -235,20 +235,20 @@ fn new_metrics(logged: &[Logged], known: &HashSet<String>) -> Vec<(String, i64)>
     new
 }
 
-/// What a file of bytes is of its run.
+/// A file's relation to its run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Of {
-    /// One of several that say different things.
+    /// One of several independent files.
     Run,
-    /// A part of it, where it was resumed.
+    /// A part of a resumed run.
     Part,
 }
 
-/// Bounds what clocks of other machines say of the life of a run by the times of the file itself, and gives keys that nobody
-/// could ask for a name.
+/// Bounds start and end times by the file's own, since other machines' clocks may be wrong, and renames unaddressable
+/// keys.
 fn bounded(path: &Path, mut part: Part, now: Timestamp) -> std::io::Result<Part> {
     let modified = modified_ms(path)?;
-    // A file that was unpacked may have no time of its own.
+    // Unpacked files may lack a time.
     let latest = if modified < EARLIEST_MS { now.0 } else { modified.min(now.0.max(EARLIEST_MS)) };
     let is_set = |at: Timestamp| at.0 >= EARLIEST_MS;
     let within = |at: Timestamp| Timestamp(at.0.min(latest));
@@ -286,7 +286,7 @@ fn bounded(path: &Path, mut part: Part, now: Timestamp) -> std::io::Result<Part>
     Ok(part)
 }
 
-/// The beginning of a name, for people.
+/// A shortened name, for people.
 fn short(name: &str) -> &str {
     &name[..name.floor_char_boundary(80)]
 }
@@ -307,7 +307,7 @@ fn fingerprint_of(metadata: &Metadata) -> (u64, SystemTime) {
     (metadata.len(), metadata.modified().unwrap_or(UNIX_EPOCH))
 }
 
-/// When a file was written last.
+/// A file's modification time.
 fn modified_ms(path: &Path) -> std::io::Result<i64> {
     Ok(fingerprint_of(&std::fs::metadata(path)?).1.duration_since(UNIX_EPOCH).map_or(0, |at| at.as_millis() as i64))
 }

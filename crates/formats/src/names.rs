@@ -1,14 +1,13 @@
-//! Paths as text and back, and the order in which people count.
+//! Reversible text forms of paths, and natural order.
 
 use std::cmp::Ordering;
 use std::path::{Component, Path, PathBuf};
 
-/// Stands before the two hexadecimal digits of a byte that is not UTF-8. In a name it is escaped itself, so that no two
-/// paths have one text.
+/// Precedes the two hexadecimal digits of a non-UTF-8 byte. A literal one is escaped too, so that texts are unique.
 const ESCAPE: char = '\u{fffd}';
 
-/// A path as text from which [`path_of_text`] makes the same path again: UTF-8 as it is, any other byte as `\u{fffd}E9`.
-/// Separators are forward slashes on every system.
+/// A path as text for [`path_of_text`]: UTF-8 unchanged, other bytes as `\u{fffd}E9`, with forward slashes on every
+/// system.
 pub fn path_text(path: &Path) -> String {
     platform::text(path)
 }
@@ -63,7 +62,7 @@ mod platform {
                     bytes.push(byte);
                     rest = &escaped[ESCAPE.len_utf8() + 2..];
                 }
-                // Not one of ours.
+                // Not an escape.
                 None => {
                     bytes.extend_from_slice(&escaped.as_bytes()[..ESCAPE.len_utf8()]);
                     rest = &escaped[ESCAPE.len_utf8()..];
@@ -113,11 +112,11 @@ pub(crate) fn stem_of(name: &str) -> &str {
     }
 }
 
-/// The order in which people count: img_2 before img_10.
+/// Natural order: img_2 before img_10.
 pub(crate) fn natural(a: &str, b: &str) -> Ordering {
     let (left, right) = (a.as_bytes(), b.as_bytes());
     let common = left.iter().zip(right).take_while(|(x, y)| x == y).count();
-    // Where they part within a number, the whole number counts.
+    // If they differ within a number, compare all of it.
     let start = left[..common].iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |at| at + 1);
     let begins_with_digit = |text: &[u8]| text.get(start).is_some_and(u8::is_ascii_digit);
     if begins_with_digit(left) && begins_with_digit(right) {
@@ -126,17 +125,17 @@ pub(crate) fn natural(a: &str, b: &str) -> Ordering {
         if x != y {
             return x.len().cmp(&y.len()).then_with(|| x.cmp(y));
         }
-        // Leading zeros alone: what follows decides.
+        // Only leading zeros differ: go on.
         let at = |text: &str, rest: &[u8]| text.len() - rest.len();
         let (x, y) = (&a[at(a, rest_of_x)..], &b[at(b, rest_of_y)..]);
         return if x == y { a.cmp(b) } else { natural(x, y) };
     }
-    // A folder's files come before those of a folder whose name is longer.
+    // Files of a folder precede longer folder names.
     let sign = |text: &[u8]| text.get(common).map(|byte| if *byte == b'/' { 0 } else { *byte });
     sign(left).cmp(&sign(right))
 }
 
-/// The leading digits without their leading zeros, and what follows.
+/// The leading digits without leading zeros, and the rest.
 fn digits(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     let start = text[..end].iter().position(|byte| *byte != b'0').unwrap_or(end);

@@ -1,15 +1,15 @@
-//! The words that name splits, in folders and in columns.
+//! Split names in folders and columns.
 
 use assay_domain::Split;
 use std::collections::{BTreeSet, HashMap};
 
-/// Words that may stand beside a split's and say nothing: `train_set`, `val2017`, `seg_test`, `images_train`.
+/// Words ignored beside a split's: `train_set`, `val2017`, `seg_test`, `images_train`.
 const FILLERS: [&str; 18] = [
     "set", "sets", "data", "dataset", "images", "image", "imgs", "img", "split", "seg", "samples", "photos",
     "pictures", "files", "folder", "final", "list", "labels",
 ];
 
-/// The split that a name means by itself; none where it is a word of another kind, or one whose meaning its company decides.
+/// The split of an unambiguous name; `None` for other words, and for those that depend on the others.
 pub(crate) fn split_of(name: &str) -> Option<Split> {
     match Word::of(name) {
         Some(Word::Of(split)) => Some(split),
@@ -19,9 +19,8 @@ pub(crate) fn split_of(name: &str) -> Option<Split> {
     }
 }
 
-/// What each of these words means, together: `eval` is the test where there is another word for validation. Numbers are
-/// understood where 0, 1 and 2 all occur (train, val, test), as WILDS and CelebA write them. Words that are missing from
-/// the answer are not understood.
+/// Resolves words together: `eval` means test if there is another word for validation. Numbers are understood if 0, 1
+/// and 2 all occur (train, val, test), as in WILDS and CelebA. Unknown words are absent from the result.
 pub(crate) fn meanings<'a>(words: impl Iterator<Item = &'a str>) -> HashMap<String, Split> {
     let words: BTreeSet<String> = words.map(|word| word.trim().to_owned()).collect();
     let numbers: Option<BTreeSet<u32>> = words.iter().map(|word| whole(word)).collect();
@@ -37,14 +36,14 @@ pub(crate) fn meanings<'a>(words: impl Iterator<Item = &'a str>) -> HashMap<Stri
         Word::Evaluation if !has(Split::Val) => Some(Split::Val),
         Word::Evaluation if !has(Split::Test) => Some(Split::Test),
         Word::Evaluation => None,
-        // The union of both says nothing where each is named.
+        // Ambiguous if both are named separately.
         Word::TrainAndVal if !has(Split::Train) && !has(Split::Val) => Some(Split::Train),
         Word::TrainAndVal => None,
     };
     known.iter().filter_map(|(name, word)| Some((name.clone(), meaning(*word)?))).collect()
 }
 
-/// A whole number, also one that a table writes as 1.0.
+/// Parses an integer, also as `1.0`.
 fn whole(word: &str) -> Option<u32> {
     word.strip_suffix(".0").unwrap_or(word).parse().ok()
 }

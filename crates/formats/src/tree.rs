@@ -1,4 +1,4 @@
-//! The one walk through folders: which files may be images, which lie beside them, and what is passed over.
+//! Walks a folder: possible images, other files, and skipped ones.
 
 use crate::names::{name_of, natural, slashed};
 use assay_domain::content::{Content, HEAD_BYTES};
@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
-/// A file below the root of a walk.
+/// A file of the tree.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Item {
     pub(crate) file: PathBuf,
@@ -18,20 +18,20 @@ pub(crate) struct Item {
 /// What a folder holds, in natural order.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
-    /// Images by content, and files that are images by name: whether they are is seen when they are read.
+    /// Images by content, and files named like images: verified when read.
     pub(crate) images: Vec<Item>,
-    /// Other files, and their first bytes.
+    /// Other files with their first bytes.
     pub(crate) others: Vec<(Item, Vec<u8>)>,
     /// All folders below the root.
     pub(crate) folders: Vec<String>,
-    /// What could not be taken: path and reason.
+    /// Entries left out: path and reason.
     pub(crate) problems: Vec<(String, String)>,
-    /// Files and folders that nobody means as images.
+    /// Entries not meant as images.
     pub(crate) passed_over: Vec<String>,
 }
 
-/// Walks through a folder. Links are followed, loops and unreadable folders reported; what is neither a file nor a folder is
-/// never opened.
+/// Walks a folder. Links are followed; loops and unreadable folders are reported; other than regular files are never
+/// opened.
 pub(crate) fn walk(root: &Path) -> Tree {
     let mut tree = Tree::default();
     let mut found = WalkDir::new(root).follow_links(true).into_iter();
@@ -106,20 +106,20 @@ pub(crate) fn head(file: &Path) -> std::io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// What a file is by its content; none where it is no file, which is never opened, or does not open.
+/// The type of a regular file; `None` for others, which are never opened, or if unreadable.
 pub(crate) fn content_of(file: &Path) -> Option<Content> {
     let is_file = std::fs::metadata(file).is_ok_and(|facts| facts.is_file());
     is_file.then(|| head(file).ok()).flatten().map(|head| Content::of(&head))
 }
 
-/// Whether a file's name says that it is an image.
+/// Whether the name has an image's extension.
 pub fn named_as_image(path: &Path) -> bool {
     const ENDINGS: [&str; 14] =
         ["jpg", "jpeg", "jpe", "jfif", "jif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff", "btf"];
     ENDINGS.contains(&crate::extension(path).as_str())
 }
 
-/// What is neither a file nor a folder, and why it is left out.
+/// Why a special file is left out; `None` if file or folder.
 pub(crate) fn special(kind: FileType) -> Option<String> {
     let what = match kind {
         kind if kind.is_file() || kind.is_dir() => return None,
@@ -155,7 +155,7 @@ fn is_hidden(name: &str) -> bool {
     name.starts_with('.')
 }
 
-/// What lies in folders without anybody having put it there.
+/// Files that systems and programs create by themselves.
 fn is_passed_over(name: &str, kind: FileType) -> bool {
     const FOLDERS: [&str; 16] = [
         "__macosx",
@@ -178,13 +178,13 @@ fn is_passed_over(name: &str, kind: FileType) -> bool {
     const FILES: [&str; 7] =
         ["thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "icon\r", "albumart.db"];
     let lower = name.to_lowercase();
-    // A name that begins with a tilde and a dollar sign is the lock of an office document.
+    // `~$` begins the lock files of Office documents.
     is_hidden(name)
         || (kind.is_dir() && FOLDERS.contains(&lower.as_str()))
         || (kind.is_file() && (FILES.contains(&lower.as_str()) || lower.starts_with("~$")))
 }
 
-/// Texts for people that lie beside images and are nobody's mistake.
+/// Text files that commonly lie beside images.
 fn is_note(name: &str) -> bool {
     const NOTES: [&str; 12] = [
         "readme",

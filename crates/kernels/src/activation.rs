@@ -36,7 +36,7 @@ impl Activation {
         matches!(self, Activation::None | Activation::Relu)
     }
 
-    /// The same by candle-nn.
+    /// Fallback to candle-nn.
     pub(crate) fn elsewhere(self, input: Tensor) -> Result<Tensor> {
         let activation = match self {
             Activation::None => return Ok(input),

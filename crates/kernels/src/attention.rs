@@ -319,7 +319,7 @@ fn of_softmax(shares: &[f32], gradients: &mut [f32], row: usize, columns: usize,
     }
 }
 
-/// The same by candle-nn.
+/// Fallback to candle-nn.
 fn elsewhere(qkv: &Tensor, sizes: &Sizes) -> Result<Tensor> {
     let Sizes { batch, tokens, heads, dim } = *sizes;
     let parts = qkv.reshape((batch, tokens, 3, heads, dim))?.permute((2, 0, 3, 1, 4))?.contiguous()?;

@@ -128,8 +128,8 @@ impl BatchNormInputs {
         Ok(())
     }
 
-    /// The same by candle-nn, of pixels as rows. In training it takes the moments of the batch itself, and moves copies of
-    /// those it was given, which nobody reads.
+    /// Fallback to candle-nn, with pixels as rows. In training it uses the batch's moments, and updates copies of the
+    /// running ones, which are discarded.
     fn elsewhere(&self) -> Result<Tensor> {
         let channels = self.input.dim(D::Minus1)?;
         let (Moments { mean, variance }, of) = self.moments.clone();

@@ -79,7 +79,7 @@ pub fn conv2d_gradients(
     Ok((of_input, Tensor::from_vec(of_kernel, kernel.shape(), kernel.device())?))
 }
 
-/// The same by candle-nn, which knows square strides only.
+/// Fallback to candle-nn, for square strides only.
 fn elsewhere(input: &Tensor, kernel: &Tensor, geometry: &Geometry) -> Result<Tensor> {
     let Conv2dOptions { stride, padding, dilation, groups } = geometry.options;
     if stride.0 != stride.1 || padding.0 != padding.1 || dilation.0 != dilation.1 {

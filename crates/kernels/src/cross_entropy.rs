@@ -26,7 +26,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f32) -> Result
     elsewhere(logits, labels, smoothing)
 }
 
-/// The same by candle-nn, whose own loss is the mean of the batch.
+/// Fallback to candle-nn, whose loss is the batch mean.
 fn elsewhere(logits: &Tensor, labels: &Tensor, smoothing: f32) -> Result<Tensor> {
     let classes = logits.dim(D::Minus1)? as f64;
     let log_probabilities = candle_nn::ops::log_softmax(logits, D::Minus1)?;

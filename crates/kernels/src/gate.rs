@@ -85,7 +85,7 @@ pub fn gate_gradients(input: &Tensor, logits: &Tensor, kind: GateKind, grad: &Te
     Ok((like(of_input, input)?, like(of_logits, logits)?))
 }
 
-/// The same by candle-nn.
+/// Fallback to candle-nn.
 fn elsewhere(input: &Tensor, logits: &Tensor, kind: GateKind) -> Result<Tensor> {
     let share = match kind {
         GateKind::HardSigmoid => candle_nn::ops::hard_sigmoid(logits)?,

@@ -97,7 +97,7 @@ fn check(input: &Tensor, bias: &Tensor) -> Result<usize> {
     Ok(channels)
 }
 
-/// The same by candle-nn.
+/// Fallback to candle-nn.
 fn elsewhere(input: &Tensor, bias: &Tensor) -> Result<Tensor> {
     Activation::Gelu.elsewhere(input.broadcast_add(&bias.to_dtype(input.dtype())?)?)
 }

@@ -155,7 +155,7 @@ fn sums_of(row: &[f32], grad: &[f32], weight: &[f32], normal: impl Fn(f32) -> f3
     [along.iter().sum(), whole.iter().sum()]
 }
 
-/// The same by candle-nn. Its layer in one operation cannot be differentiated; this one of several can.
+/// Fallback to candle-nn's composite operations; its fused one has no gradient.
 fn elsewhere([input, weight, bias]: [&Tensor; 3], epsilon: f64) -> Result<Tensor> {
     let wide = input.to_dtype(DType::F32)?;
     candle_nn::ops::layer_norm_slow(&wide, weight, bias, epsilon as f32)?.to_dtype(input.dtype())

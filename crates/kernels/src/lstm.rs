@@ -104,7 +104,7 @@ pub fn lstm_gradients(states: &LstmStates, weight: &Tensor, grad: &Tensor) -> Re
     Ok((of_gates, of_weight))
 }
 
-/// The hidden states, step by step: candle-nn's layer would project the inputs itself.
+/// The hidden states by step; candle-nn's layer would project the inputs itself.
 fn elsewhere(projected: &Tensor, weight: &Tensor) -> Result<Tensor> {
     use candle_nn::ops::sigmoid;
     let Sizes { batch, length, hidden } = Sizes::new(projected, weight)?;

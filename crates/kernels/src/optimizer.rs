@@ -112,7 +112,7 @@ impl AdamW {
             };
             return parameter.as_tensor().inplace_op2(state, &update);
         }
-        // candle-nn's AdamW keeps its moments to itself: they could not be saved with a checkpoint.
+        // candle-nn's AdamW hides its moments, so a checkpoint could not save them.
         let first = ((state.get(0)? * self.beta1)? + (&gradient * (1.0 - self.beta1))?)?;
         let second = ((state.get(1)? * self.beta2)? + (gradient.sqr()? * (1.0 - self.beta2))?)?;
         let root = ((&second / correction2)?.sqrt()? + self.epsilon)?;

@@ -20,8 +20,8 @@ pub trait Samples: Send + Sync {
     fn count(&self) -> usize;
     /// The classes of a sample.
     fn classes(&self, index: usize) -> &[u32];
-    /// Shows the sample to `see` as `side` x `side` RGB bytes, row by row. The error says which file failed and why: training
-    /// takes the next sample in its place, every other pass leaves it out.
+    /// Passes the sample to `see` as `side` x `side` RGB bytes, row-major. The error names the file and the reason:
+    /// training takes the next sample instead, other passes skip it.
     fn show(&self, index: usize, side: usize, see: &mut dyn FnMut(&[u8])) -> Result<(), String>;
 }
 
@@ -100,7 +100,7 @@ impl Form {
 /// What the frozen part of a model makes of each sample, computed once.
 pub(crate) struct Features {
     pub(crate) width: usize,
-    /// Sample by sample, `width` values each; none of a sample that could not be shown.
+    /// `width` values per sample; `None` if unusable.
     pub(crate) values: Vec<Option<Box<[f32]>>>,
 }
 
@@ -212,7 +212,7 @@ pub(crate) struct Batch {
     pub(crate) targets: Vec<Target>,
     /// The samples' own classes.
     pub(crate) labels: Vec<Vec<u32>>,
-    /// Which samples they are.
+    /// Indices of the samples.
     pub(crate) samples: Vec<usize>,
 }
 
@@ -256,7 +256,7 @@ pub(crate) struct Loader {
     early: BTreeMap<usize, Made>,
     next: usize,
     count: usize,
-    /// Whether any sample was shown so far.
+    /// Whether any sample was usable.
     has_shown: bool,
     /// Of the input of one sample.
     shape: Vec<usize>,
@@ -331,7 +331,7 @@ impl Iterator for Loader {
 }
 
 impl Loader {
-    /// The next batch that the threads made.
+    /// The threads' next batch.
     fn take(&mut self) -> Result<Raw> {
         let before = Instant::now();
         let made = loop {
@@ -390,8 +390,8 @@ fn make(samples: &dyn Samples, plan: &Plan, number: usize, chosen: &[usize]) -> 
     Ok(Raw { input, samples: shown, labels, targets: weighed(plan, targets) })
 }
 
-/// Appends the values of a sample and returns its index: in training that of the next one that can be shown, so that batches
-/// keep their size; in any other pass none when it cannot be shown.
+/// Appends a sample's values and returns its index. If unusable, training takes the next usable one, so that batches
+/// keep their size; other passes return `None`.
 fn show(samples: &dyn Samples, plan: &Plan, index: usize, input: &mut Vec<f32>) -> Result<Option<usize>, String> {
     let tries = match plan.order {
         Order::Kept => 1,

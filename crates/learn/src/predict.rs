@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What a model makes of a sample.
 #[derive(Clone, Copy, Debug)]
 pub struct Made<'a> {
-    /// Which of the samples.
+    /// The sample's index.
     pub sample: usize,
     /// One for each class.
     pub logits: &'a [f32],
@@ -166,8 +166,7 @@ impl Classifier {
         Ok(self.model.infer(self.inference.as_ref(), images)?.logits.flatten_all()?.to_vec1::<f32>()?)
     }
 
-    /// What the model makes of every sample, one after the other, handed to `each`; those that cannot be shown are left out.
-    /// Ends early when `stop` is set.
+    /// Passes each sample's prediction to `each`, in order, skipping unusable samples. Ends early when `stop` is set.
     pub fn run(&self, samples: &Arc<dyn Samples>, stop: &AtomicBool, mut each: impl FnMut(Made<'_>)) -> Result<()> {
         let _memory = KeptMemory::new();
         for batch in Loader::start(samples, &self.plan, 0, &self.uploads) {

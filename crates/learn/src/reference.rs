@@ -1,5 +1,5 @@
-//! What learns here beside the same made of candle-nn's layers, losses and optimizer, which know nothing of our tape: losses
-//! with their gradients, a transformer block, and a network over forty steps.
+//! Compares our layers, losses and optimizer with candle-nn's, which do not use our tape: loss gradients, a transformer
+//! block, and a network over forty steps.
 
 use crate::config::{self, Config};
 use crate::layers::TransformerBlock;
@@ -15,7 +15,7 @@ use candle_core::{D, Module, Tensor, Var};
 use candle_nn::{Conv2d, Conv2dConfig, Linear, Optimizer, ParamsAdamW};
 use std::collections::BTreeMap;
 
-/// Values around zero that depend on their number alone.
+/// Pseudo-random values around zero.
 fn noise(shape: &[usize], epoch: u64) -> Tensor {
     let mut random = stream(7, Purpose::Order { epoch });
     let count = shape.iter().product();
@@ -23,7 +23,7 @@ fn noise(shape: &[usize], epoch: u64) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-/// Ours is theirs within a share of the greatest value, or of 1 if that is greater.
+/// Asserts values within `tolerance` relative to the greatest, or to 1 if greater.
 fn assert_same(what: &str, ours: &Tensor, theirs: &Tensor, tolerance: f32) {
     let greatest = |values: &Tensor| values.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>();
     let (far, scale) = (greatest(&(ours - theirs).unwrap()).unwrap(), greatest(theirs).unwrap().max(1.0));
@@ -34,7 +34,7 @@ fn resolved(overrides: &[&str]) -> Config {
     Config::resolve("", &overrides.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).unwrap()
 }
 
-/// What samples that count alike are to be.
+/// The target of equally weighted samples.
 fn target(labels: &[Vec<u32>], form: Form) -> Result<Target> {
     Target::new(labels, form, vec![1.0 / labels.len() as f32; labels.len()], &Device::Cpu)
 }
@@ -61,7 +61,7 @@ fn losses_and_their_gradients_are_those_of_candle() -> Result<()> {
             .collect();
         let any = target(&any, Form::Sets { classes })?;
         let (ours, gradient) = loss_of(&["train.loss=binary-cross-entropy"], &logits, &any)?;
-        // candle's takes the logarithm of one minus a probability, which costs it digits.
+        // candle takes the logarithm of 1 - p, which loses digits.
         let theirs = candle_nn::loss::binary_cross_entropy_with_logit(&logits, &any.labels)?;
         assert_same("binary cross-entropy", &ours, &theirs, 1e-5);
         assert_same("its gradient", &gradient, theirs.backward()?.get(&logits).unwrap(), 1e-5);
@@ -69,7 +69,7 @@ fn losses_and_their_gradients_are_those_of_candle() -> Result<()> {
     Ok(())
 }
 
-/// Named parameters as candle-nn's linear layer.
+/// A candle-nn linear layer of named parameters.
 fn linear(vars: &BTreeMap<String, Var>, name: &str) -> Linear {
     let tensor = |part: &str| vars[&format!("{name}.{part}")].as_tensor().clone();
     Linear::new(tensor("weight"), Some(tensor("bias")))
@@ -82,7 +82,7 @@ fn a_transformer_block_and_its_gradients_are_those_of_candle() -> Result<()> {
         let block = TransformerBlock::new(&mut parameters, "block", width, heads)?;
         let vars: BTreeMap<String, Var> = parameters.iter().map(|(name, var)| (name.clone(), var.clone())).collect();
         for (var, number) in vars.values().zip(10..) {
-            // Their first values are near zero, or all the same.
+            // Initial values are near zero, or all equal.
             var.set(&(noise(var.dims(), number) * 0.3)?)?;
         }
         let input = noise(&[batch, tokens, width], 1);
@@ -118,7 +118,7 @@ fn a_transformer_block_and_its_gradients_are_those_of_candle() -> Result<()> {
 const SIZE: usize = 12;
 const CLASSES: usize = 4;
 
-/// Noise that is brighter by the class.
+/// Noise, brighter for higher classes.
 fn batch(number: u64) -> Result<Batch> {
     let labels: Vec<Vec<u32>> = (0..16).map(|index| vec![index % CLASSES as u32]).collect();
     let brightness: Vec<f32> = labels.iter().map(|label| label[0] as f32 / 2.0).collect();
@@ -136,7 +136,7 @@ fn small_cnn(vars: &BTreeMap<String, Var>, images: &Tensor) -> Result<Tensor> {
         let layer = Conv2d::new(tensor("weight"), Some(tensor("bias")), Conv2dConfig::default());
         x = layer.forward(&x)?.relu()?;
     }
-    // candle's own pool shares the gradient out among the window.
+    // candle's own pooling splits the gradient among the window.
     x = assay_kernels::max_pool2d(&x.permute((0, 2, 3, 1))?.contiguous()?, 2, 2, 0)?;
     x = x.permute((0, 3, 1, 2))?.contiguous()?.flatten_from(1)?;
     Ok(linear(vars, "fc2").forward(&linear(vars, "fc1").forward(&x)?.relu()?)?)

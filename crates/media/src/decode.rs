@@ -24,7 +24,7 @@ pub enum MediaError {
     /// Not an image.
     #[error("not an image that can be read ({})", ImageKind::NAMES)]
     NotAnImage,
-    /// An image of a kind that is not read.
+    /// An image of an unsupported format.
     #[error("not an image that can be read ({known}): {0}", known = ImageKind::NAMES)]
     Unread(String),
     /// Too large to decode safely.
@@ -49,8 +49,8 @@ pub struct Facts {
     pub height: u32,
 }
 
-/// Size and orientation from the header, and whether the file is whole. The pixels of all but JPEGs are decoded too,
-/// since only they show whether what lies between header and end is damaged; a JPEG must have its end marker.
+/// Size and orientation, and whether the file is whole. All formats but JPEG are decoded too, since damage between
+/// header and end shows nowhere else; a JPEG must have its end marker.
 pub fn inspect(bytes: &[u8]) -> Result<Facts, MediaError> {
     guarded(|| {
         let kind = kind_of(bytes)?;
@@ -63,7 +63,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Facts, MediaError> {
         };
         is_of_size(width, height)?;
         if kind != ImageKind::Jpeg {
-            // Large images need much memory: one after the other.
+            // Limit memory: one large image at a time.
             let is_large = u64::from(width) * u64::from(height) > LARGE_PIXELS;
             let _turn = is_large.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
             pixels(bytes, kind)?;
@@ -80,8 +80,8 @@ pub fn inspect(bytes: &[u8]) -> Result<Facts, MediaError> {
     })
 }
 
-/// The upright image. Transparent parts are laid on white; samples of more than 8 bits, signed ones and floats are shown
-/// through a window that is taken from the image (`window.rs` has the rule).
+/// The upright image in 8 bits. Transparency is composed over white; samples of more than 8 bits, signed or float are
+/// windowed by the image's values (see `window.rs`).
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, MediaError> {
     guarded(|| {
         let (image, orientation) = pixels(bytes, kind_of(bytes)?)?;
@@ -91,7 +91,7 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, MediaError> {
     })
 }
 
-/// The pixels as they lie in the file, and how they must be turned.
+/// The pixels as stored, and their orientation.
 fn pixels(bytes: &[u8], kind: ImageKind) -> Result<(RgbImage, Orientation), MediaError> {
     if kind == ImageKind::Tiff {
         let tiff = Tiff::open(bytes)?;
@@ -159,7 +159,7 @@ fn jpeg_is_whole(bytes: &[u8]) -> bool {
     bytes.get(at..).is_some_and(|data| data.windows(2).any(|pair| pair == [0xff, 0xd9]))
 }
 
-/// The orientation in the `eXIf` chunk of a PNG, which may also lie behind the pixels (PNG, third edition, 11.3.4.6).
+/// The orientation in a PNG's `eXIf` chunk, which may follow the pixels (PNG, third edition, 11.3.4.6).
 fn png_orientation(bytes: &[u8]) -> Option<Orientation> {
     let mut at = 8;
     while let Some(&[a, b, c, d]) = bytes.get(at..at + 4) {
@@ -209,13 +209,13 @@ fn open(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, Orientation), MediaErro
     Ok((decoder, orientation))
 }
 
-/// What a decoder says; one that panics at hostile bytes has found damage too.
+/// Runs a decoder; a panic on hostile bytes counts as damage.
 fn guarded<T>(read: impl FnOnce() -> Result<T, MediaError>) -> Result<T, MediaError> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
         .unwrap_or_else(|_| Err(MediaError::Damaged("its decoder gave up".into())))
 }
 
-/// The decoder's own reason.
+/// The decoder's message.
 fn reason(why: image::ImageError) -> MediaError {
     match why {
         image::ImageError::Unsupported(why) => MediaError::Unread(why.to_string()),

@@ -1,4 +1,4 @@
-//! TIFF in the kinds that microscopes, scanners and cameras write: 1 to 64 bits, signed, float, palette, planes, JPEG inside.
+//! TIFF as written by microscopes, scanners and cameras: 1 to 64 bits, signed, float, palette, planar, JPEG.
 
 use crate::decode::{MAX_PIXELS, MediaError};
 use crate::window::{Layout, Raster, Samples, Shape};
@@ -13,14 +13,14 @@ use tiff::{ColorType, TiffError};
 /// The first image of a TIFF, before its pixels are read.
 pub(crate) struct Tiff<'a> {
     decoder: Decoder<Cursor<Cow<'a, [u8]>>>,
-    /// Red, green and blue of each value, 16 bits each, one colour after the other; empty where values are no colours.
+    /// The palette in 16 bits: all reds, greens, then blues; empty without one.
     palette: Vec<u16>,
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) orientation: Orientation,
 }
 
-/// The tag of the photometric interpretation, and two of its values (TIFF 6.0, section 8).
+/// The PhotometricInterpretation tag, and two of its values (TIFF 6.0, section 8).
 const PHOTOMETRIC: u16 = 262;
 const BLACK_IS_ZERO: u16 = 1;
 const PALETTE: u16 = 3;
@@ -39,13 +39,13 @@ impl<'a> Tiff<'a> {
             return Err(MediaError::Unread("a raw image of a camera".into()));
         }
         let palette = if has_palette { decoder.get_tag_u16_vec(Tag::ColorMap).map_err(why)? } else { Vec::new() };
-        // An orientation that cannot be read is none: the pixels are still good.
+        // Ignore an unreadable orientation: the pixels are still good.
         let orientation = decoder.find_tag_unsigned::<u8>(Tag::Orientation).ok().flatten();
         let orientation = orientation.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms);
         Ok(Tiff { decoder, palette, width, height, orientation })
     }
 
-    /// The pixels as they lie in the file.
+    /// Decodes the pixels as stored.
     pub(crate) fn decode(mut self) -> Result<RgbImage, MediaError> {
         let color = self.decoder.colortype().map_err(why)?;
         let has_alpha = self.decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples).ok().flatten();
@@ -103,7 +103,7 @@ impl<'a> Tiff<'a> {
         }
     }
 
-    /// One value a pixel from fewer than 8 bits each; a row begins at a byte.
+    /// Unpacks samples of fewer than 8 bits; rows are byte-aligned.
     fn unpacked(&self, packed: &[u8], bits: u8) -> Result<Vec<u8>, MediaError> {
         if !matches!(bits, 1 | 2 | 4) {
             return Err(MediaError::Unread(format!("a TIFF image of {bits} bits a sample")));
@@ -118,7 +118,7 @@ impl<'a> Tiff<'a> {
         Ok(rows.flat_map(|row| (0..self.width as usize).map(move |x| value(row, x))).collect())
     }
 
-    /// The colours of a palette.
+    /// Looks up palette colours.
     fn colored(&self, samples: &DecodingResult, bits: u8) -> Result<RgbImage, MediaError> {
         let values: Vec<usize> = match samples {
             DecodingResult::U8(values) if bits < 8 => {
@@ -129,7 +129,7 @@ impl<'a> Tiff<'a> {
             _ => return Err(MediaError::Unread("a TIFF palette image of this type".into())),
         };
         let count = self.palette.len() / 3;
-        // Some writers store 8 bits of each colour instead of 16.
+        // Some writers store palettes in 8 bits instead of 16.
         let shift = if self.palette.iter().all(|value| *value < 256) { 0 } else { 8 };
         let color = |value: usize| {
             let part = |place: usize| self.palette.get(place * count + value.min(count - 1)).map_or(0, |c| c >> shift);
@@ -140,7 +140,7 @@ impl<'a> Tiff<'a> {
             .ok_or_else(|| MediaError::Damaged("it has fewer samples than its size says".into()))
     }
 
-    /// From the colours of printers and of JPEG.
+    /// Converts CMYK and YCbCr.
     fn converted(&self, samples: &DecodingResult, color: ColorType) -> Result<RgbImage, MediaError> {
         let DecodingResult::U8(values) = samples else {
             return Err(MediaError::Unread(format!("a TIFF image of {color:?}")));
@@ -159,7 +159,7 @@ impl<'a> Tiff<'a> {
     }
 }
 
-/// Whether the first image only stands for a larger one of another kind, as in the raw files of cameras (TIFF/EP, DNG).
+/// Whether the first image is a thumbnail of raw camera data (TIFF/EP, DNG).
 fn is_thumbnail_of_raw(decoder: &mut Decoder<Cursor<Cow<'_, [u8]>>>) -> bool {
     let kind = decoder.find_tag_unsigned::<u32>(Tag::NewSubfileType).ok().flatten();
     let has_others = decoder.find_tag(Tag::SubIfd).is_ok_and(|tag| tag.is_some());
@@ -173,7 +173,7 @@ fn rgb_of_ycbcr(pixel: &[u8]) -> [u8; 3] {
     [y + 1.402 * red, y - 0.344_136 * blue - 0.714_136 * red, y + 1.772 * blue].map(|part| part.round() as u8)
 }
 
-/// The file of a palette image with its values named as shades of grey, which the decoder reads; nothing for any other.
+/// A palette image relabelled as greyscale, which the decoder reads; `None` for others.
 fn values_of_palette(bytes: &[u8]) -> Option<Vec<u8>> {
     let is_little = bytes.starts_with(b"II");
     let number = |at: usize, length: usize| {

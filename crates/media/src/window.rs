@@ -1,8 +1,8 @@
-//! Samples of more than 8 bits, signed or float, shown through a window that is taken from the image's own values.
+//! Maps samples of more than 8 bits, signed or float, to 8 bits through a window taken from the image.
 
 use image::RgbImage;
 
-/// Which of a pixel's samples are shown.
+/// The channels shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     Grey,
@@ -24,16 +24,16 @@ impl Shape {
     }
 }
 
-/// Where the samples of a pixel lie.
+/// The order of samples in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// One beside the other.
+    /// By pixel.
     Interleaved,
-    /// Each in a plane of its own.
+    /// By channel.
     Planar,
 }
 
-/// Decoded samples: `channels` a pixel, of which the first are shown.
+/// Decoded samples, `channels` per pixel; the first ones are shown.
 pub(crate) struct Raster<'a> {
     pub(crate) width: u32,
     pub(crate) height: u32,
@@ -43,10 +43,10 @@ pub(crate) struct Raster<'a> {
     pub(crate) samples: Samples<'a>,
 }
 
-/// Samples of any type. They are asked for one by one, so that what shows them is compiled once and not for each type.
+/// Samples of any type, read one by one through a closure, so that the window code is compiled once.
 pub(crate) struct Samples<'a> {
     kind: SampleKind,
-    /// The value of what is opaque.
+    /// Alpha value of opaque.
     opaque: f64,
     count: usize,
     value: Box<dyn Fn(usize) -> f64 + 'a>,
@@ -84,8 +84,8 @@ samples! {
 }
 
 impl Raster<'_> {
-    /// The image in 8 bits: `255 (value - low) / (high - low)`, with low and high as [`Window`] chooses them. Transparent
-    /// parts are laid on white.
+    /// The image in 8 bits: `255 (value - low) / (high - low)`, with low and high of its [`Window`]. Transparency is
+    /// composed over white.
     pub(crate) fn shown(&self) -> Result<RgbImage, String> {
         let pixels = self.width as usize * self.height as usize;
         let colors = self.shape.colors();
@@ -114,8 +114,8 @@ impl Raster<'_> {
         RgbImage::from_raw(self.width, self.height, bytes).ok_or_else(|| "its size does not fit into memory".into())
     }
 
-    /// The alpha of what is opaque: that of the type, unless all of it fits the window of the colours, as where 12 bits
-    /// are stored in 16.
+    /// The alpha of opaque pixels: the type's maximum, or that of the window if all alphas fit it, e.g. 12 bits stored
+    /// in 16.
     fn opaque(&self, window: &Window, pixels: usize, at: &dyn Fn(usize, usize) -> f64) -> Option<f64> {
         if !self.shape.has_alpha() || self.channels <= self.shape.colors() {
             return None;
@@ -126,9 +126,9 @@ impl Raster<'_> {
     }
 }
 
-/// The values that are shown as black and as white.
+/// The values mapped to black and white.
 ///
-/// Let p be the values between which 99.8 % of all samples lie, so that a dead or a hot pixel decides nothing.
+/// Let p be the interval of 99.8 % of all samples, so that dead or hot pixels have no effect.
 ///
 /// * Unsigned integers: 0 to 2^k - 1, k being the smallest number of bits, at least 8, that the largest value fits: 12
 ///   bits of a sensor in 16 are shown as 12 bits, and an image that uses all 16 as 16. Where p needs 3 bits less than the
@@ -142,13 +142,13 @@ pub(crate) struct Window {
     high: f64,
 }
 
-/// So many samples are looked at for p.
+/// Samples inspected for p.
 const LOOKED_AT: usize = 200_000;
-/// The share of samples beyond p at each end.
+/// Share of samples outside p at each end.
 const BEYOND: f64 = 0.001;
 
 impl Window {
-    /// Of `count` samples, `colors` of which are a pixel.
+    /// For `count` samples, `colors` per pixel.
     fn of(kind: SampleKind, count: usize, colors: usize, at: &dyn Fn(usize) -> f64) -> Window {
         let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in (0..count).map(at).filter(|value| value.is_finite()) {
@@ -169,7 +169,7 @@ impl Window {
         };
         let is_narrow = |window: &Window| high > low && high - low < (window.high - window.low) / 8.0;
         match window {
-            // Bytes are what they are, and a plain area has no contrast to be shown.
+            // 8-bit images stay as they are, and a plain area has no contrast.
             Some(window) if window.high <= 255.0 && kind != SampleKind::Float => window,
             Some(window) if !is_narrow(&window) || (kind != SampleKind::Float && high - low < 16.0) => window,
             _ if high > low => Window { low, high },
@@ -178,7 +178,7 @@ impl Window {
         }
     }
 
-    /// From 0 (black) to 1 (white); what is no number is black.
+    /// Maps to 0 (black) to 1 (white); NaN is black.
     fn shade(&self, value: f64) -> f64 {
         let shade = (value - self.low) / (self.high - self.low);
         if shade.is_nan() { if value > self.low { 1.0 } else { 0.0 } } else { shade.clamp(0.0, 1.0) }
@@ -196,10 +196,10 @@ fn of_floats(low: f64, high: f64) -> Option<Window> {
     [1.0, 255.0].into_iter().find(fits).map(|high| Window { low: 0.0, high })
 }
 
-/// A step through the samples that meets every channel: one that has no divisor in common with their number a pixel.
+/// A stride coprime to the samples per pixel, so that every channel is met.
 fn step(count: usize, colors: usize) -> usize {
     let least = count.div_ceil(LOOKED_AT).max(1);
-    // Odd and no multiple of 3 where it matters; a few more than least, so that it follows no column of pixels either.
+    // Odd, and no multiple of 3 if that matters; so it follows no pixel column either.
     (least..).find(|step| *step == 1 || (step % 2 == 1 && (colors == 1 || !step.is_multiple_of(3)))).unwrap_or(least)
 }
 
@@ -218,7 +218,7 @@ mod tests {
         raster.shown().unwrap().into_raw().chunks(3).map(|pixel| pixel[0]).collect()
     }
 
-    /// A ramp from one value to another.
+    /// A linear ramp.
     fn ramp(from: f64, to: f64) -> impl Iterator<Item = f64> {
         (0..4096).map(move |step| from + (to - from) * f64::from(step) / 4095.0)
     }
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(shown(&bytes, 16, Shape::Grey), (0..=255).collect::<Vec<u8>>());
         let large: Vec<u32> = ramp(0.0, 4e9).map(|value| value as u32).collect();
         assert!(*shown(&large, 64, Shape::Grey).last().unwrap() > 230);
-        // An image that uses all bits is shown as it always was.
+        // An image that uses all bits is scaled by them.
         assert_eq!(shown(&[0u16, 257, 32896, 65535], 2, Shape::Grey), [0, 1, 128, 255]);
     }
 

@@ -22,7 +22,7 @@ pub const COMPARE: &str = "/api/v1/compare";
 pub const CHART: &str = "/api/v1/chart.svg";
 /// Every config key with its default and explanation.
 pub const CONFIG: &str = "/api/v1/config";
-/// The metrics that runs have, and which way they get better; PATCH declares that.
+/// Metrics of runs and their directions; PATCH declares one.
 pub const METRICS: &str = "/api/v1/metrics";
 /// The experiments.
 pub const EXPERIMENTS: &str = "/api/v1/experiments";
@@ -70,12 +70,12 @@ pub fn find_run(text: &str) -> String {
     format!("{RUNS}/find/{}", encode_component(text))
 }
 
-/// The id of the deleted run that a text names.
+/// Resolves a deleted run by text.
 pub fn find_deleted_run(text: &str) -> String {
     format!("{}?deleted=true", find_run(text))
 }
 
-/// An experiment, or with `rest` something of it.
+/// An experiment, or its sub-resource `rest`.
 pub fn experiment(experiment: ExperimentId, rest: &str) -> String {
     format!("{EXPERIMENTS}/{experiment}{rest}")
 }

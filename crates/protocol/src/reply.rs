@@ -202,47 +202,47 @@ pub struct RunsReply {
     pub param_keys: Vec<String>,
     /// Every metric that any run has.
     pub metric_keys: Vec<String>,
-    /// Every tag that any run has.
+    /// The tag keys of all runs.
     #[serde(default)]
     pub tag_keys: Vec<String>,
-    /// Which way metrics get better.
+    /// Directions of metrics.
     #[serde(default)]
     pub directions: Directions,
-    /// What is to be said of the query, as that no run has what it names.
+    /// A remark on the query, e.g. that no run has a name in it.
     #[serde(default)]
     pub notes: Vec<String>,
 }
 
 impl RunsReply {
-    /// The names that runs have.
+    /// The names in use by runs.
     pub fn names(&self) -> Names<'_> {
         Names { params: &self.param_keys, metrics: &self.metric_keys, tags: &self.tag_keys }
     }
 }
 
-/// A metric that runs have.
+/// A metric in use by runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
     /// Its key.
     pub key: String,
-    /// Which extreme is its best value.
+    /// Its direction.
     pub best: Best,
-    /// Whether someone declared that.
+    /// Whether it was declared.
     pub is_declared: bool,
 }
 
-/// Points of a metric of a run, in columns of one length: segment by segment, in the order of their arrival.
+/// Raw points of a metric of a run, as columns of equal length: by segment, in order of arrival.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HistoryPage {
     /// The steps.
     pub step: Vec<i64>,
-    /// When each was logged, in milliseconds since the Unix epoch.
+    /// Log times, in milliseconds since the Unix epoch.
     pub wall_ms: Vec<i64>,
     /// The values.
     pub value: Vec<JsonNumber>,
-    /// The segments: 0, and one more each time the run was resumed.
+    /// Segments: 0, plus one for each resume.
     pub segment: Vec<i64>,
-    /// Whether the run was resumed from an earlier step later.
+    /// Whether a later resume superseded the point.
     pub is_superseded: Vec<bool>,
     /// Whether there are more.
     pub has_more: bool,
@@ -265,10 +265,10 @@ pub struct RunDetail {
     pub log: Vec<LogLine>,
     /// The evaluations of its model, newest first.
     pub evaluations: Vec<Evaluation>,
-    /// The datasets that a client says it read.
+    /// Datasets that the client reported.
     #[serde(default)]
     pub inputs: Vec<DatasetInput>,
-    /// Which way its metrics get better.
+    /// Directions of its metrics.
     #[serde(default)]
     pub directions: Directions,
 }
@@ -409,21 +409,21 @@ pub struct SamplePage {
     pub total: u64,
 }
 
-/// How many samples were changed.
+/// Result of changing samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SamplesChanged {
     /// How many.
     pub samples: u64,
 }
 
-/// What was written of a dataset's labels.
+/// Result of exporting labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelsWritten {
     /// The CSV or folder.
     pub target: String,
     /// The samples in it.
     pub samples: u64,
-    /// Samples that are not in it, with the reason.
+    /// Samples left out, with reasons.
     pub left_out: Vec<Problem>,
 }
 

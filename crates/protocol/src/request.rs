@@ -30,8 +30,7 @@ impl EventsQuery {
 pub struct RunsQuery {
     /// The filter, in the language of [`assay_domain::query`].
     pub filter: String,
-    /// The column to sort by, as [`assay_domain::column`] has it; the newest first without one. A leading `-` puts the greatest
-    /// first.
+    /// The sort column, as in [`assay_domain::column`]; newest first by default. A leading `-` sorts descending.
     pub sort: Option<String>,
     /// How many to skip.
     pub offset: usize,
@@ -99,11 +98,11 @@ pub struct RunPatch {
     pub tags: BTreeMap<String, Option<String>>,
 }
 
-/// Asks for the run that a text names.
+/// Resolves a run by text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FindQuery {
-    /// Among the deleted runs instead.
+    /// Look among deleted runs.
     pub deleted: bool,
 }
 
@@ -119,25 +118,25 @@ pub struct ExperimentPatch {
     pub tags: BTreeMap<String, Option<String>>,
 }
 
-/// Declares which extreme of a metric is its best value.
+/// Declares the direction of a metric.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DirectionChange {
     /// The metric.
     pub key: String,
-    /// Which; null takes a declaration back.
+    /// The direction; null withdraws it.
     #[serde(default)]
     pub best: Option<Best>,
 }
 
-/// Asks for points of a metric of a run.
+/// Requests points of a metric.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HistoryQuery {
     /// The metric.
     pub key: String,
-    /// How many points to skip.
+    /// Points to skip.
     pub offset: usize,
-    /// How many to return at most; 100,000 without it.
+    /// Maximum number of points, 100,000 by default.
     pub limit: Option<usize>,
 }
 
@@ -282,9 +281,9 @@ pub struct ImportRequest {
     pub seed: Option<u64>,
     /// How many classes an image has, where the source does not say that it may have any number.
     pub labelling: Labelling,
-    /// The column of steps in tables of metrics; the best one without it, and again with an empty text.
+    /// The step column of tables of metrics; chosen if absent, and again if empty.
     pub step: Option<String>,
-    /// The column of times in tables of metrics; the best one without it, and again with an empty text.
+    /// The time column of tables of metrics; chosen if absent, and again if empty.
     pub time: Option<String>,
 }
 
@@ -296,9 +295,9 @@ pub struct SamplesQuery {
     pub class: Option<String>,
     /// Only this split.
     pub split: Option<Split>,
-    /// Only samples in this state; all but the removed ones without it.
+    /// In this state; by default all but removed samples.
     pub state: Option<SampleState>,
-    /// Only samples whose path contains this.
+    /// Whose path contains this text.
     pub name: Option<String>,
     /// How many to skip.
     pub offset: usize,
@@ -339,65 +338,65 @@ pub struct DatasetChange {
     pub removed: Option<bool>,
 }
 
-/// Asks for the datasets.
+/// Lists the datasets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DatasetsQuery {
-    /// Those that were removed, instead.
+    /// List removed ones instead.
     pub removed: bool,
 }
 
-/// Says where a dataset's source was moved to.
+/// Changes the path of a dataset's source.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RelocateRequest {
-    /// The folder, archive or CSV on the machine that serves.
+    /// The folder, archive or CSV on the server.
     pub source: String,
 }
 
-/// Changes samples: those that are listed, else all that match.
+/// Changes the listed samples, or all that match.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SamplesChange {
     /// Which samples.
     #[serde(default)]
     pub samples: Option<Vec<SampleId>>,
-    /// Which samples, where none are listed; its page is not looked at.
+    /// The filter if none are listed; paging is ignored.
     #[serde(default)]
     pub filter: SamplesQuery,
-    /// What is done to them.
+    /// The change.
     pub act: SamplesAct,
 }
 
-/// What is done to samples.
+/// A change of samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SamplesAct {
-    /// They belong to this split from now on.
+    /// Assign to this split.
     Split(Split),
-    /// They are removed from the dataset.
+    /// Remove from the dataset.
     Remove,
-    /// They are back in the dataset.
+    /// Restore.
     Restore,
-    /// Their labels are right for the images that they have now, says this person.
+    /// Confirm the labels for the current images, as this person.
     Confirm(String),
 }
 
-/// Writes labels on the machine that serves.
+/// Exports labels on the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExportLabels {
-    /// The absolute path of the CSV or folder, which must not be there yet.
+    /// Absolute path of the CSV or folder; it must not exist yet.
     pub target: String,
     /// How.
     pub format: LabelFormat,
 }
 
-/// How labels are written.
+/// Formats of label files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LabelFormat {
     /// A CSV of path, label and split.
     #[default]
     Csv,
-    /// Copies of the images in a folder for each split, with one for each class.
+    /// Copies of the images in SPLIT/CLASS folders.
     ClassFolders,
 }
 

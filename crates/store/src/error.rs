@@ -29,14 +29,14 @@ pub enum StoreError {
     /// The file is a database of another program, or none.
     #[error("this file is not an Assay database; move it away or choose another folder: {0}")]
     Foreign(PathBuf),
-    /// The file is no database of an MLflow server.
+    /// The file is not an MLflow database.
     #[error(
         "{found}; of databases, only those of MLflow's server are read, which have runs, metrics, params, tags and experiments: {path}"
     )]
     NotMlflow {
         /// What it is.
         found: String,
-        /// Which file.
+        /// The path.
         path: PathBuf,
     },
     /// The disk has no room.

@@ -64,7 +64,7 @@ const VERSIONS: &str = "version, description, user, source, run, run_link, logge
 const RUNS: &str = "uid, name, note, status, reason, created, started, ended, heartbeat, done, total, config, deleted, client, \
     user, hides_name";
 
-/// Where a sample is, and what is in it.
+/// A sample's path and contents.
 struct Place {
     id: SampleId,
     path: String,
@@ -299,8 +299,8 @@ impl WriteTx<'_> {
         self.take_edits(theirs, ours, &classes)
     }
 
-    /// Finds theirs among our samples, by contents; what is new comes without a label, since its edits follow. Where we have
-    /// another image at its path, it is missing here.
+    /// Maps their samples to ours by contents; new ones come without labels, since the edits follow. A new one is
+    /// marked missing if our sample at its path differs.
     fn join_samples(&mut self, theirs: DatasetId, ours: DatasetId) -> Result<()> {
         let here = self.places("main", ours)?;
         let there = self.places("other", theirs)?;

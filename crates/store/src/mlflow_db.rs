@@ -33,7 +33,7 @@ impl MlflowDb {
     /// Opens the database of an MLflow server.
     ///
     /// # Errors
-    /// [`StoreError::NotMlflow`] when it is another one, or none.
+    /// [`StoreError::NotMlflow`] if it is none.
     pub fn open(path: &Path) -> Result<MlflowDb> {
         let other = |found: String| StoreError::NotMlflow { found, path: path.to_owned() };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -128,7 +128,7 @@ impl MlflowDb {
     }
 }
 
-/// What a database of MLflow has at least.
+/// Tables every MLflow database has.
 const TABLES: [&str; 5] = ["runs", "metrics", "params", "tags", "experiments"];
 
 fn tables_of(db: &Connection) -> rusqlite::Result<Vec<String>> {

@@ -1,4 +1,4 @@
-//! From a fresh clone to a trained model on the screen. The first result is there before the interface is built.
+//! From a fresh clone to a trained model on screen; the result comes before the interface is built.
 
 use crate::interface::Quality;
 use crate::progress::spoken;

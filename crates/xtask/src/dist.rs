@@ -1,4 +1,4 @@
-//! Release programs: a tarball, and a package for Debian.
+//! Release programs: a tarball and a Debian package.
 
 use crate::interface::Quality;
 use crate::progress::Build;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PROGRAMS: [&str; 2] = ["assay", "assay-desktop"];
-/// The terminal program needs nothing else; the window needs a web view.
+/// For the terminal program; the window needs a web view too.
 const DEPENDS: &str = "libc6 (>= 2.36), libgcc-s1";
 const RECOMMENDS: &str = "libwebkit2gtk-4.1-0, libgtk-3-0";
 const DESKTOP_ENTRY: &str = "[Desktop Entry]
@@ -21,7 +21,7 @@ Icon=assay
 Categories=Science;Development;
 ";
 
-/// Builds the programs for release and packs them; `is_tried`: installs the package into an empty system and runs it there.
+/// Builds and packs the release programs; `is_tried`: installs the package into an empty system and runs it.
 pub(crate) fn dist(project: &Project, is_tried: bool) -> Result<()> {
     system::ensure_wasm_target()?;
     system::ensure_build_packages()?;
@@ -56,7 +56,7 @@ fn version(project: &Project) -> Result<String> {
     Ok(own["version"].as_str().context("it has no version")?.to_owned())
 }
 
-/// Copies the programs into a folder, without what only debuggers read.
+/// Copies the programs into a folder, stripped of debug symbols.
 fn put_programs(project: &Project, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     for name in PROGRAMS {
@@ -114,7 +114,7 @@ fn debian_package(project: &Project, folder: &Path, version: &str) -> Result<Pat
     Ok(package)
 }
 
-/// Runs what was packed where nothing else is: a Debian made by debootstrap.
+/// Runs the packed programs in a minimal Debian made by debootstrap.
 fn try_in_empty_system(project: &Project, folder: &Path, tarball: &Path, package: &Path) -> Result<()> {
     system::ensure_debootstrap()?;
     let root = folder.join("system");

@@ -7,7 +7,7 @@ use std::process::Command;
 
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
-/// How the interface is compiled.
+/// Compiler profile.
 #[derive(Clone, Copy)]
 pub(crate) enum Quality {
     /// Quick to build: for daily work.
@@ -25,7 +25,7 @@ impl Quality {
     }
 }
 
-/// Builds it; nothing is written when nothing changed.
+/// Builds it; an unchanged result is not written.
 pub(crate) fn build(project: &Project, quality: Quality) -> Result<()> {
     let profile = quality.profile();
     let interface = Build {

@@ -1,5 +1,5 @@
-//! The arrows of ARCHITECTURE.md: which crate may depend on which, and which library belongs to which crate. An arrow that is
-//! not here does not exist.
+//! The arrows of ARCHITECTURE.md: allowed dependencies between crates, and the owner of each library. All else is
+//! forbidden.
 
 mod source;
 
@@ -42,7 +42,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("egui", &["ui", "tests"]),
 ];
 
-/// The libraries that the design fixes, each with the crate that owns its subject and must work with it.
+/// Libraries fixed by the design, each with the crate that must use it.
 const FIXED: &[(&str, &str)] = &[
     ("tauri", "desktop"),
     ("egui", "ui"),
@@ -60,7 +60,7 @@ const FIXED: &[(&str, &str)] = &[
 struct Crate {
     /// Without the project's prefix.
     name: String,
-    /// The dependencies of its programs and its library, not those of tests and build scripts.
+    /// Normal dependencies, without dev and build ones.
     dependencies: Vec<Dependency>,
     sources: Vec<Source>,
 }
@@ -70,11 +70,11 @@ struct Dependency {
     need: Need,
 }
 
-/// When a dependency is built.
+/// When a dependency applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
     Always,
-    /// With a feature or for a platform.
+    /// Optional or per platform.
     Sometimes,
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn lint(project: &Project) -> Result<()> {
 }
 
 impl Crate {
-    /// From what `cargo metadata` says of a package.
+    /// Parses a package of `cargo metadata`.
     fn read(package: &serde_json::Value) -> Result<Crate> {
         let normal = package["dependencies"].as_array().into_iter().flatten().filter(|of| of["kind"].is_null());
         let dependencies = normal.map(|dependency| {
@@ -108,7 +108,7 @@ impl Crate {
     }
 }
 
-/// What depends on something that it must not depend on.
+/// Forbidden dependencies.
 fn broken_arrows(crates: &[Crate]) -> Vec<String> {
     let mut broken = Vec::new();
     for Crate { name, dependencies, .. } in crates {
@@ -132,7 +132,7 @@ fn broken_arrows(crates: &[Crate]) -> Vec<String> {
     broken
 }
 
-/// The fixed libraries that the owner of their subject does not name, or names without using them.
+/// Fixed libraries that their owner does not declare, or declares without using.
 fn idle_libraries(crates: &[Crate]) -> Vec<String> {
     let idle = |(library, owner): &(&str, &str)| {
         let Some(owning) = crates.iter().find(|one| one.name == *owner) else {
@@ -161,7 +161,7 @@ fn own(package: &str) -> &str {
 mod tests {
     use super::*;
 
-    /// A crate whose one file uses some libraries, each of which it names.
+    /// A crate with one file that uses some declared libraries.
     fn using(name: &str, libraries: &[&str]) -> Crate {
         let dependencies = libraries.iter().map(|library| Dependency { name: (*library).into(), need: Need::Always });
         let text = libraries.iter().map(|library| format!("use {}::Thing;\n", library.replace('-', "_")));
@@ -169,7 +169,7 @@ mod tests {
         Crate { name: name.into(), dependencies: dependencies.collect(), sources }
     }
 
-    /// A project in which all is well.
+    /// A project without errors.
     fn project() -> Vec<Crate> {
         let libraries = |name: &str| -> Vec<&str> {
             FIXED.iter().filter(|(_, owner)| *owner == name).map(|(library, _)| *library).collect()

@@ -1,5 +1,5 @@
-//! Builds that say how far they are: cargo reports each package that is done, and how much source a package has says how long
-//! it takes beside the others.
+//! Builds with progress: cargo reports each finished package, and a package's source size estimates its share of the
+//! time.
 
 use crate::project::{Project, cargo, linting_cargo};
 use anyhow::{Context, Result, bail};
@@ -10,27 +10,27 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// One package counts as at most so many bytes of source: what is larger is generated, and mostly left out.
+/// Cap on a package's counted bytes of source: larger ones are generated and mostly unused.
 const MOST_BYTES: u64 = 1_500_000;
-/// Before so much of the work is done, how long the rest takes is not known.
+/// Share of work done before the remaining time is estimated.
 const LEAST_SHARE: f64 = 0.04;
 
-/// What is built.
+/// A cargo build.
 pub(crate) struct Build<'a> {
-    /// What it is for a person.
+    /// Its name, for people.
     pub(crate) what: &'a str,
-    /// The package whose dependencies are built with it; of none, all of the workspace.
+    /// The package to build with its dependencies; `None`: the workspace.
     pub(crate) package: Option<&'a str>,
-    /// The target triple, where it is not this machine.
+    /// The target triple, if cross-compiling.
     pub(crate) target: Option<&'a str>,
-    /// What cargo is told.
+    /// Cargo's arguments.
     pub(crate) arguments: &'a [&'a str],
-    /// Whether the compiler of our own packages is Clippy, and what it warns of an error.
+    /// Whether Clippy compiles our own packages, with warnings as errors.
     pub(crate) is_linted: bool,
 }
 
 impl Build<'_> {
-    /// Builds it, and tells on the way how much of the source is compiled and how long the rest may take.
+    /// Builds, and reports the compiled share and the estimated remaining time.
     pub(crate) fn run(&self, project: &Project) -> Result<()> {
         let begun = Instant::now();
         let mut command = if self.is_linted { linting_cargo() } else { cargo() };
@@ -83,7 +83,7 @@ impl Build<'_> {
         Ok(progress)
     }
 
-    /// How much source each package has that is built.
+    /// Source bytes of each package in the build.
     fn weights(&self, project: &Project) -> Result<HashMap<String, u64>> {
         let mut tree = cargo();
         tree.args(["tree", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
@@ -112,7 +112,7 @@ impl Build<'_> {
     }
 }
 
-/// The bytes of source in a folder and below. C compiles about twice as quickly as Rust.
+/// Source bytes below a folder; C counts half, as it compiles faster.
 fn source_bytes(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| entry.ok());
     let of_entry = |entry: std::fs::DirEntry| match entry.file_type() {
@@ -134,7 +134,7 @@ fn source_bytes(folder: &Path) -> u64 {
 struct Progress {
     what: String,
     begun: Instant,
-    /// The packages that are not done.
+    /// Unfinished packages.
     weights: HashMap<String, u64>,
     done: u64,
     total: u64,
@@ -185,7 +185,7 @@ impl Progress {
     }
 }
 
-/// A duration as people say it.
+/// A duration in words.
 pub(crate) fn spoken(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ 0..=89 => format!("{seconds} s"),

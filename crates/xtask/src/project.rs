@@ -31,8 +31,8 @@ impl Project {
         self.target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 
-    /// Builds the terminal program alone. `--workspace` stays: cargo unites features over the packages that are chosen, and
-    /// another choice would build the dependencies anew.
+    /// Builds the terminal program alone. `--workspace` stays: cargo unifies features over the selected packages, so
+    /// another selection would rebuild dependencies.
     pub(crate) fn build_terminal(&self) -> Result<()> {
         let terminal = Build {
             what: "the terminal program",
@@ -99,11 +99,11 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-/// Cargo whose compiler of our own packages is Clippy, where each warning is an error. `cargo clippy` would check all
-/// dependencies beside their build; so they are compiled once.
+/// Cargo with Clippy compiling our own packages, warnings being errors. Unlike `cargo clippy`, this does not check all
+/// dependencies besides building them.
 pub(crate) fn linting_cargo() -> Command {
     let mut cargo = cargo();
-    // What Clippy is told, as `cargo clippy -- -D warnings` tells it.
+    // As `cargo clippy -- -D warnings` sets them.
     cargo.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver").env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__");
     cargo
 }

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result, bail};
 use std::process::{Command, Stdio};
 
-/// What building the terminal program needs, as Debian names it: a compiler of C.
+/// Debian packages to build the terminal program.
 const COMPILER: &[&str] = &["build-essential", "pkg-config"];
-/// What building the desktop window needs besides.
+/// Debian packages for the window.
 const WINDOW: &[&str] = &["libwebkit2gtk-4.1-dev", "librsvg2-dev"];
 /// What the tests need besides: a display, a browser, a hand, a session's bus.
 const TEST: &[&str] =
@@ -26,7 +26,7 @@ pub(crate) fn ensure_wasm_target() -> Result<()> {
     }
 }
 
-/// Makes sure of what building the terminal program needs.
+/// Ensures what building the terminal program needs.
 pub(crate) fn ensure_compiler() -> Result<()> {
     ensure(COMPILER)
 }
@@ -41,7 +41,7 @@ pub(crate) fn ensure_test_packages() -> Result<()> {
     ensure(&[COMPILER, WINDOW, TEST].concat())
 }
 
-/// Makes sure of what an empty system is made with.
+/// Ensures that debootstrap is installed.
 pub(crate) fn ensure_debootstrap() -> Result<()> {
     ensure(&["debootstrap"])
 }

@@ -128,7 +128,7 @@ async fn a_file_is_no_folder_too() -> Result<()> {
             assert!(why["message"].as_str().is_some_and(|why| why.contains("cannot be a file")), "{why}");
             assert_eq!(put(first).await.0, 200, "it may be replaced still");
         }
-        // Names that only begin alike are no folders of each other.
+        // A common prefix does not make a folder.
         for path in ["f.txt2", "dd", "d-", "a/bb"] {
             assert_eq!(put(path).await.0, 200, "{path}");
         }

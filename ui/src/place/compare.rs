@@ -10,7 +10,7 @@ use assay_domain::{RunId, counted};
 use assay_protocol::{Comparison, path};
 use egui::{RichText, ScrollArea, TextStyle, Ui};
 
-/// The most that the name of a run or of a value takes.
+/// Maximum width of a name, in points.
 const NAME: f32 = 280.0;
 
 #[derive(Default)]

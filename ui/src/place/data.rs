@@ -1,4 +1,4 @@
-//! Datasets: importing, a virtual grid of thumbnails, and what is done to datasets and samples.
+//! Datasets: import, a virtual grid of thumbnails, and actions on datasets and samples.
 
 mod import;
 mod manage;
@@ -249,7 +249,7 @@ impl Data {
         });
     }
 
-    /// What can be done to all samples that the filters leave.
+    /// Actions on all samples that match the filters.
     fn all_ui(&self, ui: &mut Ui, cx: &Cx<'_>, dataset: &Dataset, total: u64) {
         let act = |act: SamplesAct, said: String| {
             let change = SamplesChange { samples: None, filter: self.query(0), act };

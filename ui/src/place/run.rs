@@ -18,11 +18,11 @@ use assay_domain::{RunId, RunStatus, Timestamp, duration, number};
 use assay_protocol::{About, RunDetail, RunPatch, SeriesQuery, SeriesReply, path};
 use egui::{Align, Layout, RichText, ScrollArea, TextStyle, Ui, vec2};
 
-/// What stands beside the name of a run: its number, status, time and buttons.
+/// Room beside a run's name: number, status, time and buttons.
 const BESIDE_NAME: f32 = 520.0;
-/// What a name has at least.
+/// Minimum width of a name.
 const LEAST_NAME: f32 = 120.0;
-/// The most that the name of a value takes.
+/// Maximum width of a key, in points.
 const PAIR_NAME: f32 = 280.0;
 
 #[derive(Clone, Copy, Default, PartialEq)]

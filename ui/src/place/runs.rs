@@ -314,7 +314,7 @@ impl Runs {
     }
 }
 
-/// Declares which value of a metric is its best.
+/// Declares the direction of a metric.
 fn best_ui(ui: &mut Ui, api: &Api, key: &str, best: Best) {
     ui.label(format!("The best value of {key} is"));
     for (choice, name) in

@@ -1,4 +1,4 @@
-//! Charts as they are drawn: what stands at their axes, and that they stay where they belong.
+//! Charts as drawn: axis labels and their places.
 
 use super::*;
 use assay_domain::Point;
@@ -12,13 +12,13 @@ fn buckets(values: impl IntoIterator<Item = f64>) -> Vec<Bucket> {
     points.map(Bucket::of).collect()
 }
 
-/// A chart of such a size, drawn a few times: axes take the room of their labels from the frame before.
+/// A chart of this size, drawn repeatedly: axes use the label size of the previous frame.
 fn drawn<'a>(title: &'a str, size: egui::Vec2, look: Look, lines: &'a [Vec<Bucket>]) -> Harness<'a> {
     let mut frames = 0;
     let mut harness = Harness::builder().with_size(size + vec2(40.0, 40.0)).build_ui(move |ui| {
         frames += 1;
         if frames == 1 {
-            // Fonts are there from the next frame on.
+            // Fonts load on the next frame.
             return crate::tokens::install(ui.ctx());
         }
         ui.allocate_ui(size, |ui| {
@@ -33,7 +33,7 @@ fn drawn<'a>(title: &'a str, size: egui::Vec2, look: Look, lines: &'a [Vec<Bucke
     harness
 }
 
-/// All text that is drawn, with where it stands.
+/// All drawn text with its rectangle.
 fn texts(harness: &Harness<'_>) -> Vec<(String, Rect)> {
     fn collect(shape: &Shape, found: &mut Vec<(String, Rect)>) {
         match shape {
@@ -47,7 +47,7 @@ fn texts(harness: &Harness<'_>) -> Vec<(String, Rect)> {
     found
 }
 
-/// The labels below a chart from left to right, and those beside it from below upwards.
+/// The labels below a chart from left to right, and beside it from bottom to top.
 fn labels(harness: &Harness<'_>, title: &str) -> [Vec<(String, Rect)>; 2] {
     let chart = harness.get_by_label(&format!("Chart of {title}")).rect();
     let (mut below, mut beside) = (Vec::new(), Vec::new());
@@ -131,7 +131,7 @@ fn a_long_title_takes_no_other_room_than_a_short_one() {
                 for (text, rect) in texts(&harness) {
                     assert!(window.contains_rect(rect), "{text:?} at {rect:?} of {window:?}");
                 }
-                // The title and the chart, each by its whole name.
+                // Title and chart, each by its full name.
                 assert_eq!(harness.query_all_by_label(title).count(), 1);
                 harness.get_by_label(&format!("Chart of {title}")).rect()
             };
@@ -151,7 +151,7 @@ fn a_short_chart_beside_a_long_one_is_no_zoom() {
     let mut harness = Harness::new_ui(|ui| {
         frames += 1;
         if frames == 1 {
-            // Fonts are there from the next frame on.
+            // Fonts load on the next frame.
             return crate::tokens::install(ui.ctx());
         }
         for (title, buckets) in [("long", &long), ("short", &short), ("spoiled", &spoiled)] {

@@ -10,14 +10,14 @@ pub struct Dataset {
     pub id: DatasetId,
     /// Its name, unique in the workspace.
     pub name: String,
-    /// The folder or CSV that its files are below.
+    /// The folder or CSV that paths start from.
     pub source: String,
     /// The archive that they were unpacked from.
     #[serde(default)]
     pub archive: Option<String>,
     /// When it was first imported.
     pub created: Timestamp,
-    /// When it was removed; it can be restored.
+    /// Time of removal; it can be restored.
     #[serde(default)]
     pub removed: Option<Timestamp>,
     /// The classes; a [`ClassId`] is a position in this list, which only ever grows.
@@ -34,22 +34,22 @@ pub struct Dataset {
     pub splits: Vec<SplitCount>,
     /// Files that were found and could not be taken.
     pub problems: u64,
-    /// What else needs a look.
+    /// Other kinds of problem.
     #[serde(default)]
     pub findings: u64,
-    /// Samples whose file was not found: they keep their labels and are not learned from.
+    /// Samples whose file was not found: they keep their labels but are not trained on.
     #[serde(default)]
     pub missing: u64,
-    /// Samples whose image is another one than their label was set for, until it is confirmed.
+    /// Samples whose image changed after labelling, until the label is confirmed.
     #[serde(default)]
     pub changed: u64,
-    /// Samples that people removed, and that can be restored; they count nowhere else.
+    /// Samples removed by people; they can be restored and count nowhere else.
     #[serde(default)]
     pub removed_samples: u64,
 }
 
 impl Dataset {
-    /// What a person imported: the archive, folder or CSV.
+    /// The imported path: archive, folder or CSV.
     pub fn origin(&self) -> &str {
         self.archive.as_deref().unwrap_or(&self.source)
     }
@@ -98,19 +98,19 @@ pub struct Sample {
     pub split: Split,
     /// Its label, if it has one.
     pub label: Option<Label>,
-    /// Since when its file is missing.
+    /// Since when it is missing.
     #[serde(default)]
     pub missing: Option<Timestamp>,
-    /// The hash of the image that its label was set for, where the file was edited since.
+    /// The hash of the image that was labelled, if the file was edited since.
     #[serde(default)]
     pub changed_from: Option<String>,
-    /// When it was removed.
+    /// Time of removal.
     #[serde(default)]
     pub removed: Option<Timestamp>,
 }
 
 impl Sample {
-    /// Why it does not count; none when it does.
+    /// Why it is excluded; `None` if it counts.
     pub fn state(&self) -> Option<SampleState> {
         if self.removed.is_some() {
             Some(SampleState::Removed)
@@ -122,13 +122,13 @@ impl Sample {
     }
 }
 
-/// Why a sample does not count: it is neither learned from nor evaluated.
+/// Why a sample is excluded from training and evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SampleState {
     /// Its file was not found.
     Missing,
-    /// Its image is another one than its label was set for.
+    /// Its image changed after labelling.
     Changed,
     /// A person removed it.
     Removed,
@@ -138,7 +138,7 @@ impl SampleState {
     /// All states.
     pub const ALL: [SampleState; 3] = [SampleState::Missing, SampleState::Changed, SampleState::Removed];
 
-    /// The word that is sent and shown.
+    /// The name sent and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             SampleState::Missing => "missing",
@@ -147,27 +147,27 @@ impl SampleState {
         }
     }
 
-    /// The state with this word.
+    /// Parses its name.
     pub fn parse(word: &str) -> Option<SampleState> {
         SampleState::ALL.into_iter().find(|state| state.as_str() == word)
     }
 }
 
-/// What kind of thing needs a look.
+/// The kind of a problem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProblemKind {
-    /// A file that could not be taken.
+    /// A file that was left out.
     #[default]
     LeftOut,
-    /// A person and the source label a sample differently.
+    /// A person's label differs from the source's.
     LabelDiffers,
-    /// The same image has two labels, or is both learned from and tested on.
+    /// Copies of an image differ in label, or are in training and test.
     SameImage,
 }
 
 impl ProblemKind {
-    /// The word that is stored and sent.
+    /// The name stored and sent.
     pub fn as_str(self) -> &'static str {
         match self {
             ProblemKind::LeftOut => "left-out",
@@ -176,7 +176,7 @@ impl ProblemKind {
         }
     }
 
-    /// The kind with this word.
+    /// Parses its name.
     pub fn parse(word: &str) -> Option<ProblemKind> {
         [ProblemKind::LeftOut, ProblemKind::LabelDiffers, ProblemKind::SameImage]
             .into_iter()
@@ -184,12 +184,12 @@ impl ProblemKind {
     }
 }
 
-/// Something about a file of a source that needs a look.
+/// A problem with a file of a source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Problem {
     /// The path below the source.
     pub path: String,
-    /// Of which kind.
+    /// Its kind.
     #[serde(default)]
     pub kind: ProblemKind,
     /// Why, and what can be done.

@@ -29,7 +29,7 @@ pub enum JobKind {
         /// How many classes an image has, where the source does not say.
         #[serde(default)]
         labelling: Labelling,
-        /// Whether the dataset's files were somewhere else before.
+        /// Whether the dataset's files have moved here.
         #[serde(default)]
         relocate: bool,
     },
@@ -39,10 +39,10 @@ pub enum JobKind {
         source: String,
         /// The experiment of runs that name none.
         experiment: String,
-        /// The column of steps in tables, where someone chose it.
+        /// The step column of tables, if chosen.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         step: Option<String>,
-        /// The column of times in tables, where someone chose it.
+        /// The time column of tables, if chosen.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         time: Option<String>,
     },
@@ -169,7 +169,7 @@ pub enum Event {
     AlertsChanged,
     /// Someone chose something for the interface.
     SettingsChanged,
-    /// It was declared which way a metric gets better.
+    /// The direction of a metric was declared.
     DirectionsChanged,
 }
 

@@ -1,4 +1,4 @@
-//! The images that a model is checked with, and what was not taken of their source.
+//! The labelled images for checking a model, and the files left out.
 
 use super::Checked;
 use crate::{EngineError, Result};
@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// The images of a folder of class folders, or a CSV, with their classes, and what was not taken.
+/// Images of class folders or of a CSV, with their classes.
 pub(super) struct LabelledImages {
     source: PathBuf,
     pub(super) images: Vec<(PathBuf, Label)>,
-    /// Path and reason, as the source was read and as images were opened.
+    /// Path and reason, from reading the source or opening images.
     left_out: Mutex<BTreeMap<String, String>>,
     passed_over: usize,
-    /// Classes that the source has a place for, and no image of.
+    /// Classes that the source declares without any image.
     without_images: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl LabelledImages {
         })
     }
 
-    /// The image, unless it cannot be read, which is told at the end.
+    /// The image; `None` if unreadable, which `verdict` reports.
     pub(super) fn open(&self, path: &Path) -> Option<RgbImage> {
         let reason = match std::fs::read(path) {
             Ok(bytes) => match assay_media::decode(&bytes) {
@@ -64,7 +64,7 @@ impl LabelledImages {
         EngineError::Invalid(format!("none of the labelled images can be read: {}", self.source.display()))
     }
 
-    /// What was not taken, and whether a class has no images that can be used; nothing where all is as it should be.
+    /// The files left out; it fails if a class has no usable image. `None` if all is well.
     pub(super) fn verdict(&self, classes: &[String], begun: Instant) -> Option<Verdict> {
         const TOLD: usize = 3;
         let left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! The files of an archive, unpacked into the workspace.
+//! Unpacks archives into the workspace.
 
 use crate::{Engine, EngineError, Result};
 use assay_domain::JobId;
@@ -7,24 +7,24 @@ use assay_formats::{path_of_text, place_text};
 use assay_store::Hash;
 use std::path::{Path, PathBuf};
 
-/// Where the files of a source are.
+/// The files of a source.
 pub(super) struct Files {
-    /// The folder or CSV that they are below.
+    /// The folder or CSV of paths.
     pub(super) folder: PathBuf,
-    /// The archive that they were unpacked from.
+    /// The archive it was unpacked from.
     pub(super) archive: Option<String>,
-    /// What could not be unpacked: path and reason.
+    /// Entries not unpacked: path and reason.
     pub(super) left_out: Vec<(String, String)>,
 }
 
 impl Engine {
-    /// Where an archive is unpacked to.
+    /// Where an archive is unpacked.
     pub(super) fn place_of_archive(&self, source: &Path) -> PathBuf {
         let key = Hash::of(source.to_string_lossy().as_bytes());
         self.store.root().join("imports").join(&key.as_str()[..16])
     }
 
-    /// Unpacks an archive, beside what was unpacked before, and then in its place. Anything else stays where it is.
+    /// Unpacks an archive beside its earlier copy, then replaces that. Other sources are read in place.
     pub(super) fn files_of_source(&self, job: JobId, known: Option<&Dataset>, source: &Path) -> Result<Files> {
         if !assay_formats::is_archive(source) {
             return Ok(Files { folder: source.to_owned(), archive: None, left_out: Vec::new() });

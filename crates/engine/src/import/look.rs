@@ -6,14 +6,14 @@ use assay_formats::Entry;
 use assay_store::FileFacts;
 use std::time::UNIX_EPOCH;
 
-/// A file that was looked at.
+/// An inspected file.
 pub(super) struct Seen {
     pub(super) file: FileFacts,
     pub(super) label: Option<Vec<String>>,
     pub(super) split: Option<Split>,
 }
 
-/// Looks at a file; one that is as it was known is not opened.
+/// Inspects a file; one unchanged since `known` is not opened.
 pub(super) fn look(entry: &Entry, known: Option<&FileFacts>) -> Result<Seen, Problem> {
     let problem = |reason: String| Problem { path: entry.path.clone(), kind: ProblemKind::LeftOut, reason };
     let facts = std::fs::metadata(&entry.file).map_err(|why| problem(format!("cannot be opened: {why}")))?;
@@ -39,17 +39,17 @@ pub(super) fn look(entry: &Entry, known: Option<&FileFacts>) -> Result<Seen, Pro
     }))
 }
 
-/// Which file it is and when anything about it changed, which neither a rename nor a copied time leaves as it was: images
-/// that were unpacked together share their sizes and times.
+/// Mixes inode and change time, which renaming and setting times also update: images unpacked together share size and
+/// times.
 #[cfg(unix)]
 fn stamp(facts: &std::fs::Metadata) -> i64 {
     use std::os::unix::fs::MetadataExt;
     let changed_ns = facts.ctime().wrapping_mul(1_000_000_000).wrapping_add(facts.ctime_nsec());
-    // Odd, so that no two times of an inode are the same.
+    // Odd, hence injective in the time.
     changed_ns.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64) ^ facts.ino() as i64
 }
 
-/// When it was made: renaming keeps it, but files that were unpacked together differ in it.
+/// The creation time: renaming keeps it, and files unpacked together differ in it.
 #[cfg(not(unix))]
 fn stamp(facts: &std::fs::Metadata) -> i64 {
     let made = facts.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());

@@ -1,4 +1,4 @@
-//! What becomes of samples and their labels when files are renamed, swapped, copied, edited, deleted and brought back.
+//! Samples and labels after files are renamed, swapped, copied, edited, deleted and restored.
 
 use super::*;
 use crate::engine::{Options, Work};
@@ -13,9 +13,9 @@ use std::sync::Arc;
 struct World {
     folder: tempfile::TempDir,
     engine: Arc<Engine>,
-    /// The number of what each file shows, by its name.
+    /// The picture number of each file, by name.
     files: BTreeMap<String, u32>,
-    /// What deleted files showed.
+    /// Pictures of deleted files.
     deleted: Vec<u32>,
     contents: u32,
     /// The contents and class of each label that a person set or confirmed.
@@ -77,7 +77,7 @@ impl World {
         self.files.insert(name.to_owned(), content);
     }
 
-    /// The name of the file that is meant by a number.
+    /// The name of the n-th file, modulo their count.
     fn name(&self, number: usize) -> Option<String> {
         self.files.keys().nth(number.checked_rem(self.files.len())?).cloned()
     }
@@ -161,7 +161,7 @@ impl World {
                 }
             }
             Operation::Renumber => {
-                // Each takes the name of the next, and a new file that of the first.
+                // Rotate the names, with a new file at the end.
                 let names: Vec<String> = self.files.keys().cloned().collect();
                 let next = names.iter().skip(1).cloned().chain([self.free_name()]);
                 let renamed: Vec<(&String, String)> = names.iter().zip(next).collect();
@@ -236,7 +236,7 @@ impl World {
         self.check(&before);
     }
 
-    /// Compares with what is right after an import.
+    /// Checks the invariants after an import.
     fn check(&self, before: &[Sample]) {
         let after = self.samples();
         let found: BTreeMap<&str, String> =

@@ -60,7 +60,7 @@ pub(super) fn spoken(label: Option<&Label>, schema: &[String]) -> String {
     label.map_or_else(|| "no label".into(), |label| format!("{:?}", label.names(schema)))
 }
 
-/// Equal images that are labelled differently, or are both learned from and tested on.
+/// Copies that differ in label, or are in both training and test.
 pub(super) fn contradictions(copies: &[Copy], schema: &[String]) -> Vec<Problem> {
     let of_image = |same: &[Copy]| {
         let differ = |of: &dyn Fn(&Copy) -> String| same.iter().map(of).collect::<BTreeSet<_>>().len() > 1;

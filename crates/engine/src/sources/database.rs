@@ -1,4 +1,4 @@
-//! The runs of an MLflow server's database, which the store reads.
+//! Runs of an MLflow server's database.
 
 use super::reading::{Reading, Round, looks, marked, text};
 use crate::jobs::GoesOn;
@@ -12,18 +12,18 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 impl Engine {
-    /// Reads the database of an MLflow server; returns whether it came to its end.
+    /// Reads the database of an MLflow server; returns whether it finished.
     pub(super) fn read_database(
         &self,
         reading: &mut Reading<'_>,
         path: &Path,
         goes_on: &mut GoesOn<'_>,
     ) -> Result<bool> {
-        // Its newest pages are in a file beside it.
+        // SQLite's newest pages are in its WAL.
         let beside = path.with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().to_string_lossy()));
         let looks: Vec<_> =
             [path, &beside].into_iter().filter_map(|path| Some((text(path), looks(path, self.now())?))).collect();
-        // A run that is deleted now may be restored.
+        // A deleted run may be restored later.
         let is_unchanged =
             looks.iter().all(|(path, looks)| reading.own.get(path).and_then(|known| known.looks) == Some(*looks));
         if is_unchanged && !reading.deleted.values().any(|is_gone| !is_gone) {
@@ -44,11 +44,11 @@ impl Engine {
             if known != Some(run.fingerprint) {
                 self.gather(&mut round, run.logged.clone())?;
                 if known.is_none() {
-                    // It came after its first points were passed over: just now, or back from MLflow's deleted ones.
+                    // A new or restored run: read its earlier points too.
                     let points = database.points_of(&run.uid, from)?;
                     round.logged.extend(points.into_iter().map(|(_, key, point)| Logged::Point(key, point)));
                 }
-                // The path itself says to other sources whose the database is.
+                // Record whose the database is, for other sources.
                 round.read.extend([marked(unit, run.fingerprint), marked(text(path), 0)]);
             }
             let folder = artifact_folder(path, &run.artifacts);
@@ -69,7 +69,7 @@ impl Engine {
                     rounds.entry(uid).or_default().logged.push(Logged::Point(key, point));
                 }
             }
-            // How far it was read is committed with the points of all runs.
+            // The position is committed with all runs' points.
             rounds.entry(String::new()).or_insert(read_until(&database, last, &units)?);
             self.take(reading, rounds.into_iter().map(|(uid, round)| (uid, "mlflow", round)).collect())?;
             from = last;
@@ -79,8 +79,8 @@ impl Engine {
         }
     }
 
-    /// The row of a database after which its points are new. Where MLflow removed the last ones for good, later ones got their
-    /// numbers; those are taken here, and what is new begins after the last row.
+    /// The first unread row of a database. If MLflow deleted the last rows for good, their numbers were reused: the
+    /// missing points are taken here, and reading resumes after the last row.
     fn begin_of_points(
         &self,
         reading: &mut Reading<'_>,
@@ -101,7 +101,7 @@ impl Engine {
         Ok(last)
     }
 
-    /// Takes the points of a known run of a database, up to a row, that are not here.
+    /// Takes the missing points of a known run, up to a row.
     fn take_missing(&self, reading: &mut Reading<'_>, database: &MlflowDb, uid: &str, until: u64) -> Result<()> {
         let source = reading.source.id;
         let Some(run) = self.store.read(|reader| reader.run_of_source(source, uid))? else { return Ok(()) };
@@ -128,14 +128,14 @@ impl Engine {
     }
 }
 
-/// That the points of a database were read up to a row, and which one has its number.
+/// A round that records the last row read, and its fingerprint.
 fn read_until(database: &MlflowDb, last: u64, units: &[String; 2]) -> Result<Round> {
     let [row, fingerprint] = units.clone();
     let read = vec![marked(row, last), marked(fingerprint, database.fingerprint_of(last)?.unwrap_or(0))];
     Ok(Round { read, ..Round::default() })
 }
 
-/// The folder of a run's artifacts beside its database; none where it is elsewhere, which a database from elsewhere may say.
+/// The artifact folder of a run, which must lie beside the database: its path is untrusted.
 fn artifact_folder(database: &Path, says: &str) -> Option<PathBuf> {
     let root = database.parent()?.canonicalize().ok()?;
     let folder = match says.strip_prefix("mlflow-artifacts:/") {

@@ -1,4 +1,4 @@
-//! What reading a source brought, for people.
+//! Results of reading a source, for people.
 
 use assay_domain::counted;
 use std::collections::BTreeMap;
@@ -11,16 +11,16 @@ pub(super) struct Found {
     pub(super) points: u64,
     pub(super) files: u64,
     pub(super) left_out: u64,
-    /// Where values were left out, as far as that has a name.
+    /// Left-out values by name.
     pub(super) left_out_of: BTreeMap<String, u64>,
-    /// What was noted of files, and of how many: the columns by which tables are read, what was cut.
+    /// Notes and the number of files for each: chosen columns, cut values.
     pub(super) notes: BTreeMap<String, u64>,
     pub(super) damaged: Vec<String>,
-    /// Files that are another source's.
+    /// Files of other sources.
     pub(super) elsewhere: u64,
 }
 
-/// As many names or reasons are told at once; the log of the program has the rest.
+/// Names or reasons listed in a message; the program's log has the rest.
 const TOLD: usize = 20;
 
 impl std::fmt::Display for Found {
@@ -49,7 +49,7 @@ impl std::fmt::Display for Found {
     }
 }
 
-/// A list of texts for people, up to [`TOLD`].
+/// Joins texts, up to [`TOLD`].
 pub(super) fn listed(texts: impl ExactSizeIterator<Item = String>) -> String {
     let more = texts.len().saturating_sub(TOLD);
     let mut told = texts.take(TOLD).collect::<Vec<_>>().join("; ");
@@ -60,7 +60,7 @@ pub(super) fn listed(texts: impl ExactSizeIterator<Item = String>) -> String {
 }
 
 impl Found {
-    /// What people must know who look for the rest of a list that was cut.
+    /// Logs in full what messages cut.
     pub(super) fn log_all(&self, path: &str) {
         for why in &self.damaged {
             tracing::warn!(path, why, "read in part");

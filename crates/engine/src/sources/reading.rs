@@ -1,4 +1,4 @@
-//! What is known while a source is read, and what waits to be committed.
+//! State of reading a source, and data waiting to be committed.
 
 use super::Found;
 use crate::import::own_name;
@@ -13,39 +13,39 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// A file that was not written to for so long has whole lines: programs write when their buffers are full.
+/// Idle time after which the last line counts as complete: programs write when buffers fill.
 const SETTLED: Duration = Duration::from_secs(600);
 
-/// Longer params and tags are cut.
+/// Longest param or tag, in bytes.
 const VALUE_BYTES: usize = 8_000;
 
-/// The files of sources by their paths.
+/// Files of each source, by path.
 pub(super) type Files = HashMap<SourceId, HashMap<String, File>>;
 
 /// What is known of a file.
 #[derive(Default)]
 pub(super) struct File {
-    /// How far it was read, as the store has it.
+    /// The stored read position.
     pub(super) mark: Option<Mark>,
-    /// What it was like when it was read to its end.
+    /// Its metadata when last read to the end.
     pub(super) looks: Option<Looks>,
-    /// By which columns of steps and times it was read then, where someone chose them.
+    /// The columns chosen by the user at that time.
     pub(super) asked: Option<(Option<String>, Option<String>)>,
 }
 
-/// What a file looks like without being opened.
+/// Metadata of an unopened file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Looks {
     pub(super) bytes: u64,
     pub(super) modified: SystemTime,
-    /// Which file it is of those that had its name: one that is renamed to it may have the size and time of the one before.
+    /// File identity: a file renamed over it may have the same size and time.
     pub(super) id: u64,
-    /// Whether nobody has written to it for a while.
+    /// Whether it was idle for [`SETTLED`].
     pub(super) is_settled: bool,
 }
 
 impl Engine {
-    /// Puts files into blobs, which is slow, outside of the transaction; and what is too long or meant otherwise in order.
+    /// Copies files into blobs, outside of the transaction because it is slow; cuts long values.
     pub(super) fn gather(&self, round: &mut Round, logged: Vec<Logged>) -> Result<()> {
         for logged in logged {
             match logged {
@@ -79,7 +79,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Commits what was read of runs, all of it or nothing.
+    /// Commits the rounds of runs atomically.
     pub(super) fn take(&self, reading: &mut Reading<'_>, rounds: Vec<(String, &'static str, Round)>) -> Result<()> {
         let mut all = Vec::new();
         let mut seen = Vec::new();
@@ -126,23 +126,23 @@ impl Engine {
     }
 }
 
-/// What is known while a source is read.
+/// State of reading a source.
 pub(super) struct Reading<'a> {
     pub(super) source: &'a Source,
     pub(super) own: HashMap<String, File>,
     pub(super) others: &'a Files,
-    /// Runs of which nothing is taken, and whether they are gone for good.
+    /// Deleted runs, which are skipped; the flag: for good.
     pub(super) deleted: HashMap<String, bool>,
     pub(super) found: Found,
 }
 
-/// What was read of a run and waits to be committed.
+/// Data of a run to be committed.
 #[derive(Default)]
 pub(super) struct Round {
     pub(super) logged: Vec<Logged>,
     pub(super) files: Vec<(String, NewBlob)>,
     pub(super) read: Vec<FileMark>,
-    /// What the files were like that were read to their ends.
+    /// Metadata of files read to their ends.
     pub(super) seen: Vec<(String, Looks)>,
     pub(super) left_out: u64,
     pub(super) left_out_of: BTreeMap<String, u64>,
@@ -150,7 +150,7 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// A value as it is kept. One that is too long is cut, and that is told.
+    /// Cuts a value that is too long, with a note.
     fn cut(&mut self, what: &str, key: &str, mut value: String) -> String {
         let end = value.floor_char_boundary(VALUE_BYTES);
         if end < value.len() {
@@ -186,7 +186,7 @@ impl Reading<'_> {
         Some(self.own.get(unit)?.mark.as_ref()?.read)
     }
 
-    /// The columns that someone chose for the tables of the source.
+    /// The columns chosen for the source's tables.
     pub(super) fn asked(&self) -> (Option<String>, Option<String>) {
         (self.source.step.clone(), self.source.time.clone())
     }
@@ -199,7 +199,7 @@ impl Reading<'_> {
         }
     }
 
-    /// What fails with one run keeps no other back, but for what would fail with each.
+    /// Records a run's failure and continues; returns store-wide errors.
     pub(super) fn goes_on_after(&mut self, run: &str, read: Result<()>) -> Result<()> {
         match read {
             Err(EngineError::Store(error @ (StoreError::DiskFull | StoreError::ReadOnly(_) | StoreError::Closed))) => {
@@ -214,7 +214,7 @@ impl Reading<'_> {
     }
 }
 
-/// A path as the store has it.
+/// A path as stored.
 pub(super) fn text(path: &Path) -> String {
     place_text(path)
 }

@@ -11,12 +11,12 @@ use tar::EntryType;
 
 /// The length of a block.
 const BLOCK: u64 = 512;
-/// An archive ends with so many zeros.
+/// Zeros that end an archive.
 const END: u64 = 2 * BLOCK;
-/// A sparse file has at most so many parts.
+/// Maximum parts of a sparse file.
 const MAX_PARTS: u64 = 1_000_000;
 
-/// A gzip may be of several members, one after the other.
+/// A gzip may have several members in sequence.
 pub(super) fn unpack_gzipped(file: File, target: &mut Target<'_>) -> Result<(), Stop> {
     let mut plain = flate2::bufread::MultiGzDecoder::new(BufReader::new(file));
     let mut head = Vec::with_capacity(HEAD_BYTES);
@@ -38,7 +38,7 @@ pub(super) fn unpack_gzipped(file: File, target: &mut Target<'_>) -> Result<(), 
 pub(super) fn unpack(reader: impl Read, target: &mut Target<'_>) -> Result<(), Stop> {
     let zeros = Rc::new(Zeros::default());
     let mut archive = tar::Archive::new(Counted { reader, zeros: zeros.clone() });
-    // Archives that were written one behind the other are one.
+    // Concatenated archives count as one.
     archive.set_ignore_zeros(true);
     let mut last = b"the beginning".to_vec();
     for found in archive.entries().map_err(|why| Stop::Why(why.to_string()))? {
@@ -47,7 +47,7 @@ pub(super) fn unpack(reader: impl Read, target: &mut Target<'_>) -> Result<(), S
                 last = found.path_bytes().into_owned();
                 entry(&mut found, target)?;
             }
-            // What lies behind the end of an archive is none of it.
+            // Ignore trailing garbage after the end.
             Err(_) if zeros.now.get() >= END || zeros.before.get() >= END => return Ok(()),
             Err(why) => {
                 let after = [b"after ", last.as_slice()].concat();
@@ -108,7 +108,7 @@ fn entry(entry: &mut tar::Entry<'_, impl Read>, target: &mut Target<'_>) -> Resu
     }
 }
 
-/// How many zeros were read last, and how many before the last block that was none.
+/// Length of the trailing run of zeros, and of the one before the last other bytes.
 #[derive(Default)]
 struct Zeros {
     now: Cell<u64>,
@@ -134,12 +134,12 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// The parts of a sparse file in the PAX format, versions 0.0 to 1.0 (GNU tar's manual, "PAX Format"); the library reads
-/// the older ones of GNU.
+/// The map of a sparse file in PAX format 0.0 to 1.0 (GNU tar's manual, "PAX Format"); the library reads the older GNU
+/// formats.
 struct Sparse {
     name: Option<Vec<u8>>,
     size: u64,
-    /// Offset and length of each part that is not zeros.
+    /// Offset and length of each data segment.
     parts: Vec<(u64, u64)>,
 }
 
@@ -187,7 +187,7 @@ impl Sparse {
     }
 }
 
-/// The map of version 1.0 lies before the data: numbers, one a line, in whole blocks.
+/// The map of version 1.0, before the data: one number per line, padded to blocks.
 fn map_inside(data: &mut impl Read) -> std::io::Result<Vec<(u64, u64)>> {
     let mut read = 0;
     let mut number = || -> std::io::Result<u64> {
@@ -213,7 +213,7 @@ fn map_inside(data: &mut impl Read) -> std::io::Result<Vec<(u64, u64)>> {
     Ok(parts)
 }
 
-/// The whole file of a sparse one.
+/// Expands a sparse file.
 struct SparseReader<R> {
     data: R,
     size: u64,

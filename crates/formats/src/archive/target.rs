@@ -1,4 +1,4 @@
-//! The folder that an archive is unpacked into: which names its entries get, and what they may take up.
+//! The folder an archive is unpacked into: names of entries, and size limits.
 
 use super::{Below, Stop};
 use std::collections::{HashMap, HashSet};
@@ -6,13 +6,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// One file in an archive may unpack to at most so many bytes.
+/// Maximum unpacked size of a file, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 30;
-/// A whole archive may unpack to at most so many bytes.
+/// Maximum unpacked size of an archive, in bytes.
 const MAX_TOTAL_BYTES: u64 = 200 << 30;
-/// No file system in use has longer names, in bytes.
+/// Longest name on common file systems, in bytes.
 const MAX_NAME_BYTES: usize = 255;
-/// Links that lead to links are followed so often.
+/// Maximum depth of links to links.
 const MAX_LINKS: usize = 16;
 
 /// Where entries are written to.
@@ -20,15 +20,15 @@ pub(super) struct Target<'a> {
     folder: &'a Path,
     written: u64,
     left_out: Vec<(String, String)>,
-    /// Where the file of each entry lies, by the path that the archive gives it.
+    /// The file of each entry, by its path in the archive.
     files: HashMap<Vec<u8>, Below>,
-    /// Folders that were made.
+    /// Folders created so far.
     folders: HashSet<PathBuf>,
-    /// Links that are made when all files are there: the link's name, its path and that of the file.
+    /// Links, made once all files exist: name shown, path, target path.
     links: Vec<(String, Vec<u8>, Vec<u8>)>,
 }
 
-/// Why one entry is left out, or all that follow.
+/// Why an entry is left out, or all that follow.
 enum Failure {
     Entry(String),
     Stop(Stop),
@@ -54,7 +54,7 @@ impl<'a> Target<'a> {
         self.files.is_empty() && self.links.is_empty()
     }
 
-    /// Writes one file of so many bytes, where that is known; what is wrong with it alone is noted.
+    /// Writes a file, of this size if known; an error of this file alone is noted.
     pub(super) fn file(&mut self, name: &[u8], contents: &mut dyn Read, bytes: Option<u64>) -> Result<(), Stop> {
         let Some(parts) = inside(name) else {
             self.leave_out(name, "its name leads outside the archive; left out");
@@ -84,7 +84,7 @@ impl<'a> Target<'a> {
                 Ok(())
             }
             Err(failure) => {
-                // What is there of it is no image; where it stays, it is found to be damaged.
+                // Remove the partial file; if that fails, import finds it damaged.
                 let _ = std::fs::remove_file(&path);
                 self.files.remove(&key);
                 Err(failure)
@@ -92,7 +92,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// A new file under the name that the archive gives it, or the nearest one that is free and possible.
+    /// Creates a file under its archive name, or the nearest possible free one.
     fn create(&mut self, parts: &[Vec<u8>]) -> Result<(Below, File), Failure> {
         let Some((name, folders)) = parts.split_last() else {
             return Err(Failure::Entry("it has no name; left out".into()));
@@ -102,7 +102,7 @@ impl<'a> Target<'a> {
             below = self.make_folder(&below, &possible(part))?;
         }
         if let Some(known) = self.files.get(&parts.join(&b'/')) {
-            // The same entry once more.
+            // Replaces the same entry.
             let known = known.clone();
             let file = File::create(self.folder.join(&known)).map_err(failure)?;
             return Ok((known, file));
@@ -112,7 +112,7 @@ impl<'a> Target<'a> {
             let own = below.join(numbered(&name, attempt));
             match OpenOptions::new().write(true).create_new(true).open(self.folder.join(&own)) {
                 Ok(file) => return Ok((own, file)),
-                // A folder of this name, or a name that differs by case alone where that is the same.
+                // A folder has this name, or a file that differs in case only.
                 Err(why) if why.kind() == ErrorKind::AlreadyExists && attempt < 10_000 => {}
                 Err(why) => return Err(failure(why)),
             }
@@ -120,7 +120,7 @@ impl<'a> Target<'a> {
         Err(Failure::Entry("no name is free for it; left out".into()))
     }
 
-    /// A folder; a file that has its name gives way.
+    /// Creates a folder; a file in its way moves.
     fn make_folder(&mut self, above: &Path, name: &str) -> Result<Below, Failure> {
         let below = above.join(name);
         if self.folders.contains(&below) {
@@ -172,7 +172,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// A link; `to` is relative to the link's folder, or to the root of the archive.
+    /// Notes a link; `to` is relative to the link's folder or the archive's root.
     pub(super) fn link(&mut self, name: &[u8], to: &[u8], from: LinkBase) {
         let Some(parts) = inside(name) else {
             return self.leave_out(name, "its name leads outside the archive; left out");
@@ -188,7 +188,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Makes the links and returns how many files there are, and what was left out.
+    /// Makes the links; returns the number of files, and the entries left out.
     pub(super) fn finish(mut self) -> Result<(usize, Vec<(String, String)>), Stop> {
         let links = std::mem::take(&mut self.links);
         let by_name: HashMap<Vec<u8>, Vec<u8>> = links.iter().map(|(_, name, to)| (name.clone(), to.clone())).collect();
@@ -218,12 +218,12 @@ impl<'a> Target<'a> {
     }
 }
 
-/// What the target of a link is relative to.
+/// The base of a link's target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LinkBase {
-    /// The link's own folder, as of a symbolic link.
+    /// The link's own folder: a symbolic link.
     Folder,
-    /// The archive, as of a hard link.
+    /// The archive: a hard link.
     Root,
 }
 
@@ -239,7 +239,7 @@ fn failure(why: std::io::Error) -> Failure {
     }
 }
 
-/// A name as it is told.
+/// A name for messages.
 fn shown(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name).replace('\0', "\u{2400}");
     match text.char_indices().nth(200) {
@@ -248,7 +248,7 @@ fn shown(name: &[u8]) -> String {
     }
 }
 
-/// The parts of a name in an archive, or nothing if it leads outside.
+/// The parts of an archive path; `None` if it leads outside.
 fn inside(name: &[u8]) -> Option<Vec<Vec<u8>>> {
     let has_drive = matches!(name, [drive, b':', b'/' | b'\\', ..] if drive.is_ascii_alphabetic());
     if has_drive || name.starts_with(b"/") || name.starts_with(b"\\") {
@@ -257,7 +257,7 @@ fn inside(name: &[u8]) -> Option<Vec<Vec<u8>>> {
     resolved(&[], name).map(|path| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect())
 }
 
-/// A path from these parts on, without detours; nothing where it leads outside or nowhere.
+/// Normalises a path relative to `start`; `None` if it leads outside or is empty.
 fn resolved(start: &[Vec<u8>], path: &[u8]) -> Option<Vec<u8>> {
     if path.starts_with(b"/") || path.starts_with(b"\\") {
         return None;
@@ -275,7 +275,7 @@ fn resolved(start: &[Vec<u8>], path: &[u8]) -> Option<Vec<u8>> {
     (!parts.is_empty()).then(|| parts.join(&b'/'))
 }
 
-/// A part of a name as a file here can have it, which says what it was.
+/// A similar file name that is possible here.
 fn possible(part: &[u8]) -> String {
     let mut name = String::new();
     for chunk in part.utf8_chunks() {
@@ -295,7 +295,7 @@ fn possible(part: &[u8]) -> String {
     if name.len() <= MAX_NAME_BYTES - 8 {
         return name;
     }
-    // The beginning and the ending say the most, and a number of the whole tells it from others that begin so.
+    // Keep beginning and ending, with a hash of the whole between to tell similar names apart.
     let ending = match name.rfind('.') {
         Some(dot) if name.len() - dot <= 12 => name[dot..].to_owned(),
         _ => String::new(),
@@ -312,7 +312,7 @@ fn is_possible(sign: char) -> bool {
     sign != '\0' && sign != '/' && (cfg!(unix) || !(sign.is_control() || "<>:\"|?*\\".contains(sign)))
 }
 
-/// A name with a number before its ending; itself at first.
+/// Inserts a number before the ending, after attempt 0.
 fn numbered(name: &str, attempt: usize) -> String {
     match (attempt, name.rfind('.').filter(|dot| *dot > 0)) {
         (0, _) => name.to_owned(),

@@ -50,7 +50,7 @@ fn zip_of(files: &[(&str, &str)]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-/// A header of tar, its name and link as they are.
+/// A tar header with name and link unmodified.
 fn header(name: &[u8], kind: ::tar::EntryType, link: &[u8], size: u64) -> ::tar::Header {
     let mut header = ::tar::Header::new_gnu();
     header.as_old_mut().name[..name.len()].copy_from_slice(name);
@@ -131,7 +131,7 @@ fn links_to_files_inside_become_files() {
 fn every_member_of_a_gzip_is_read() {
     let names: Vec<String> = (0..20).map(|number| format!("cat/{number:02}.jpg")).collect();
     let tar = tar_of(&names.iter().map(|name| file(name.as_bytes(), name.as_bytes())).collect::<Vec<_>>());
-    // One archive in members that were cut anywhere; two archives one behind the other; and zeros behind the end.
+    // One archive split into gzip members; two concatenated archives; and trailing zeros.
     let cut = [gzipped(&tar[..5000]), gzipped(&tar[5000..5100]), gzipped(&tar[5100..])].concat();
     let half = |names: &[String]| {
         gzipped(&tar_of(&names.iter().map(|name| file(name.as_bytes(), name.as_bytes())).collect::<Vec<_>>()))
@@ -176,7 +176,7 @@ fn names_that_are_not_utf8_stay_apart() {
     let tar = tar_of(&names.map(|name| file(name, name)));
     let unpacked = Unpacked::new("a.tar", &tar).unwrap();
     assert_eq!(unpacked.names(), ["cat/%E8.jpg", "cat/%E9.jpg", "cl%E8/x.jpg", "cl%E9/x.jpg"]);
-    // Also where a name is written as another becomes.
+    // Also if a name equals another, escaped.
     let tar = tar_of(&[file(b"%E9.jpg", b"first"), file(b"\xe9.jpg", b"second")]);
     assert_eq!(Unpacked::new("a.tar", &tar).unwrap().files().len(), 2);
 }

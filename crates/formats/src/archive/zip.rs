@@ -27,7 +27,7 @@ fn entry(archive: &mut ZipArchive<BufReader<File>>, index: usize, target: &mut T
         target.leave_out(format!("entry {index}").as_bytes(), "it is damaged; left out");
         return Ok(());
     };
-    // Names without a mark of UTF-8 are of code page 437; where a name is neither, its bytes are kept.
+    // Names without the UTF-8 flag are code page 437; if neither decodes, keep the bytes.
     let name = match facts.name() {
         Ok(name) => name.as_bytes().to_vec(),
         Err(_) => facts.name_raw().to_vec(),
@@ -50,7 +50,7 @@ fn entry(archive: &mut ZipArchive<BufReader<File>>, index: usize, target: &mut T
             Ok(())
         }
         Ok(contents) => {
-            // How it is compressed is seen when it is read.
+            // Reading shows unsupported methods.
             let mut contents = BufReader::new(contents);
             let inner = contents.fill_buf().err().and_then(|why| why.downcast::<ZipError>().ok());
             match inner {
@@ -103,7 +103,7 @@ fn compression(method: u16) -> Option<&'static str> {
     }
 }
 
-/// Names that the archive's directory has more than once: of these the library knows the last. (APPNOTE.TXT, 4.3.12)
+/// Names that occur repeatedly in the central directory, of which the library keeps the last (APPNOTE.TXT, 4.3.12).
 fn repeated(mut directory: impl Read + Seek, start: u64) -> Vec<(Vec<u8>, usize)> {
     const HEADER: usize = 46;
     let mut times: HashMap<Vec<u8>, usize> = HashMap::new();
@@ -122,7 +122,7 @@ fn repeated(mut directory: impl Read + Seek, start: u64) -> Vec<(Vec<u8>, usize)
             *times.entry(name).or_default() += 1;
         }
     };
-    // The directory ends, or does not read: what was counted until then is true.
+    // Ends at the end of the directory or at damage; counts so far are valid.
     let _ = read();
     let mut repeated: Vec<(Vec<u8>, usize)> = times.into_iter().filter(|(_, times)| *times > 1).collect();
     repeated.sort();

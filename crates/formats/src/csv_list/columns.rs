@@ -1,4 +1,4 @@
-//! Which column of a table says what: names propose, values decide.
+//! Identifies the columns of a table: names propose, values decide.
 
 use super::files::{Files, Lookup};
 use super::text::Table;
@@ -6,7 +6,7 @@ use crate::splits;
 use assay_domain::{ClassNameError, Labelling, Split, class_name};
 use std::collections::{BTreeSet, HashMap};
 
-/// Columns of paths, the likelier first; written in small letters and without the signs between words.
+/// Path columns, best first; in lower case without separators.
 const PATHS: [&str; 25] = [
     "path",
     "filepath",
@@ -56,13 +56,13 @@ const ONE: [&str; 19] = [
     "labelid",
     "categoryid",
 ];
-/// Columns of any number of classes.
+/// Columns of class lists.
 const LISTS: [&str; 7] = ["labels", "classes", "tags", "categories", "choices", "targets", "multilabel"];
 /// Columns of splits.
 const SPLITS: [&str; 6] = ["split", "subset", "partition", "datasplit", "splitname", "traintestsplit"];
-/// Columns of splits where their values say so.
+/// Columns of splits if their values agree.
 const PERHAPS_SPLITS: [&str; 8] = ["set", "phase", "usage", "fold", "kfold", "stage", "dataset", "group"];
-/// Columns of yes and no: the split of yes, and that of no.
+/// Boolean columns: the split if true, the split if false.
 const FLAGS: [(&str, Split, Split); 7] = [
     ("isvalid", Split::Val, Split::Train),
     ("isval", Split::Val, Split::Train),
@@ -72,63 +72,63 @@ const FLAGS: [(&str, Split, Split); 7] = [
     ("istraining", Split::Train, Split::Test),
     ("istrainingimage", Split::Train, Split::Test),
 ];
-/// Columns of boxes.
+/// Box coordinates.
 const BOXES: [&str; 8] = ["xmin", "ymin", "xmax", "ymax", "bboxx", "bboxy", "bboxx1", "bboxy1"];
-/// Columns that hold a whole box each.
+/// Columns of whole boxes.
 const WHOLE_BOXES: [&str; 4] = ["bbox", "bndbox", "boundingbox", "segmentation"];
 
-/// Rows whose values are looked at to choose a column.
+/// Rows inspected to choose columns.
 const LOOKED_AT: usize = 100;
 
-/// What says that a file shows none of the classes.
+/// Value for the empty list of classes.
 const NONE: &str = "none";
 
-/// Where the classes of a line are.
+/// Where a row has its classes.
 pub(crate) enum Labels {
     /// Nowhere.
     None,
     /// One, in this column.
     One(usize),
-    /// Several in this column, separated by this.
+    /// A list in this column, with its separator.
     List(usize, char),
-    /// In columns of their own, each with its class.
+    /// A column of 0 and 1 for each class.
     Columns(Vec<(usize, String)>),
 }
 
-/// What a line says of its split.
+/// The split of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum SplitOf {
     Nothing,
     Split(Split),
-    /// A word that is not understood.
+    /// An unknown word.
     Unknown(String),
 }
 
-/// The columns of a table.
+/// The roles of columns.
 pub(crate) struct Columns {
     pub(crate) path: usize,
     pub(crate) labels: Labels,
     split: Option<usize>,
     meanings: HashMap<String, Split>,
-    /// How the table was read.
+    /// Notes on the choice.
     pub(crate) notes: Vec<String>,
-    /// It is of boxes, which are not read yet.
+    /// It has boxes, which are not read yet.
     pub(crate) has_boxes: bool,
 }
 
-/// A header as it is compared with others.
+/// Normalises a header for comparison.
 fn bare(header: &str) -> String {
     header.to_lowercase().chars().filter(|sign| sign.is_alphanumeric()).collect()
 }
 
-/// The column of paths: how many of its values name files.
+/// The chosen path column.
 pub(crate) struct PathColumn {
     pub(crate) place: usize,
-    /// The share of its values that name files.
+    /// Share of values that name files.
     pub(crate) hits: f64,
 }
 
-/// The column whose values name files, those of a known name first; a column of a known name where none does.
+/// The column whose values name files, known names first; else one with a known name.
 pub(crate) fn path_column(table: &Table, files: &Files<'_>) -> Option<PathColumn> {
     let hits = |place: usize| {
         let values: BTreeSet<&str> = table.column(place).filter(|value| !value.is_empty()).take(LOOKED_AT).collect();
@@ -153,7 +153,7 @@ pub(crate) fn path_column(table: &Table, files: &Files<'_>) -> Option<PathColumn
         .or_else(|| known.first().map(|place| PathColumn { place: *place, hits: 0.0 }))
 }
 
-/// Why no column is one of paths.
+/// Error if no column has paths.
 pub(crate) fn no_path_column(table: &Table) -> String {
     format!(
         "no column names the files: its columns are {}; looked for a column \"path\", \"file\", \"filename\", \"image\", \
@@ -174,7 +174,7 @@ impl Columns {
         if !PATHS.contains(&headers[path].as_str()) {
             notes.push(format!("{} names the files", table.headers[path]));
         }
-        // One corner alone may be about anything.
+        // One corner alone is no evidence.
         let of_boxes = headers.iter().filter(|header| BOXES.contains(&header.as_str())).count();
         let has_boxes = of_boxes > 1 || headers.iter().any(|header| WHOLE_BOXES.contains(&header.as_str()));
         let (split, meanings) = splits_of(table, &headers, path, &mut notes);
@@ -204,7 +204,7 @@ impl Columns {
                 && table.column(*place).any(|field| !field.is_empty())
         };
         let (flags, rest): (Vec<usize>, Vec<usize>) = others.iter().partition(|place| is_flags(place));
-        // One column of 0 and 1 may be about anything.
+        // One column of 0 and 1 could be anything.
         let least = if wanted == Labelling::AnyClasses { 1 } else { 2 };
         if flags.len() >= least && (rest.is_empty() || wanted == Labelling::AnyClasses) {
             let besides = if rest.is_empty() {
@@ -216,7 +216,7 @@ impl Columns {
             let column = |place: usize| Ok((place, class_name(&table.headers[place])?));
             return Ok(Labels::Columns(flags.into_iter().map(column).collect::<Result<_, ClassNameError>>()?));
         }
-        // Without a header, numbers beside the path and a word are nothing that could be named.
+        // Without a header, numbers beside path and word have no class name.
         let candidates: Vec<usize> = match table.has_header {
             true => others.clone(),
             false => others.iter().copied().filter(|place| is_of_words(table, *place)).collect(),
@@ -241,7 +241,7 @@ impl Columns {
         Ok(Labels::None)
     }
 
-    /// What a line says of its split.
+    /// The split of a row.
     pub(crate) fn split_of(&self, row: &csv::StringRecord) -> SplitOf {
         match self.split.and_then(|place| row.get(place)).map(str::trim).filter(|word| !word.is_empty()) {
             None => SplitOf::Nothing,
@@ -252,7 +252,7 @@ impl Columns {
         }
     }
 
-    /// Whether it says anything but paths.
+    /// Whether it has more than paths.
     pub(crate) fn says_something(&self) -> bool {
         self.split.is_some() || self.has_boxes || !matches!(self.labels, Labels::None)
     }
@@ -262,7 +262,7 @@ impl Columns {
     }
 }
 
-/// Few different words, no numbers and no sentences.
+/// Few distinct words; no numbers, no sentences.
 fn is_of_words(table: &Table, place: usize) -> bool {
     let values: Vec<&str> = table.column(place).filter(|value| !value.is_empty()).collect();
     let different: BTreeSet<&str> = values.iter().copied().collect();
@@ -270,7 +270,7 @@ fn is_of_words(table: &Table, place: usize) -> bool {
     !values.is_empty() && different.iter().all(is_word) && (different.len() * 2 <= values.len() || different.len() <= 3)
 }
 
-/// The column of splits, and what its words mean.
+/// The split column and its words.
 fn splits_of(
     table: &Table,
     headers: &[String],
@@ -331,7 +331,7 @@ impl Labels {
     }
 }
 
-/// What separates classes: the first of these that occurs.
+/// Class separator: the first of these that occurs.
 fn separator<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> char {
     ['|', ';', ','].into_iter().find(|sign| fields.clone().any(|field| field.contains(*sign))).unwrap_or('|')
 }

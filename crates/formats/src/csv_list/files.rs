@@ -1,4 +1,4 @@
-//! Which file a table means by a path: as it is written from another folder, another machine or without its ending.
+//! Resolves a table's paths, also from another folder or machine, or without an ending.
 
 use crate::names::{name_of, natural, path_of_text, path_text, slashed, stem_of};
 use crate::tree::{Item, named_as_image, special};
@@ -6,44 +6,44 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// No more files below a table's folder are compared with its paths.
+/// Maximum number of files indexed below a table's folder.
 const MAX_FILES: usize = 1_000_000;
 
-/// The files that a table may name.
+/// The files a table may name.
 pub(crate) struct Files<'a> {
     /// The folder of the table.
     base: PathBuf,
-    /// Where that folder lies below the root of a tree; nothing outside that tree is named then.
+    /// That folder relative to the tree's root; paths must stay inside the tree.
     below: Option<String>,
     known: Known<'a>,
 }
 
 enum Known<'a> {
-    /// What lies below the table's folder, looked for when it is needed.
+    /// The files below the table's folder, indexed on demand.
     Disk(Box<OnceCell<Index<'static>>>),
     Tree(&'a Index<'a>),
 }
 
-/// What a path means.
+/// A resolved path.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Lookup {
     Found(Item),
-    /// Nothing, and why.
+    /// No file, and why.
     Not(String),
 }
 
 impl<'a> Files<'a> {
-    /// Those that a table in a folder of its own names: relative to it, or anywhere on this machine.
+    /// For a standalone table: files relative to it, or anywhere on this machine.
     pub(crate) fn on_disk(base: &Path) -> Files<'static> {
         Files { base: base.to_owned(), below: None, known: Known::Disk(Box::default()) }
     }
 
-    /// The images of a tree that a table within it names.
+    /// For a table inside a tree: the tree's images.
     pub(crate) fn of_tree(base: &Path, below: &str, index: &'a Index<'a>) -> Files<'a> {
         Files { base: base.to_owned(), below: Some(below.to_owned()), known: Known::Tree(index) }
     }
 
-    /// The file that a path of the table means.
+    /// Resolves a path of the table.
     pub(crate) fn find(&self, written: &str) -> Lookup {
         let path = normalized(written);
         match self.exact(&path) {
@@ -52,7 +52,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// The file at a path, as it is written.
+    /// The file at exactly this path.
     pub(crate) fn exact(&self, path: &Normalized) -> Option<Lookup> {
         if let (Some(below), Known::Tree(index)) = (&self.below, &self.known) {
             if path.is_absolute {
@@ -63,7 +63,7 @@ impl<'a> Files<'a> {
             let item = index.at(&inside.text).or_else(|| index.at(&path.text))?;
             return Some(Lookup::Found(item.clone()));
         }
-        // It may be as this program writes paths that are not UTF-8.
+        // It may be escaped, as [`path_of_text`] expects.
         let file = [PathBuf::from(&path.text), path_of_text(&path.text)].map(|path| self.base.join(path));
         let (file, facts) = file.into_iter().find_map(|file| Some((file.clone(), std::fs::metadata(&file).ok()?)))?;
         if let Some(what) = special(facts.file_type()) {
@@ -83,7 +83,7 @@ impl<'a> Files<'a> {
     }
 }
 
-/// The names of the files below a folder; none is opened.
+/// Names of the files below a folder; none is opened.
 fn names_below(base: &Path) -> Vec<Item> {
     let visible = |entry: &walkdir::DirEntry| {
         entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with(['.', '$', '@', '#'])
@@ -99,7 +99,7 @@ fn names_below(base: &Path) -> Vec<Item> {
         .collect()
 }
 
-/// Files by their paths, names and names without ending, in small letters.
+/// Files by lower-case path, name and stem.
 pub(crate) struct Index<'a> {
     items: std::borrow::Cow<'a, [Item]>,
     by_path: HashMap<String, usize>,
@@ -133,7 +133,7 @@ impl<'a> Index<'a> {
         self.by_path.get(path).map(|place| &self.items[*place])
     }
 
-    /// The only file whose path ends as this one does; those in the folder `below` are preferred.
+    /// The only file with the longest common path ending; those in `below` are preferred.
     fn find(&self, path: &Normalized, below: &str) -> Lookup {
         let not = |why: &str| Lookup::Not(why.to_owned());
         let name = name_of(&path.text).to_lowercase();
@@ -158,20 +158,20 @@ impl<'a> Index<'a> {
     }
 }
 
-/// How many parts two paths have in common at their ends; none where a relative path says that it means another file.
+/// Number of common trailing parts; `None` if a relative path means another file.
 fn rank(path: &Normalized, candidate: &str) -> Option<usize> {
     let parts = |path: &str| path.split('/').rev().skip(1).map(str::to_lowercase).collect::<Vec<_>>();
     let (own, other) = (parts(&path.text), parts(candidate));
     let common = own.iter().zip(&other).take_while(|(a, b)| a == b).count();
-    // One must be the end of the other; how the path began on another machine says nothing.
+    // One must end with the other; an absolute path may begin as on another machine.
     (path.is_absolute || common == own.len() || common == other.len()).then_some(common)
 }
 
-/// A path of a table with forward slashes and without detours.
+/// A path with forward slashes, without `.` and `..`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Normalized {
     pub(crate) text: String,
-    /// It begins at a root, of this machine or another.
+    /// Absolute on this or another machine.
     is_absolute: bool,
 }
 

@@ -23,7 +23,7 @@ fn listing(text: &str) -> Result<Listing, FormatError> {
     listing_of(text, Labelling::OneClass)
 }
 
-/// Path and classes of each entry; "?" where nothing is said.
+/// Path and classes of each entry; "?" if unlabelled.
 fn labels(listing: &Listing) -> Vec<(&str, String)> {
     let label = |label: &Option<Vec<String>>| label.as_ref().map_or("?".to_owned(), |classes| classes.join("+"));
     listing.entries.iter().map(|entry| (entry.path.as_str(), label(&entry.label))).collect()
@@ -133,7 +133,7 @@ fn other_columns_are_classes_only_where_nothing_else_can_be_meant() {
     let found = listing_of("path,width,defect\na.png,640,1\nb.png,640,0\n", Labelling::AnyClasses).unwrap();
     assert_eq!(labels(&found), [("a.png", "defect".into()), ("b.png", String::new())]);
     assert_eq!(found.note.as_deref(), Some("1 columns are classes, but not width"));
-    // A class may have a bar in its name where only one is named.
+    // A class name may contain a bar if only one is named.
     assert_eq!(labels(&listing("path,label\na.png,cat|dog\n").unwrap()), [("a.png", "cat|dog".into())]);
     let split = listing("path,tags\na.png,big cat;dog\n").unwrap();
     assert_eq!(labels(&split), [("a.png", "big cat+dog".into())]);
@@ -167,7 +167,7 @@ fn words_of_splits_are_understood_or_refused_by_name() {
         "{:?}",
         some.problems
     );
-    // Where no line is understood, nothing is taken.
+    // If no line is understood, the import fails.
     let none = of("split", &["0", "1", "0"]).unwrap_err().to_string();
     assert!(none.contains("\"0\" is not understood") && none.contains("2 more"), "{none}");
     let folds = of("fold", &["0", "1", "2", "3"]).unwrap();

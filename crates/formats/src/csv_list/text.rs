@@ -1,23 +1,23 @@
-//! The text of a table in whatever encoding and with whatever separator it was written.
+//! Decodes a table and splits it into records, detecting encoding and separator.
 
 use std::io::Read;
 use std::path::Path;
 
-/// No larger table is read.
+/// Maximum size, in bytes.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// A table: its first line, and each other line with its number.
+/// A table: header, and rows with their line numbers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     pub(crate) headers: Vec<String>,
     pub(crate) has_header: bool,
     pub(crate) rows: Vec<(u64, csv::StringRecord)>,
-    /// Lines that do not read.
+    /// Unreadable lines.
     pub(crate) problems: Vec<(String, String)>,
 }
 
 impl Table {
-    /// Reads a table of UTF-8, UTF-16 or Windows-1252, separated by comma, semicolon, tab or bar.
+    /// Reads UTF-8, UTF-16 or Windows-1252, separated by comma, semicolon, tab or bar.
     pub(crate) fn read(file: &Path) -> std::io::Result<Table> {
         let opened = std::fs::File::open(file)?;
         let facts = opened.metadata()?;
@@ -52,7 +52,7 @@ impl Table {
                     is_first = false;
                 }
                 Ok(true) => {
-                    // A record begins, for the library, with the empty lines before it.
+                    // The library counts preceding empty lines to the record.
                     let line = record.position().map_or(0, |at| {
                         let rest = text.as_bytes().get(at.byte() as usize..).unwrap_or_default();
                         at.line() + rest.iter().take_while(|byte| **byte == b'\n').count() as u64
@@ -70,7 +70,7 @@ impl Table {
         }
     }
 
-    /// The same lines, the first of them too.
+    /// Treats the header as a row.
     pub(crate) fn without_header(mut self) -> Table {
         self.rows.insert(0, (1, csv::StringRecord::from(self.headers.clone())));
         self.has_header = false;
@@ -78,13 +78,13 @@ impl Table {
         self
     }
 
-    /// The fields of a column.
+    /// The values of a column.
     pub(crate) fn column(&self, place: usize) -> impl Iterator<Item = &str> + Clone {
         self.rows.iter().filter_map(move |(_, row)| row.get(place))
     }
 }
 
-/// The sign that separates most fields of the first line, outside of quotes; the earlier of equals.
+/// The most frequent separator outside quotes in the first line; ties: the first.
 fn separator(line: &str) -> u8 {
     let count = |sign: char| {
         let mut is_quoted = false;
@@ -105,7 +105,7 @@ fn separator(line: &str) -> u8 {
     best.0
 }
 
-/// Text of bytes: with a mark of its order, as UTF-16 where every second byte is zero, as UTF-8, else as Windows-1252.
+/// Decodes by byte order mark, else UTF-16 if every second byte is zero, else UTF-8, else Windows-1252.
 fn decoded(bytes: &[u8]) -> String {
     let utf16 = |bytes: &[u8], number: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| number([pair[0], pair[1]])).collect();
@@ -126,7 +126,7 @@ fn decoded(bytes: &[u8]) -> String {
     text.trim_start_matches('\u{feff}').replace("\r\n", "\n").replace('\r', "\n")
 }
 
-/// A byte of Windows-1252 (as encoding.spec.whatwg.org has it).
+/// Decodes a byte of Windows-1252 (encoding.spec.whatwg.org).
 fn windows_1252(byte: u8) -> char {
     const FROM_80: [char; 32] = [
         '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘',

@@ -3,7 +3,7 @@ use assay_domain::Split;
 
 const JPEG: &[u8] = &[0xff, 0xd8, 0xff, 0xe0, 0, 16, b'J', b'F', b'I', b'F'];
 
-/// A folder of these files; images where nothing is said.
+/// A folder of these files, images by default.
 fn folder_of(files: &[(&str, &str)]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for (path, contents) in files {
@@ -86,7 +86,7 @@ fn a_table_beside_the_images_labels_them() {
     assert_eq!((inside.problems.len(), inside.entries.len()), (0, 3));
     let note = inside.note.unwrap();
     assert!(note.contains("labels.csv names the classes of 2 of 3 images"), "{note}");
-    // Two tables, each of a split by its name; ids without an ending; a contest's answers are none.
+    // Two tables with splits in their names; ids without endings; a submission, ignored.
     let contest = listing(&[
         ("train/1.jpg", ""),
         ("train/2.jpg", ""),
@@ -104,7 +104,7 @@ fn a_table_beside_the_images_labels_them() {
     let lists = listing(&[("a.jpg", ""), ("b.jpg", ""), ("tags.tsv", "file\ttags\na.jpg\tcat|dog\nb.jpg\tnone\n")]);
     assert_eq!(lists.labelling, Labelling::AnyClasses);
     assert_eq!(lists.entries[0].label, Some(vec!["cat".into(), "dog".into()]));
-    // Lines that contradict each other, and words of splits that nobody understands.
+    // Contradicting lines and unknown splits.
     let faults = listing(&[
         ("img/a.jpg", ""),
         ("img/b.jpg", ""),
@@ -121,7 +121,7 @@ fn a_table_beside_the_images_labels_them() {
 
 #[test]
 fn where_folders_and_a_table_name_classes_values_decide() {
-    // Folders that only part the images.
+    // Folders as mere partitions.
     let parts = listing(&[
         ("part_1/a.jpg", ""),
         ("part_1/b.jpg", ""),
@@ -130,7 +130,7 @@ fn where_folders_and_a_table_name_classes_values_decide() {
     ]);
     assert_eq!(classes(&parts), [Some("x"), Some("y"), Some("x")]);
     assert!(parts.note.unwrap().contains("the folders were taken for no classes"));
-    // A table of what the folders do not say.
+    // A table of images without a class.
     let rest = listing(&[
         ("Train/0/a.png", ""),
         ("Train/1/b.png", ""),
@@ -143,7 +143,7 @@ fn where_folders_and_a_table_name_classes_values_decide() {
         ("Train/1/b.png", Some("1"), Some(Split::Train)),
     ];
     assert_eq!(seen(&rest), expected);
-    // A table that names others, of a part of the images.
+    // A table that disagrees, on part of the images.
     let others = listing(&[
         ("cat/a.jpg", ""),
         ("cat/b.jpg", ""),
@@ -187,7 +187,7 @@ fn annotations_beside_images_are_named_once_and_make_no_classes() {
         ("trainval.json", "{\"images\": [], \"annotations\": [], \"categories\": []}"),
     ]);
     assert_eq!((classes(&coco), coco.problems.len()), (vec![None], 0));
-    // Classes stay classes where annotations lie beside them.
+    // Class folders remain classes beside annotations.
     let imagenet = listing(&[
         ("train/n01/images/a.JPEG", ""),
         ("train/n02/images/b.JPEG", ""),

@@ -1,10 +1,10 @@
-//! Which column of a table is its step, and which its time: names propose, values decide.
+//! Chooses a table's step and time columns: names propose, values decide.
 
 use jiff::civil;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-/// Names of steps, the most telling first. They are compared as [`plain`] writes them.
+/// Names of step columns, best first, as normalised by [`plain`].
 const STEPS: [&str; 24] = [
     "step",
     "_step",
@@ -32,7 +32,7 @@ const STEPS: [&str; 24] = [
     "epochs",
 ];
 
-/// Names of times, the most telling first.
+/// Names of time columns, best first.
 const TIMES: [&str; 12] = [
     "timestamp",
     "_timestamp",
@@ -48,16 +48,16 @@ const TIMES: [&str; 12] = [
     "logged_at",
 ];
 
-/// No program logged before the year 2000; a clock that says so was not set.
+/// 2000-01-01: earlier times come from a clock that was not set.
 pub(super) const EARLIEST_MS: i64 = 946_684_800_000;
 
-/// How far a clock may be ahead of ours.
+/// Tolerated clock skew into the future.
 const AHEAD_MS: i64 = 86_400_000;
 
 /// A value of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Cell {
-    /// A whole number, however large.
+    /// An integer.
     Whole(i64),
     /// Any other number.
     Number(f64),
@@ -66,7 +66,7 @@ pub(super) enum Cell {
 }
 
 impl Cell {
-    /// The value that a text is. Where columns are separated by `;`, numbers may have a decimal comma.
+    /// Parses a value. If columns are separated by `;`, a decimal comma is accepted.
     pub(super) fn of(text: &str, delimiter: u8) -> Cell {
         let number = |text: &str| text.parse::<i64>().map(Cell::Whole).or_else(|_| text.parse().map(Cell::Number));
         let with_point = || match delimiter {
@@ -84,23 +84,23 @@ impl Cell {
         }
     }
 
-    /// Whether it is a number that no step is.
+    /// Whether it is a number but no step.
     pub(super) fn is_fraction(&self) -> bool {
         self.step().is_none() && self.number().is_some_and(f64::is_finite)
     }
 
-    /// The step that it may be.
+    /// The value as a step.
     pub(super) fn step(&self) -> Option<i64> {
         match self {
             Cell::Whole(number) => Some(*number),
-            // Beyond that, neighbours are no longer told apart, and nothing counts so far.
+            // Larger doubles are not exact integers.
             Cell::Number(number) if number.fract() == 0.0 && number.abs() <= 9.0e15 => Some(*number as i64),
             Cell::Number(_) | Cell::Text(_) => None,
         }
     }
 
-    /// The milliseconds since the Unix epoch that it may be: of a number of seconds, milliseconds, micro- or nanoseconds, or of
-    /// ISO 8601, of this machine's zone where it names none. None of a time that nobody can have logged at.
+    /// The value as milliseconds since the Unix epoch: from seconds, milli-, micro- or nanoseconds, or ISO 8601, in the
+    /// local zone if it names none. `None` outside plausible times.
     pub(super) fn wall_ms(&self, now_ms: i64) -> Option<i64> {
         let plausible = |ms: &f64| (EARLIEST_MS as f64..=now_ms.saturating_add(AHEAD_MS) as f64).contains(ms);
         match self {
@@ -120,15 +120,15 @@ fn of_iso(text: &str) -> Option<jiff::Timestamp> {
     text.parse::<jiff::Timestamp>().ok().or_else(of_this_zone)
 }
 
-/// The values of a line, each with its column.
+/// A line's values with their columns.
 pub(super) type Row = Vec<(String, Cell)>;
 
-/// The columns that a table is read by.
+/// The chosen columns.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Choice {
-    /// That of the steps; the number of the line without one.
+    /// Of steps; line numbers if `None`.
     pub(super) step: Option<String>,
-    /// That of the times; those of the file without one.
+    /// Of times; the file's time if `None`.
     pub(super) time: Option<String>,
 }
 
@@ -145,17 +145,17 @@ impl std::fmt::Display for Choice {
     }
 }
 
-/// A name in small letters, its parts joined by `/`, its words by `_`.
+/// Normalises a name: lower case, parts joined by `/`, words by `_`.
 pub(super) fn plain(name: &str) -> String {
     name.trim().to_lowercase().replace([' ', '-'], "_").replace('.', "/")
 }
 
-/// Whether a column may be one of steps, by its name.
+/// Whether the name suggests steps.
 pub(super) fn named_as_step(name: &str) -> bool {
     STEPS.contains(&plain(name).as_str())
 }
 
-/// What the values of a column are like.
+/// Statistics of a column.
 #[derive(Default)]
 struct Steps {
     present: usize,
@@ -174,7 +174,7 @@ impl Steps {
             if cell.is_fraction() {
                 seen.is_whole = false;
             }
-            // A word or a NaN in one line says nothing of the column.
+            // A word or NaN in one line does not disqualify.
             let Some(step) = cell.step() else { continue };
             seen.present += 1;
             match before.replace(step).map(|before| step.cmp(&before)) {
@@ -191,7 +191,7 @@ impl Steps {
     }
 }
 
-/// Chooses by the first lines of a table. Columns that turned out to be no steps are `refused`.
+/// Chooses columns by a table's first lines, excluding `refused` step columns.
 pub(super) fn choose(rows: &[Row], refused: &[String], now_ms: i64) -> Choice {
     let time = best(rows, &TIMES, &[]).into_iter().find(|column| is_time(column, rows, now_ms));
     Choice { step: step_of(rows, refused), time }
@@ -204,7 +204,7 @@ fn step_of(rows: &[Row], refused: &[String]) -> Option<String> {
     let is_epoch = |column: &str| plain(column).starts_with("epoch");
     let usable = || candidates.iter().filter(|(_, steps)| steps.is_step());
     let counts = || usable().filter(|(column, _)| !is_epoch(column));
-    // One that says something of most lines, and never the same of all.
+    // Present in most lines, and not constant.
     let rising = |(_, steps): &&(String, Steps)| {
         steps.falls.is_empty() && (steps.rises > 0 || steps.present < 2) && steps.present * 2 >= rows.len()
     };
@@ -212,7 +212,7 @@ fn step_of(rows: &[Row], refused: &[String]) -> Option<String> {
         return Some(column.clone());
     }
     let epoch = usable().find(|(column, steps)| is_epoch(column) && steps.falls.is_empty());
-    // What begins again with each epoch counts within it.
+    // A counter restarting every epoch is relative.
     let is_within = |steps: &Steps| {
         let begins = |line: &usize| epoch.is_some_and(|(epoch, _)| differs_at(epoch, *line, rows));
         !steps.falls.is_empty() && steps.falls.iter().all(begins)
@@ -220,7 +220,7 @@ fn step_of(rows: &[Row], refused: &[String]) -> Option<String> {
     let mut falling = counts().filter(|(_, steps)| !steps.falls.is_empty() && steps.rises > steps.falls.len());
     match falling.next() {
         Some((_, steps)) if is_within(steps) => return None,
-        // A training that was resumed goes back.
+        // A resumed training goes back.
         Some((column, _)) => return Some(column.clone()),
         None => {}
     }
@@ -228,7 +228,7 @@ fn step_of(rows: &[Row], refused: &[String]) -> Option<String> {
     usable().find(rising).or(epoch).or_else(any).map(|(column, _)| column.clone())
 }
 
-/// Whether a column has another value in a line than in the last one before that has any.
+/// Whether the column's value differs from its previous one.
 fn differs_at(column: &str, line: usize, rows: &[Row]) -> bool {
     let value = |row: &Row| row.iter().find(|(name, _)| name == column).map(|(_, cell)| cell.clone());
     let before = rows[..line].iter().rev().find_map(value);
@@ -242,7 +242,7 @@ fn is_time(column: &str, rows: &[Row], now_ms: i64) -> bool {
     times > 0 && times * 2 >= cells.len()
 }
 
-/// The columns of these names, the most telling first.
+/// Columns with these names, best first.
 fn best(rows: &[Row], names: &[&str], refused: &[String]) -> Vec<String> {
     let mut columns: Vec<&String> = rows.iter().flatten().map(|(name, _)| name).collect();
     columns.sort_unstable();
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(step("Global Step,x", &["1,2", "2,1"]), is("Global Step"));
         assert_eq!(step("step,loss", &["1.0,2", "2.0,1"]), is("step"));
         assert_eq!(step("loss,acc", &["1,2", "2,1"]), None);
-        // It says nothing of one line from the other.
+        // A constant column cannot order the lines.
         assert_eq!(step("iter,epoch", &["1,0", "1,1", "1,2"]), is("epoch"));
     }
 

@@ -1,4 +1,4 @@
-//! The records of a CSV, and what its columns are called: also in the files that TensorBoard and W&B offer for download.
+//! CSV records and column names, also of TensorBoard's and W&B's downloads.
 
 use super::columns::{Cell, Row, choose, named_as_step, plain};
 use super::text::Piece;
@@ -7,31 +7,31 @@ use std::path::Path;
 
 /// A record.
 pub(super) struct Record {
-    /// What is in it.
+    /// Its fields.
     pub(super) fields: Vec<String>,
-    /// Where the next one begins in the file.
+    /// Byte offset of the next record.
     pub(super) end: u64,
 }
 
-/// What a CSV is, by its first lines.
+/// A CSV's kind, by its first lines.
 #[derive(Debug, PartialEq)]
 pub(super) enum Shape {
     /// Metrics in columns.
     Metrics,
-    /// What TensorBoard offers for download: one metric.
+    /// A TensorBoard download: one metric.
     Tensorboard,
-    /// What W&B offers for download: the columns of these runs.
+    /// A W&B download: columns of these runs.
     Wandb(Vec<String>),
     /// Something else.
     Other,
 }
 
-/// The records of a piece. `delimiter` is found in the first line where it is not known yet. `is_last` says that a last line
-/// without an end is whole.
+/// The records of a piece. An unknown `delimiter` is detected in the first line. If `is_last`, an unterminated last
+/// line is complete.
 pub(super) fn records(piece: &Piece, delimiter: &mut u8, is_last: bool) -> Vec<Record> {
     let mut lines: Vec<_> = piece.lines().filter(|line| line.is_ended || is_last).collect();
     let open = open_line(lines.iter().map(|line| line.text.as_ref()));
-    // A record whose quote is not closed may go on in the next piece.
+    // An open quote may be closed in the next piece.
     if let Some(begin) = open.filter(|&begin| !is_last && (begin > 0 || !piece.has_more)) {
         lines.truncate(begin);
     }
@@ -62,7 +62,7 @@ pub(super) fn records(piece: &Piece, delimiter: &mut u8, is_last: bool) -> Vec<R
     records.into_iter().enumerate().map(|(at, fields)| Record { fields, end: end(at) }).collect()
 }
 
-/// How many lines come before the record whose quote is not closed, if there is one.
+/// Lines before the record with an unclosed quote, if any.
 fn open_line<'a>(lines: impl Iterator<Item = &'a str>) -> Option<usize> {
     let (mut begin, mut is_open) = (0, false);
     for (line, text) in lines.enumerate() {
@@ -74,7 +74,7 @@ fn open_line<'a>(lines: impl Iterator<Item = &'a str>) -> Option<usize> {
     is_open.then_some(begin)
 }
 
-/// Of comma, semicolon and tab the one that separates most names.
+/// The most frequent of comma, semicolon and tab.
 fn delimiter_of(line: &str) -> u8 {
     let fields = |delimiter: &u8| {
         let mut reader =
@@ -82,12 +82,11 @@ fn delimiter_of(line: &str) -> u8 {
         let mut record = csv::StringRecord::new();
         if matches!(reader.read_record(&mut record), Ok(true)) { record.len() } else { 0 }
     };
-    // Of equal ones the last is taken.
+    // On a tie the last wins.
     b"\t;,".iter().copied().max_by_key(fields).unwrap_or(b',')
 }
 
-/// The names of columns as they are kept: one without a name has the name that pandas reads it by, and one whose name was
-/// there before gets a number.
+/// Unique column names: unnamed ones are named as in pandas, and repeated ones numbered.
 pub(super) fn header(fields: &[String]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for (place, name) in fields.iter().enumerate() {
@@ -99,7 +98,7 @@ pub(super) fn header(fields: &[String]) -> Vec<String> {
     names
 }
 
-/// Whether a record is the names of columns once more, as a training that was resumed appends them.
+/// Whether a record repeats the header, as resumed trainings append it.
 pub(super) fn is_header_again(fields: &[String], header: &[String]) -> bool {
     let is_name = |text: &String| !text.is_empty() && Cell::of(text, b',').number().is_none();
     if !fields.iter().all(is_name) {
@@ -110,7 +109,7 @@ pub(super) fn is_header_again(fields: &[String], header: &[String]) -> bool {
     known > 0 && known * 2 >= header.len().min(again.len())
 }
 
-/// The metrics that columns are; nothing of those of other runs.
+/// The metric of each column; `None` for those of other runs.
 pub(super) fn names(header: &[String], path: &Path, of_run: Option<&str>) -> Vec<Option<String>> {
     if let Some(run) = of_run {
         let name = |(place, name): (usize, &String)| match of_column(name) {
@@ -128,7 +127,7 @@ pub(super) fn names(header: &[String], path: &Path, of_run: Option<&str>) -> Vec
     header.iter().map(|column| Some(name(column))).collect()
 }
 
-/// `RUN - METRIC`, as W&B names columns.
+/// Splits W&B's `RUN - METRIC`.
 fn of_column(name: &str) -> Option<(&str, &str)> {
     let (run, metric) = name.rsplit_once(" - ")?;
     (!run.is_empty() && !metric.is_empty()).then_some((run, metric))
@@ -140,7 +139,7 @@ fn is_of_tensorboard(header: &[String]) -> bool {
     names == ["step", "value", "wall_time"]
 }
 
-/// The run and the metric of a file that TensorBoard offers for download, by its name; else its own name is the metric.
+/// Run and metric by the name of a TensorBoard download; else the file's name is the metric.
 pub(super) fn run_and_tag(path: &Path) -> Option<(String, String)> {
     let stem = path.file_stem()?.to_string_lossy().into_owned();
     let named = stem.strip_prefix("run-").and_then(|rest| rest.split_once("-tag-"));
@@ -149,12 +148,12 @@ pub(super) fn run_and_tag(path: &Path) -> Option<(String, String)> {
         .filter(|(run, tag)| !run.is_empty() && !tag.is_empty())
 }
 
-/// The columns of a CSV, its first lines, as many as there are of so many, and what separates them.
+/// The header, up to `lines` first lines, and the delimiter.
 pub(super) fn beginning(path: &Path, lines: usize) -> std::io::Result<Option<Beginning>> {
     Ok(beginning_of(&Piece::read(path, 0)?, lines))
 }
 
-/// Columns, lines, and what separates their fields.
+/// Header, lines and delimiter.
 pub(super) type Beginning = (Vec<String>, Vec<Vec<String>>, u8);
 
 fn beginning_of(piece: &Piece, lines: usize) -> Option<Beginning> {
@@ -166,7 +165,7 @@ fn beginning_of(piece: &Piece, lines: usize) -> Option<Beginning> {
     Some((header, rows, delimiter))
 }
 
-/// Where so many lines with values end in a CSV, and its columns there; nothing where it has fewer.
+/// The offset after `lines` lines with values, and the header; `None` if there are fewer.
 pub(super) fn place_after(path: &Path, lines: u64) -> std::io::Result<Option<(u64, Vec<String>)>> {
     let (mut from, mut seen, mut delimiter, mut columns) = (0, 0, 0, Vec::new());
     loop {
@@ -188,10 +187,10 @@ pub(super) fn place_after(path: &Path, lines: u64) -> std::io::Result<Option<(u6
     }
 }
 
-/// Whether a CSV is found among other files, or named by someone.
+/// Whether a CSV was found in a folder or named by the user.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Place {
-    /// In a folder: one of metrics has a column of steps.
+    /// In a folder, which requires a step column.
     InFolder,
     /// By itself.
     Alone,

@@ -1,4 +1,4 @@
-//! Which files of a folder are of which run.
+//! Assigns the files of a folder to runs.
 
 use super::csv_lines::{self, Place, Shape};
 use super::{LogFile, Named, below, mlflow, trainer};
@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use walkdir::{DirEntry, WalkDir};
 
-/// Tables of metrics among other files are known by these names, and by a column of steps.
+/// Names of CSVs of metrics in folders; they also need a step column.
 const CSV: [&str; 8] = [
     "metrics.csv",
     "progress.csv",
@@ -19,14 +19,14 @@ const CSV: [&str; 8] = [
     "train_log.csv",
 ];
 
-/// JSON lines of metrics among other files.
+/// JSON lines of metrics in folders.
 const JSON_LINES: [&str; 5] =
     ["metrics.jsonl", "trainer_log.jsonl", "progress.jsonl", "log.jsonl", "training_log.jsonl"];
 
-/// Files that are called JSON and have a JSON object in each line.
+/// Names of `.json` files that are JSON lines.
 const JSON: [&str; 4] = ["metrics.json", "progress.json", "result.json", "scalars.json"];
 
-/// How a file in a folder may be read, by its name alone.
+/// Whether the name alone suggests a log.
 pub(super) fn is_named_as_log(name: &str) -> bool {
     let name = name.to_lowercase();
     let is_download = name.ends_with(".csv")
@@ -42,8 +42,7 @@ pub(super) fn is_named_as_log(name: &str) -> bool {
         || is_download
 }
 
-/// What a file in a folder is: those that could be anything by their endings are known by the names that programs give them.
-/// One table may be of several runs.
+/// The kinds of a file in a folder; ambiguous endings need a known name. A table may hold several runs.
 pub(super) fn named(path: &Path) -> Vec<Named> {
     let Some(name) = path.file_name().map(|name| name.to_string_lossy().to_lowercase()) else { return Vec::new() };
     if !is_named_as_log(&name) {
@@ -60,7 +59,7 @@ pub(super) fn named(path: &Path) -> Vec<Named> {
     }
 }
 
-/// What a file is that people name by itself.
+/// The kinds of a file named by the user.
 fn named_alone(path: &Path) -> Vec<Named> {
     match extension(path).as_str() {
         "csv" => of_csv(path, Place::Alone),
@@ -80,7 +79,7 @@ fn of_csv(path: &Path, place: Place) -> Vec<Named> {
     }
 }
 
-/// The files of the runs below a folder, or of one file, in the order of their paths.
+/// The log files of a folder, or a single one, by run and sorted by path.
 pub fn find(source: &Path) -> Vec<LogFile> {
     if source.is_file() {
         let named = named_alone(source);
@@ -112,7 +111,7 @@ pub fn find(source: &Path) -> Vec<LogFile> {
             let file = |run: String, named| LogFile { path: path.to_owned(), run, named };
             match named {
                 Named::Wandb => {
-                    // What W&B keeps with a run lies beside its records.
+                    // Other files of W&B lie beside its records.
                     let (run, is_first) = parts.run_of(path, run.clone());
                     let beside = artifacts(&folder.join("files"), &run).into_iter().map(|file| match file.named {
                         Named::Artifact(name) if !is_first => {
@@ -147,8 +146,7 @@ fn joined(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
-/// Leaves out what says the same as another file: loggers that write several formats, and checkpoints that have the history of
-/// those before.
+/// Drops duplicates: loggers that write several formats, and older checkpoints, whose history the newest repeats.
 fn without_copies(mut files: Vec<LogFile>) -> Vec<LogFile> {
     let folder = |file: &LogFile| file.path.parent().map(Path::to_owned).unwrap_or_default();
     let name = |file: &LogFile| file.path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -173,12 +171,12 @@ fn without_copies(mut files: Vec<LogFile>) -> Vec<LogFile> {
     files
 }
 
-/// The runs that W&B's folders are parts of: a run that was resumed has one for each part, with the same id.
+/// W&B's folders by run: a resumed run has one for each part, with the same id.
 #[derive(Default)]
 struct Parts(HashMap<(PathBuf, String), String>);
 
 impl Parts {
-    /// The run of a file of records, and whether it is its first part.
+    /// A record file's run, and whether it is the first part.
     fn run_of(&mut self, path: &Path, run: String) -> (String, bool) {
         let folder = path.parent();
         let id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -206,7 +204,7 @@ pub fn artifacts(folder: &Path, run: &str) -> Vec<LogFile> {
     files.map(file).collect()
 }
 
-/// What is below a folder, files before folders, hidden ones left out. Links are not followed: what they lead to lies elsewhere.
+/// Walks a folder, files before folders, without hidden ones. Links are not followed.
 pub(super) fn walk(root: &Path) -> Visible {
     let by_kind = |a: &DirEntry, b: &DirEntry| {
         (a.file_type().is_dir(), a.file_name()).cmp(&(b.file_type().is_dir(), b.file_name()))
@@ -227,7 +225,7 @@ impl Iterator for Visible {
 
     fn next(&mut self) -> Option<DirEntry> {
         loop {
-            // What cannot be opened holds no runs that could be read.
+            // Unreadable entries are skipped.
             let Ok(found) = self.0.next()? else { continue };
             if found.depth() == 0 || !found.file_name().to_string_lossy().starts_with('.') {
                 return Some(found);

@@ -219,7 +219,7 @@ proptest! {
         read_through(&Named::TrainerState, &bytes)?;
     }
 
-    /// Whatever a file was before and is then, it is read, and each reading says what it replaces.
+    /// Replacing any file by any other is read, with the superseded keys.
     #[test]
     fn files_that_are_written_anew(
         before in changed(lines(cells())),

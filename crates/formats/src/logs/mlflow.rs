@@ -41,7 +41,7 @@ fn run_meta(folder: &Path) -> Option<RunMeta> {
     serde_saphyr::from_str(&value(&folder.join("meta.yaml")).ok()?).ok()
 }
 
-/// Whether a folder is that of a run.
+/// Whether it is a run's folder.
 pub(super) fn is_run(folder: &Path) -> bool {
     run_meta(folder).is_some()
 }
@@ -129,7 +129,7 @@ fn point(line: &str) -> Option<Point> {
     Some(Point { step: words.next().map_or(Some(0), whole)?, wall_ms, value })
 }
 
-/// A whole number, however it is written: callers may hand over `50.0`.
+/// Parses an integer, also as `50.0`.
 fn whole(word: &str) -> Option<i64> {
     word.parse().ok().or_else(|| Cell::Number(word.parse().ok()?).step())
 }

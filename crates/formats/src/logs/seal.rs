@@ -1,28 +1,28 @@
-//! By what a file is known again when it is read on: by the contents that were read. A path and a length are no identity: a
-//! training that begins again writes a file of the same name, which may be longer.
+//! Identifies a partly read file by the contents read so far. Path and length do not suffice: a restarted training may
+//! write a longer file of the same name.
 
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// As many bytes of the beginning are compared.
+/// Bytes hashed at the beginning.
 const HEAD_BYTES: u64 = 64 << 10;
 
-/// As many bytes before the place to read on from are compared.
+/// Bytes hashed before the read position.
 const TAIL_BYTES: u64 = 4 << 10;
 
-/// What was read of a file: hashes of how it begins and of what comes last.
+/// Hashes of the first and last bytes read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Seal {
-    /// How many bytes were read.
+    /// Number of bytes read.
     bytes: u64,
     head: String,
     tail: String,
 }
 
 impl Seal {
-    /// Of the first so many bytes of a file; none where it is shorter.
+    /// Seals a file's first `bytes`; `None` if it is shorter.
     pub(super) fn of(path: &Path, bytes: u64) -> std::io::Result<Option<Seal>> {
         let mut file = File::open(path)?;
         if file.metadata()?.len() < bytes {
@@ -34,13 +34,13 @@ impl Seal {
         Ok(head.zip(tail).map(|(head, tail)| Seal { bytes, head, tail }))
     }
 
-    /// Whether a file still begins with what was read of it.
+    /// Whether the file still begins with the sealed bytes.
     pub(super) fn holds(&self, path: &Path) -> std::io::Result<bool> {
         Ok(Seal::of(path, self.bytes)?.as_ref() == Some(self))
     }
 }
 
-/// The hash of some bytes of a file; none where it became shorter meanwhile.
+/// Hashes a range; `None` if the file is shorter by now.
 fn hash_of(file: &mut File, from: u64, length: u64) -> std::io::Result<Option<String>> {
     let mut bytes = Vec::with_capacity(length as usize);
     file.seek(SeekFrom::Start(from))?;

@@ -1,4 +1,4 @@
-//! What a folder has: all of it is looked at before something is made of it.
+//! Surveys a folder's contents before anything is imported.
 
 use super::find::{is_named_as_log, named};
 use super::mlflow;
@@ -10,22 +10,22 @@ use std::path::{Path, PathBuf};
 /// What a folder has.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Survey {
-    /// Whether programs logged runs there.
+    /// Whether it has logged runs.
     pub has_runs: bool,
-    /// How many images lie in it, by their names, but for those that a program keeps with a run.
+    /// Number of images by name, without those kept with a run.
     pub images: u64,
-    /// Folders of class folders with images, away from all logs.
+    /// Folders of class folders of images, without logs.
     pub datasets: Vec<PathBuf>,
-    /// How many other files there are.
+    /// Number of other files.
     pub others: u64,
     /// Some of those.
     pub other_names: Vec<String>,
 }
 
-/// So many names are enough to tell what lies in a folder.
+/// Maximum number of example names.
 const NAMES: usize = 5;
 
-/// Looks at all that is below a folder. Hidden files and folders are passed over, and links are not followed.
+/// Surveys a folder tree, skipping hidden entries and not following links.
 pub fn survey(source: &Path) -> Survey {
     let mut found = Survey::default();
     let (mut with_logs, mut with_images) = (BTreeSet::new(), BTreeMap::new());
@@ -46,7 +46,7 @@ pub fn survey(source: &Path) -> Survey {
             } else if kind.is_file() {
                 let path = Path::new(name.as_ref());
                 let is_log = is_named_as_log(&name) && !named(&entry.path()).is_empty();
-                // What lies beside W&B's records is theirs.
+                // Files beside W&B's records are theirs.
                 is_of_run |= name == "meta.yaml" && mlflow::is_run(&folder) || is_log && name.ends_with(".wandb");
                 logs |= is_log;
                 if named_as_image(path) {
@@ -79,7 +79,7 @@ pub fn survey(source: &Path) -> Survey {
     found
 }
 
-/// The folders of two class folders or more, or of splits with such, in which and in whose folders no program logs.
+/// Folders with at least two class folders, or with splits of such, and without any logs.
 fn datasets(with_images: &BTreeMap<PathBuf, u64>, with_logs: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
     let is_split =
         |folder: &Path| folder.file_name().is_some_and(|name| Split::parse(&name.to_string_lossy()).is_some());

@@ -1,9 +1,8 @@
 //! Metrics as lines of a CSV, or as JSON objects one a line.
 //!
-//! Which column is the step and which the time is chosen by the first lines ([`columns`](super::columns)), kept, and told.
-//! Where a later line contradicts the choice, another one is made and the file is read again; what was taken by the first is
-//! superseded. So it is when the file was written anew. A CSV that its program wrote anew with one more column, as Lightning
-//! does, is read on: its lines are compared by their values.
+//! The step and time columns are chosen by the first lines ([`columns`](super::columns)), stored and reported. If a
+//! later line contradicts the choice, or the file was replaced, it is read again and the earlier points are superseded.
+//! A CSV rewritten with another column, as Lightning does, is read on: its lines are compared by value.
 
 use super::columns::{Cell, Choice, Row, choose, plain};
 use super::csv_lines::{self, Record};
@@ -18,19 +17,19 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The choice of columns is made by as many lines at most.
+/// Maximum number of lines for choosing columns.
 const LINES_FOR_CHOICE: usize = 20_000;
 
-/// As many lines are compared to know a CSV again that was written anew.
+/// Lines compared to recognise a rewritten CSV.
 const COMPARED: u64 = 64;
 
-/// As many metrics of a table are known by name; should it be written anew, no others are superseded.
+/// Maximum number of keys stored per table; further ones are not superseded if it is replaced.
 const KEYS: usize = 4096;
 
-/// How a table is written.
+/// A table's file format.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Format<'a> {
-    /// As a CSV; of one that W&B writes for several runs, only the columns of this one.
+    /// A CSV; only this run's columns if W&B put several runs in it.
     Csv {
         /// The run.
         of_run: Option<&'a str>,
@@ -39,36 +38,36 @@ pub(super) enum Format<'a> {
     Json,
 }
 
-/// What is known of a table that was read in part.
+/// Stored state of a partly read table.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct State {
-    /// By what it is known again.
+    /// Identifies the part read.
     seal: Option<Seal>,
-    /// How many lines with values were read.
+    /// Lines with values read.
     lines: u64,
-    /// The step of the last of them.
+    /// The last line's step.
     last_step: Option<i64>,
-    /// The columns that it is read by.
+    /// The chosen columns.
     choice: Option<Choice>,
-    /// The columns that someone chose.
+    /// The columns the user asked for.
     #[serde(default)]
     asked: Choice,
-    /// Columns that turned out to be no steps.
+    /// Columns found not to be steps.
     #[serde(default)]
     refused: Vec<String>,
-    /// The names of the columns of a CSV.
+    /// A CSV's column names.
     #[serde(default)]
     header: Vec<String>,
-    /// What separates them.
+    /// Its delimiter.
     #[serde(default)]
     delimiter: u8,
-    /// A hash of so many of its first lines, by the values in these columns.
+    /// Line count, and hash of those lines' values in known columns.
     #[serde(default)]
     values: Option<(u64, String)>,
-    /// The metrics that it has.
+    /// Its metrics.
     #[serde(default)]
     keys: BTreeSet<String>,
-    /// The points of as many lines were taken before there was a state.
+    /// Lines whose points were taken before state was stored.
     #[serde(default)]
     taken: u64,
 }
@@ -76,13 +75,13 @@ struct State {
 /// A line with values.
 struct Line {
     row: Row,
-    /// Columns whose values are neither numbers nor texts, or beyond all columns.
+    /// Columns beyond the header, or with values of other types.
     left_out: Vec<String>,
     /// Where the next one begins.
     end: u64,
 }
 
-/// Reads a table on from where it was read before.
+/// Reads a table on from its last position.
 pub(super) fn read(path: &Path, format: Format<'_>, mark: &Mark, options: &Options) -> std::io::Result<Part> {
     let fresh = State { asked: options.asked(), ..State::default() };
     let Some(before) = mark.state.as_ref().and_then(|state| serde_json::from_str::<State>(state).ok()) else {
@@ -96,7 +95,7 @@ pub(super) fn read(path: &Path, format: Format<'_>, mark: &Mark, options: &Optio
         let superseded = Some((before.keys.iter().cloned().collect(), why));
         let part = Reading { path, format, options, superseded }.go_on(0, fresh.clone())?;
         let has_points = part.logged.iter().any(|logged| matches!(logged, Logged::Point(..)));
-        // Until it says something, what it said before stands.
+        // The old points stand until the new file has some.
         let waits = Part { read: mark.read, state: mark.state.clone(), damage: part.damage.clone(), ..Part::default() };
         Ok(if has_points { part } else { waits })
     };
@@ -118,12 +117,12 @@ struct Reading<'a> {
     path: &'a Path,
     format: Format<'a>,
     options: &'a Options,
-    /// The metrics that it had before, and why it is read again from its beginning.
+    /// Metrics to supersede, and why.
     superseded: Option<(Vec<String>, &'static str)>,
 }
 
 impl Reading<'_> {
-    /// Reads a piece on from this byte.
+    /// Reads a piece at this byte.
     fn go_on(&self, from: u64, mut state: State) -> std::io::Result<Part> {
         let piece = Piece::read(self.path, from)?;
         let mut part = Part { read: from, has_more: piece.has_more, ..Part::default() };
@@ -136,7 +135,7 @@ impl Reading<'_> {
             Format::Json => self.json_lines(&piece, &mut part),
         };
         let rows: Vec<Row> = lines.iter().take(LINES_FOR_CHOICE).map(|line| line.row.clone()).collect();
-        // What comes first may be no metrics.
+        // The first lines may lack metrics.
         if !rows.is_empty() && (state.choice.is_none() || state.keys.is_empty()) {
             match self.chosen(&rows, &state.refused) {
                 Ok(choice) => {
@@ -182,7 +181,7 @@ impl Reading<'_> {
         Ok(part)
     }
 
-    /// The same from the beginning, where the column is no longer one of steps.
+    /// Reads again from the beginning, without the refused step column.
     fn again(&self, without: Option<String>, from: u64, state: State) -> std::io::Result<Part> {
         let refused = state.refused.into_iter().chain(without).collect();
         let fresh = State { asked: state.asked, refused, taken: state.taken, ..State::default() };
@@ -194,13 +193,13 @@ impl Reading<'_> {
         Reading { path: self.path, format: self.format, options: self.options, superseded }.go_on(0, fresh)
     }
 
-    /// Whether a column of steps comes that was not there before.
+    /// Whether a new step column appears in these rows.
     fn is_late(&self, rows: &[Row], state: &State) -> bool {
         let late = choose(rows, &state.refused, self.options.now.0).step;
         state.lines > 0 && late.is_some_and(|column| !state.keys.contains(&column))
     }
 
-    /// Says before all else that what was read before is superseded.
+    /// Prepends the restart that supersedes earlier points.
     fn supersede(&self, part: &mut Part) {
         let Some((keys, why)) = &self.superseded else { return };
         let step = |logged: &Logged| if let Logged::Point(_, point) = logged { Some(point.step) } else { None };
@@ -215,7 +214,7 @@ impl Reading<'_> {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The columns that someone asked for, the best ones without.
+    /// The columns asked for, else the best ones.
     fn chosen(&self, rows: &[Row], refused: &[String]) -> Result<Choice, String> {
         let best = choose(rows, refused, self.options.now.0);
         let asked = |name: &Option<String>| -> Result<Option<String>, String> {
@@ -243,7 +242,7 @@ impl Reading<'_> {
         name.map(Logged::Name).into_iter().chain([line]).collect()
     }
 
-    /// The chosen column of steps, where a line has no whole number in it. Whoever chose a column by its name has it.
+    /// The step column, if a line has a fraction in it; one the user asked for is never refused.
     fn contradicted(&self, choice: &Choice, lines: &[Line]) -> Option<String> {
         let column = choice.step.as_ref().filter(|_| self.options.step.is_none())?;
         let is_no_step = |(name, cell): &(String, Cell)| name == column && cell.is_fraction();
@@ -283,7 +282,7 @@ impl Reading<'_> {
         let mut lines: Vec<Line> = Vec::new();
         for line in piece.lines() {
             let value = json::parsed(&line.text);
-            // The rest of a line may come late.
+            // The line may be incomplete.
             let is_all = self.options.is_settled && !piece.has_more && value.is_some();
             if !line.is_ended && !is_all {
                 break;
@@ -309,7 +308,7 @@ impl Reading<'_> {
         lines
     }
 
-    /// Where to read on in a CSV that was written anew with the same lines in more columns, and its columns.
+    /// If a CSV was rewritten with the same lines in more columns: where to read on, and its header.
     fn place_in_wider(&self, before: &State) -> std::io::Result<Option<(u64, Vec<String>)>> {
         let Format::Csv { .. } = self.format else { return Ok(None) };
         let Some((lines, known)) = &before.values else { return Ok(None) };
@@ -320,7 +319,7 @@ impl Reading<'_> {
     }
 }
 
-/// The value in JSON that a cell of a table can be.
+/// Converts a JSON value, if a cell can hold it.
 fn cell(value: Value) -> Option<Cell> {
     match value {
         Value::Number(number) => number.as_i64().map(Cell::Whole).or_else(|| number.as_f64().map(Cell::Number)),
@@ -330,8 +329,7 @@ fn cell(value: Value) -> Option<Cell> {
     }
 }
 
-/// A hash of the first lines of a CSV by the values in some columns, whatever others it has; none where it lacks one of them
-/// or has fewer lines.
+/// Hashes the first lines of a CSV in some columns; `None` if a column or line is missing.
 fn values_hash(path: &Path, columns: &[String], lines: u64) -> std::io::Result<Option<String>> {
     let Some((header, rows, delimiter)) = csv_lines::beginning(path, lines as usize)? else { return Ok(None) };
     let places: Option<Vec<usize>> =
@@ -351,7 +349,7 @@ fn values_hash(path: &Path, columns: &[String], lines: u64) -> std::io::Result<O
     Ok(Some(hash(&bytes)))
 }
 
-/// Adds the points of a line.
+/// Adds a line's points.
 fn add(part: &mut Part, state: &mut State, choice: &Choice, row: Row, file_ms: i64, now_ms: i64) {
     if row.is_empty() {
         return;
@@ -362,7 +360,7 @@ fn add(part: &mut Part, state: &mut State, choice: &Choice, row: Row, file_ms: i
     let of = |column: &Option<String>| row.iter().find(|(name, _)| is(column, name)).map(|(_, cell)| cell);
     let step = match (&choice.step, of(&choice.step)) {
         (None, _) => number as i64,
-        // One that was asked for may be a fraction.
+        // A requested one may have fractions.
         (Some(_), Some(cell)) => {
             let nearest = || cell.number().filter(|number| number.is_finite()).map(|number| number.round() as i64);
             cell.step().or_else(nearest).or(state.last_step).unwrap_or_default()
@@ -372,7 +370,7 @@ fn add(part: &mut Part, state: &mut State, choice: &Choice, row: Row, file_ms: i
     state.last_step = Some(step);
     let wall_ms = of(&choice.time).and_then(|cell| cell.wall_ms(now_ms));
     for (name, cell) in &row {
-        // An epoch is a figure of its own.
+        // Epochs are also metrics.
         let is_read = is(&choice.step, name) && !plain(name).starts_with("epoch") && cell.step().is_some()
             || is(&choice.time, name) && wall_ms.is_some();
         match cell.number() {
@@ -386,7 +384,7 @@ fn add(part: &mut Part, state: &mut State, choice: &Choice, row: Row, file_ms: i
                     state.keys.insert(name.clone());
                 }
             }
-            // One more time says nothing new.
+            // Other times are no metrics.
             None if cell.wall_ms(now_ms).is_some() => {}
             None => {
                 part.left_out += 1;

@@ -81,7 +81,7 @@ fn add(part: &mut Part, event: Event, heard: &mut Option<Timestamp>) {
         part.logged.push(Logged::Began(at));
     }
     *heard = (*heard).max(Some(at));
-    // A training that was resumed discards what it is to log again, as `purge_step` of its writer says.
+    // A resumed training discards later steps (`purge_step` of the writer).
     if event.session_log.is_some_and(|session| session.status == SESSION_START) {
         part.logged.push(Logged::Restarted { step: event.step, keys: Vec::new() });
     }
@@ -241,7 +241,7 @@ fn file_name(tag: &str, step: i64, bytes: &[u8]) -> String {
     parts.join("/")
 }
 
-/// That a writer begins, as `SessionLog` says it.
+/// `SessionLog.START`: a writer begins.
 const SESSION_START: i32 = 1;
 
 const FLOAT: i32 = 1;

@@ -120,7 +120,7 @@ fn points_of_a_store_that_was_written_anew_replace_those_before() {
         let part = read(&Mark { read: first.read, state: first.state });
         assert!(matches!(&part.logged[1], Logged::Restarted { keys, .. } if *keys == ["loss"]), "{:?}", part.logged);
         assert_eq!(part.logged.len() - 2, after.lines().count());
-        // Nothing comes twice.
+        // No duplicates.
         assert_eq!(read(&Mark { read: part.read, state: part.state }).logged, []);
     }
 }
@@ -141,7 +141,7 @@ fn what_clocks_say_of_a_life_is_bounded_by_the_times_of_the_file() {
             Logged::Heard(Timestamp(modified)),
             Logged::Heard(Timestamp(modified)),
             Logged::Began(sane),
-            // What was logged stays as it was logged.
+            // Point times are kept as logged.
             point
         ]
     );

@@ -1,17 +1,17 @@
-//! Files of lines of text, to which programs append: UTF-8 or UTF-16, with or without a byte order mark.
+//! Reads growing text files in pieces: UTF-8 or UTF-16, with or without a byte order mark.
 
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// A piece holds about as many bytes of lines at most.
+/// Approximate size of a piece, in bytes.
 const PIECE_BYTES: u64 = 4 << 20;
 
-/// No longer line is read.
+/// Longest line, in bytes.
 pub(super) const LINE_BYTES: u64 = 1 << 24;
 
-/// How a text is written.
+/// A text encoding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Encoding {
     Utf8,
@@ -20,7 +20,7 @@ enum Encoding {
 }
 
 impl Encoding {
-    /// That of a file that begins so, and the bytes of its mark.
+    /// The encoding by the first bytes, and the mark's length.
     fn of(beginning: &[u8]) -> (Encoding, u64) {
         match beginning {
             [0xef, 0xbb, 0xbf, ..] => (Encoding::Utf8, 3),
@@ -32,7 +32,7 @@ impl Encoding {
         }
     }
 
-    /// The bytes of the smallest unit.
+    /// Bytes per code unit.
     fn unit(self) -> usize {
         if self == Encoding::Utf8 { 1 } else { 2 }
     }
@@ -49,7 +49,7 @@ impl Encoding {
         }
     }
 
-    /// Where the line that begins at this byte ends, after its end; nothing where it has none.
+    /// The offset after the line break of the line at `from`; `None` if it is unterminated.
     fn end_of_line(self, bytes: &[u8], from: usize) -> Option<usize> {
         let after = |place: usize| place + self.unit();
         match self {
@@ -62,29 +62,29 @@ impl Encoding {
     }
 }
 
-/// A piece of such a file: its lines from a byte on.
+/// Lines of a text file from a byte offset on.
 pub(super) struct Piece {
     bytes: Vec<u8>,
     encoding: Encoding,
-    /// Where it begins in the file; after the mark, if it has one.
+    /// Its byte offset, after any mark.
     pub(super) from: u64,
-    /// Whether there is more behind it already.
+    /// Whether more data follows.
     pub(super) has_more: bool,
-    /// That its line is longer than any that is read.
+    /// Whether its line exceeds [`LINE_BYTES`].
     pub(super) is_too_long: bool,
 }
 
-/// A line, without what ends it.
+/// A line without its ending.
 pub(super) struct Line<'a> {
     pub(super) text: Cow<'a, str>,
-    /// Where the next one begins in the file.
+    /// Byte offset of the next line.
     pub(super) end: u64,
-    /// Whether it has an end; the rest of one that has none may come.
+    /// Whether it is terminated; if not, more of it may come.
     pub(super) is_ended: bool,
 }
 
 impl Piece {
-    /// The lines of a file from a byte on, as many as are read at once.
+    /// Reads a piece at this byte.
     pub(super) fn read(path: &Path, from: u64) -> std::io::Result<Piece> {
         Piece::read_up_to(path, from, PIECE_BYTES)
     }
@@ -114,7 +114,7 @@ impl Piece {
         Ok(Piece { bytes, encoding, from, has_more, is_too_long: last.is_none() })
     }
 
-    /// Its lines in their order.
+    /// Its lines in order.
     pub(super) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -133,7 +133,7 @@ impl Piece {
     }
 }
 
-/// Where the last line that has an end ends.
+/// The offset after the last line break.
 fn last_end(encoding: Encoding, bytes: &[u8]) -> Option<usize> {
     let unit = encoding.unit();
     let is_end = |unit: &[u8]| {

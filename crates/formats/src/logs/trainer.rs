@@ -1,5 +1,5 @@
-//! `trainer_state.json`, which the Hugging Face trainer writes with each checkpoint: the whole history up to it. And how files
-//! that are called JSON are told apart.
+//! `trainer_state.json` of the Hugging Face trainer: each checkpoint repeats the whole history. Also tells `.json`
+//! formats apart.
 
 use super::json::{self, Leaves};
 use super::seal::hash;
@@ -17,28 +17,28 @@ use std::path::{Path, PathBuf};
 /// The name of such a file.
 pub(super) const NAME: &str = "trainer_state.json";
 
-/// No larger file is read.
+/// Maximum file size.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// The number of the checkpoint that a file lies in.
+/// The step in a checkpoint folder's name.
 pub(super) fn checkpoint(path: &Path) -> Option<u64> {
     path.parent()?.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse().ok()
 }
 
-/// The folder of the training: that of the checkpoints, or the file's own.
+/// The training's folder: above the checkpoints, or the file's own.
 pub(super) fn folder(path: &Path) -> PathBuf {
     let own = path.parent().unwrap_or(Path::new(""));
     let of_training = checkpoint(path).and_then(|_| own.parent());
     of_training.unwrap_or(own).to_owned()
 }
 
-/// Whether a file that someone names is such a state.
+/// Whether a file named by the user is a state.
 pub(super) fn is_state(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(NAME))
         || state(path).is_ok_and(|state| state.is_some())
 }
 
-/// Whether a file that is called JSON has a JSON object in each line.
+/// Whether a `.json` file is JSON lines.
 pub(super) fn is_of_lines(path: &Path) -> bool {
     let Ok(piece) = Piece::read_up_to(path, 0, 64 << 10) else { return false };
     let mut lines = piece.lines().filter(|line| !line.text.trim().is_empty());
@@ -46,7 +46,7 @@ pub(super) fn is_of_lines(path: &Path) -> bool {
     matches!(first, Some(Value::Object(object)) if !object.contains_key("log_history"))
 }
 
-/// What is in a state; nothing where it is none.
+/// Parses a state; `None` if it is none.
 fn state(path: &Path) -> std::io::Result<Option<Map<String, Value>>> {
     let mut text = String::new();
     let mut bytes = Vec::new();
@@ -59,18 +59,18 @@ fn state(path: &Path) -> std::io::Result<Option<Map<String, Value>>> {
     })
 }
 
-/// What was read of a history.
+/// Stored reading state.
 #[derive(Default, Serialize, Deserialize)]
 struct Known {
     hash: String,
     keys: BTreeSet<String>,
 }
 
-/// Reads the entries of the history after those that were read.
+/// Reads the new entries of the history.
 pub(super) fn read(path: &Path, mark: &Mark, options: &Options) -> std::io::Result<Part> {
     let waits = |damage: Option<String>| Part { read: mark.read, state: mark.state.clone(), damage, ..Part::default() };
     let Some(mut state) = state(path)? else {
-        // It is being written, perhaps.
+        // It may be only half written.
         return Ok(waits(options.is_settled.then(|| "it is no JSON with a log_history".into())));
     };
     let entries = match state.remove("log_history") {

@@ -8,7 +8,7 @@ use candle_core::{Module, Result, Tensor};
 use candle_nn::{Conv2d, Conv2dConfig, Linear};
 use proptest::prelude::*;
 
-/// A convolution of square images, since candle's own gradient takes the height for the width.
+/// Square images only: candle's own gradient confuses height and width.
 fn check(batch: usize, side: usize, channels: (usize, usize), kernel: usize, options: Conv2dOptions) -> Result<()> {
     let groups = options.groups;
     let input = noise(&[batch, side, side, channels.0], 1);

@@ -1,4 +1,4 @@
-//! Tables whose rows are chosen by number.
+//! Embedding tables.
 
 use super::{assert_same, by_candle};
 use crate::checks::noise;
@@ -10,7 +10,7 @@ use candle_nn::Embedding;
 fn rows_and_their_gradients_are_those_of_candle() -> Result<()> {
     for (rows, width, shape) in [(1, 1, vec![3]), (7, 16, vec![40]), (50, 33, vec![4, 9]), (1000, 64, vec![2, 3, 5])] {
         let count: usize = shape.iter().product();
-        // Some rows several times, others never.
+        // Some rows repeat, others are absent.
         let numbers: Vec<u32> = (0..count).map(|place| (place * place * 7 + place) as u32 % rows as u32).collect();
         let numbers = Tensor::from_vec(numbers, shape.as_slice(), &Device::Cpu)?;
         let table = noise(&[rows, width], 1);

@@ -1,4 +1,4 @@
-//! A layer of long short-term memory with its input projection, as candle-nn has both in one.
+//! An LSTM layer with its input projection, which candle-nn combines.
 
 use super::{assert_same, by_candle};
 use crate::checks::noise;

@@ -17,7 +17,7 @@ fn layer_norms_are_those_of_candle() -> Result<()> {
         let ours = layer_norm(&input, &weight, &bias, EPSILON)?;
         let layer = candle_nn::LayerNorm::new(weight.clone(), bias.clone(), EPSILON);
         assert_same("output", &ours, &layer.forward(&input)?, 1e-5);
-        // The layer itself cannot be differentiated.
+        // The fused layer has no gradient.
         let (theirs, [of_input, of_weight, of_bias]) =
             by_candle([&input, &weight, &bias], &grad, |[input, weight, bias]| {
                 candle_nn::ops::layer_norm_slow(input, weight, bias, EPSILON as f32)

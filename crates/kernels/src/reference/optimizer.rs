@@ -6,7 +6,7 @@ use crate::{AdamW, Numbers, Part, Sgd};
 use candle_core::{Device, Result, Tensor, Var};
 use candle_nn::Optimizer;
 
-/// Shape, weight decay and share of the learning rate.
+/// Shape, weight decay and learning-rate multiplier.
 const PARAMETERS: [(&[usize], f64, f64); 4] =
     [(&[1], 0.0, 1.0), (&[33], 0.0, 0.5), (&[40, 7], 0.1, 1.0), (&[8, 4, 3, 3], 0.05, 0.25)];
 
@@ -14,7 +14,7 @@ fn begin() -> Result<Vec<Var>> {
     PARAMETERS.iter().zip(1..).map(|((shape, ..), seed)| Var::from_tensor(&noise(shape, seed))).collect()
 }
 
-/// What is made less: a fourth power around some values, so that gradients change from step to step.
+/// The loss: a fourth power around targets, so that gradients change every step.
 fn loss(vars: &[Var]) -> Result<Tensor> {
     let losses = vars.iter().zip(11..).map(|(var, seed)| {
         let away = (var.as_tensor() - noise(var.dims(), seed))?;
@@ -23,7 +23,7 @@ fn loss(vars: &[Var]) -> Result<Tensor> {
     Tensor::stack(&losses.collect::<Result<Vec<_>>>()?, 0)?.sum_all()
 }
 
-/// Twenty steps of ours and of candle's, one of them for each parameter.
+/// Twenty steps of ours, and of one candle optimizer per parameter.
 fn check(
     mut ours: impl FnMut(&mut [Part<'_>], u64) -> Result<()>,
     state: impl Fn(&Tensor) -> Result<Tensor>,

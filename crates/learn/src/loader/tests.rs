@@ -1,8 +1,8 @@
-//! Orders, weights, and samples that cannot be shown.
+//! Orders, weights and unusable samples.
 
 use super::*;
 
-/// Nine samples of class 0 and one of class 1; sample 3 is all of value 3.
+/// Nine samples of class 0, one of class 1; sample 3 is uniformly 3.
 struct Few;
 
 impl Samples for Few {
@@ -78,7 +78,7 @@ fn mixed_images_have_the_targets_of_both() {
         assert_eq!(own.labels.to_vec1::<u32>().unwrap(), labels);
         let reversed: Vec<u32> = labels.into_iter().rev().collect();
         assert_eq!(partner.labels.to_vec1::<u32>().unwrap(), reversed);
-        // An image and its partner are mixed by opposite shares, so that their sum stays whole.
+        // An image and its partner have complementary weights, so their sum is preserved.
         let input = values(&batch.input);
         let (first, last) = (input[0] * 255.0, input[input.len() - 1] * 255.0);
         assert!((first + last - (first + last).round()).abs() < 1e-3, "{first} {last}");
@@ -98,7 +98,7 @@ fn features_come_instead_of_images() {
     }
 }
 
-/// Ten samples of classes 0 to 9, of which some cannot be shown.
+/// Ten samples of classes 0 to 9, some unusable.
 struct Damaged(&'static [usize]);
 
 impl Samples for Damaged {

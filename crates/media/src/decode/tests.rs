@@ -63,7 +63,7 @@ fn chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_be_bytes()[..], &named, &crc32(&named).to_be_bytes()].concat()
 }
 
-/// A PNG with its pixels changed, under a checksum that is right, and chunks before and behind them.
+/// A PNG with changed pixels, a correct checksum, and chunks before and behind them.
 fn png_with(change: impl Fn(Vec<u8>) -> Vec<u8>, before: &[u8], behind: &[u8]) -> Vec<u8> {
     let png = png();
     let at = png.windows(4).position(|name| name == b"IDAT").unwrap() - 4;
@@ -99,7 +99,7 @@ fn an_orientation_is_found_wherever_it_lies_in_a_png() {
     for png in [png_with(|pixels| pixels, b"", &exif(6)), png_with(|pixels| pixels, &exif(6), b"")] {
         assert_eq!(inspect(&png).unwrap(), Facts { width: 10, height: 20 });
         let turned = decode(&png).unwrap();
-        // Quarter a turn clockwise: what was at the bottom left is at the top left.
+        // Rotated by 90 degrees clockwise: the bottom left moves to the top left.
         assert_eq!(turned.get_pixel(0, 0), upright.get_pixel(0, 9));
     }
     let mirrored = decode(&png_with(|pixels| pixels, b"", &exif(2))).unwrap();
@@ -127,7 +127,7 @@ mod tiff_files {
     use tiff::encoder::colortype::{self, ColorType};
     use tiff::encoder::{TiffEncoder, TiffValue};
 
-    /// 16 x 16 of one kind, from a share of the range.
+    /// 16 x 16 pixels by position, from 0 to 1.
     fn of<C: ColorType>(value: impl Fn(f64) -> C::Inner, channels: usize) -> Vec<u8>
     where
         [C::Inner]: TiffValue,
@@ -172,7 +172,7 @@ mod tiff_files {
         assert_eq!((shown.get_pixel(0, 0).0, shown.get_pixel(15, 15).0), ([255; 3], [0; 3]));
     }
 
-    /// A TIFF of one strip with these tags besides its size: number, type (3 is 16 bits, 4 is 32) and values.
+    /// A one-strip TIFF with these tags besides its size: number, type (3: 16 bits, 4: 32 bits), values.
     fn written(width: u32, height: u32, pixels: &[u8], tags: &[(u16, u16, Vec<u32>)]) -> Vec<u8> {
         let mut tags = tags.to_vec();
         tags.extend([(256, 4, vec![width]), (257, 4, vec![height]), (273, 4, vec![8]), (278, 4, vec![height])]);
@@ -232,7 +232,7 @@ mod tiff_files {
         let shown = decode(&written(16, 16, &jpeg, &tags(6, 7))).unwrap();
         let most = shown.iter().zip(image.iter()).map(|(a, b)| a.abs_diff(*b)).max();
         assert!(most < Some(24), "{most:?}");
-        // What the decoder does not know is told in its own words.
+        // Unknown features are named by the decoder.
         let old = inspect(&written(16, 16, &jpeg, &tags(6, 6))).unwrap_err().to_string();
         assert!(old.contains("a TIFF image: "), "{old}");
         let lab = inspect(&written(4, 4, &[0; 48], &tags(8, 1))).unwrap_err().to_string();

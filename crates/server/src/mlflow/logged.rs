@@ -17,12 +17,12 @@ use std::collections::{BTreeMap, BTreeSet};
 const EXPERIMENTS: usize = 20;
 const PENDING: &str = "LOGGED_MODEL_PENDING";
 
-/// The fields of a dataset, and how long each may be.
+/// Dataset fields and maximum lengths.
 const DATASET: [(&str, usize); 5] =
     [("name", 500), ("digest", 36), ("source", 65_535), ("schema", 1_048_575), ("profile", 16_777_215)];
 const INPUT_TAG_KEY: usize = 255;
 const INPUT_TAG_VALUE: usize = 500;
-/// A search for datasets tells no more.
+/// Maximum results of a dataset search.
 const SUMMARIES: usize = 1000;
 
 fn dataset(fields: &Fields) -> Answer<DatasetInput> {
@@ -301,7 +301,7 @@ pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
     Ok(answer)
 }
 
-/// What a page token of logged models is for: the request that it came from, by hashes, so that it is refused to others.
+/// A page token of logged models, bound to its request by hashes, so that other requests refuse it.
 struct ModelsToken([(&'static str, String); 3]);
 
 impl ModelsToken {
@@ -327,7 +327,7 @@ impl ModelsToken {
         format!("models-{offset}-{experiments}-{filter}-{order}")
     }
 
-    /// How many come before the page of a token of this request.
+    /// The offset in a token, if of this request.
     fn offset_of(&self, token: &str) -> Answer<usize> {
         let invalid = || Failure::invalid(format!("Invalid page token: {token:?}"));
         let mut parts = token.strip_prefix("models-").ok_or_else(invalid)?.split('-');
@@ -343,7 +343,7 @@ impl ModelsToken {
     }
 }
 
-/// A number by which texts are told apart: FNV-1a.
+/// FNV-1a, to compare texts.
 fn key_of(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -252,14 +252,14 @@ pub(super) fn history_bulk_interval(engine: &Engine, fields: &Fields) -> Answer 
     let mut told = Vec::new();
     for (uid, points) in histories {
         let at_chosen: Vec<Point> = points.into_iter().filter(|point| chosen.contains(&point.step)).collect();
-        // Many points may be of one step.
+        // A step may have many points.
         let most = (limit as usize).max(chosen.len());
         told.extend(thinned(at_chosen, most).iter().map(|point| point_of(&uid, &key, point)));
     }
     Ok(json!({ "metrics": told }))
 }
 
-/// At most about so many of a list, evenly, the first and the last among them.
+/// About `most` items, evenly spaced, including the first and last.
 fn thinned<T: Clone>(all: Vec<T>, most: usize) -> Vec<T> {
     if all.len() <= most {
         return all;

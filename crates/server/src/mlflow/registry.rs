@@ -282,11 +282,11 @@ pub(super) fn delete_version_tag(engine: &Engine, fields: &Fields) -> Answer {
     Ok(json!({}))
 }
 
-/// What a search may be filtered and sorted by.
+/// Filter and sort columns of a search.
 struct Columns {
     filter: &'static [&'static str],
     order: &'static [&'static str],
-    /// What is said of a column that it is not sorted by.
+    /// Error for columns that cannot be sorted by.
     no_order: &'static str,
 }
 
@@ -302,7 +302,7 @@ const OF_VERSIONS: Columns = Columns {
     no_order: "Invalid attribute key",
 };
 
-/// The filter and the order of a search.
+/// A search's filter and order.
 fn asked(fields: &Fields, columns: &Columns) -> Answer<(Vec<Comparison>, Vec<SortBy>)> {
     let (filter, order) = (fields.filter()?, fields.order()?);
     let is_attribute = |column: &Column| matches!(column.kind.as_str(), "" | "attribute" | "attributes");
@@ -335,7 +335,7 @@ fn asked(fields: &Fields, columns: &Columns) -> Answer<(Vec<Comparison>, Vec<Sor
         if !is_attribute(column) || !columns.order.contains(&column.key.as_str()) {
             return Err(refused(columns.no_order, column, columns.order));
         }
-        // They are the same time.
+        // Aliases of one time.
         let name = if column.key == "timestamp" { "last_updated_timestamp" } else { column.key.as_str() };
         if !seen.insert(name) {
             return Err(Failure::invalid(format!("`order_by` contains duplicate fields: {}", column.key)));

@@ -12,7 +12,7 @@ use assay_engine::{Batch, ClientRun, ClientRunChange, Engine, NOTE, RUN_NAME, Re
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 
-/// What values of params and values of tags are at most long.
+/// Maximum lengths of params and tags.
 const PARAM: usize = 6000;
 const TAG: usize = 8000;
 /// The most runs of a page.
@@ -81,7 +81,7 @@ pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
             experiment.id
         )));
     }
-    // A run begins with tags of any key; only later ones are looked at, as MLflow's server has it.
+    // As in MLflow's server, keys are checked only for later tags.
     let tags: BTreeMap<String, String> =
         fields.pairs("tags")?.into_iter().map(|(key, value)| (key.clone(), cut(&key, value, TAG))).collect();
     let name = fields.word("run_name")?;

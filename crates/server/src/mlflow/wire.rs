@@ -93,7 +93,7 @@ pub(super) fn run(found: &Run, relations: &Relations, location: &str) -> Value {
         Some(point(key, &Point { step: summary.last_step, wall_ms: summary.last_wall_ms, value }))
     };
     let mut tags = found.tags.clone();
-    // One of a file may have the key, too.
+    // A followed file may log this key.
     tags.remove(RUN_NAME);
     if !relations.hides_name {
         tags.insert(RUN_NAME.to_owned(), found.name.clone());

@@ -25,8 +25,8 @@ CREATE INDEX alerts_due ON alerts (due) WHERE due IS NOT NULL;
 CREATE INDEX alerts_unseen ON alerts (seen) WHERE NOT seen;
 ";
 
-/// The first rule told of runs that finished, too: where nobody changed it, it does so no longer, and what it told of them is
-/// not waiting to be seen.
+/// The first rule also matched finished runs: if unchanged, it no longer does, and its alerts of finished runs are
+/// marked as seen.
 pub(crate) const FAILURES_ONLY: &str = r#"
 UPDATE alerts SET seen = 1 WHERE NOT seen AND message GLOB 'the run finished*' AND rule IN (SELECT id FROM alert_rules WHERE rule =
     '{"name":"A run ended","condition":{"when":"ended","statuses":["finished","failed","crashed"]},"filter":"","desktop":true,"webhook":null,"enabled":true}');

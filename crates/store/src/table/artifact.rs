@@ -27,10 +27,10 @@ CREATE INDEX snapshots_by_hash ON snapshots (hash);
 /// The file ?1 and what is below it as a folder; everything where it is empty.
 const BELOW: &str = "(?1 = '' OR path = ?1 OR (path > ?1 || '/' AND path < ?1 || '0'))";
 
-/// A path at which a file keeps the file ?1 from being: one of the folders ?2 that it is in, or one below it as a folder.
+/// Paths that conflict with a file at ?1: one of its parent folders ?2, or a file below it.
 const IN_THE_WAY: &str = "(path > ?1 || '/' AND path < ?1 || '0' OR path IN (SELECT value FROM json_each(?2)))";
 
-/// The folders that a path is in.
+/// Parent folders, as JSON.
 fn folders_of(path: &str) -> Result<String> {
     let folders: Vec<&str> = path.match_indices('/').map(|(end, _)| &path[..end]).collect();
     to_json("folders", &folders)
@@ -54,21 +54,21 @@ impl WriteTx<'_> {
         before.map(|hash| Hash::parse(&hash)).transpose()
     }
 
-    /// The file that stands in the way of another at this path: a file where a folder would have to be, or one below it.
+    /// A file that conflicts with one at this path: at a parent folder, or below it.
     pub fn in_the_way_of_artifact(&self, run: RunId, path: &str) -> Result<Option<String>> {
         let sql = format!("SELECT path FROM artifacts WHERE run = ?3 AND {IN_THE_WAY} LIMIT 1");
         let of = params![path, folders_of(path)?, run.0];
         Ok(self.db.prepare_cached(&sql)?.query_row(of, |row| row.get(0)).optional()?)
     }
 
-    /// The same among the files of clients that are of no run.
+    /// Likewise among clients' files without a run.
     pub fn in_the_way_of_client_file(&self, path: &str) -> Result<Option<String>> {
         let sql = format!("SELECT path FROM client_files WHERE {IN_THE_WAY} LIMIT 1");
         let of = params![path, folders_of(path)?];
         Ok(self.db.prepare_cached(&sql)?.query_row(of, |row| row.get(0)).optional()?)
     }
 
-    /// A name for an artifact at which no other stands in the way: the path itself, or with tildes.
+    /// A free artifact path: the path itself, or with tildes appended.
     pub(super) fn free_name_of_artifact(&self, run: RunId, path: String) -> Result<String> {
         let mut name = path;
         while let Some(other) = self.in_the_way_of_artifact(run, &name)? {

@@ -14,7 +14,7 @@ ALTER TABLE runs ADD COLUMN user TEXT;
 CREATE INDEX runs_by_experiment ON runs (experiment, id);
 ";
 
-/// Whether a client removed the tag that has the name of its run.
+/// Whether a client removed the run's name tag.
 pub(crate) const HIDDEN_NAMES: &str = "
 ALTER TABLE runs ADD COLUMN hides_name INTEGER NOT NULL DEFAULT 0;
 ";
@@ -78,7 +78,7 @@ impl WriteTx<'_> {
         }
     }
 
-    /// Hides the tag that has the name of a run, until it is named anew. Returns whether it was shown.
+    /// Hides a run's name tag until it is renamed. Returns whether it was visible.
     pub fn hide_name(&mut self, run: RunId) -> Result<bool> {
         let hidden = self.db.execute("UPDATE runs SET hides_name = 1 WHERE id = ?1 AND NOT hides_name", [run.0])?;
         self.emit(&Event::RunChanged { run })?;
@@ -116,7 +116,7 @@ impl WriteTx<'_> {
 }
 
 impl Reader<'_> {
-    /// Those of some runs whose clients removed the tag that has the name.
+    /// Those runs whose name tag is hidden.
     pub fn hidden_names(&self, runs: &[RunId]) -> Result<HashSet<RunId>> {
         let sql = "SELECT id FROM runs WHERE hides_name AND id IN (SELECT value FROM json_each(?1))";
         let mut statement = self.db.prepare_cached(sql)?;

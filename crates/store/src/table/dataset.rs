@@ -1,4 +1,4 @@
-//! Datasets, their classes, and what was found that needs a look.
+//! Datasets, their classes and problems.
 
 use super::unknown_word;
 use crate::table::label::labelling_of;
@@ -43,7 +43,7 @@ CREATE INDEX samples_without_class ON samples (dataset, label, split, id) WHERE 
 ";
 
 impl WriteTx<'_> {
-    /// Makes a dataset of the files below `source`, unpacked from `archive` if they were.
+    /// Creates a dataset with files below `source`, unpacked from `archive` if given.
     pub fn create_dataset(
         &mut self,
         name: &str,
@@ -96,7 +96,7 @@ impl WriteTx<'_> {
         Ok(ids)
     }
 
-    /// The files of a dataset are below another folder from now on, unpacked from `archive` if they are.
+    /// Changes a dataset's folder and archive.
     pub fn relocate_dataset(&mut self, dataset: DatasetId, source: &str, archive: Option<&str>) -> Result<()> {
         let sql = "UPDATE datasets SET source = ?2, archive = ?3 WHERE id = ?1";
         self.change_dataset(dataset, self.db.execute(sql, params![dataset.0, source, archive])?)
@@ -146,7 +146,7 @@ impl WriteTx<'_> {
         self.emit(&Event::SourceChanged { dataset })
     }
 
-    /// Replaces the list of what needs a look.
+    /// Replaces the list of problems.
     pub fn set_problems(&mut self, dataset: DatasetId, problems: &[Problem]) -> Result<()> {
         self.db.execute("DELETE FROM problems WHERE dataset = ?1", [dataset.0])?;
         let mut insert =
@@ -164,7 +164,7 @@ impl Reader<'_> {
         self.datasets_where("removed IS NULL")
     }
 
-    /// The datasets that were removed, by name.
+    /// The removed datasets by name.
     pub fn removed_datasets(&self) -> Result<Vec<Dataset>> {
         self.datasets_where("removed IS NOT NULL")
     }
@@ -298,7 +298,7 @@ impl Reader<'_> {
         Ok(counts)
     }
 
-    /// What needs a look, by kind and path.
+    /// Problems, by kind and path.
     pub fn problems(&self, dataset: DatasetId, limit: usize) -> Result<Vec<Problem>> {
         let mut statement = self.db.prepare_cached(
             "SELECT path, kind, reason FROM problems WHERE dataset = ?1 ORDER BY kind, path LIMIT ?2",

@@ -1,4 +1,4 @@
-//! Which way metrics get better, as people and clients declared it.
+//! Directions of metrics, as declared by people and clients.
 
 use super::unknown_word;
 use crate::{Reader, Result, WriteTx};
@@ -11,7 +11,7 @@ pub(crate) const TABLES: &str = "
 CREATE TABLE metric_directions (key TEXT PRIMARY KEY, best TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
-/// A tag of a run with this before the key of a metric declares its direction: `assay.best.wer` is `min`.
+/// Prefix of tags that declare a metric's direction: `assay.best.wer` is `min`.
 const TAG: &str = "assay.best.";
 
 fn best_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Best> {
@@ -20,7 +20,7 @@ fn best_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Best> {
 }
 
 impl WriteTx<'_> {
-    /// Declares which extreme of a metric is its best value, or takes that back.
+    /// Declares a metric's direction, or withdraws it.
     pub fn declare_direction(&mut self, key: &str, best: Option<Best>) -> Result<()> {
         let mut statement = self.db.prepare_cached("SELECT best FROM metric_directions WHERE key = ?1")?;
         let before = statement.query_row([key], |row| best_of(row, 0)).optional()?;
@@ -37,7 +37,7 @@ impl WriteTx<'_> {
         self.emit(&Event::DirectionsChanged)
     }
 
-    /// Declares what a tag says that a client set, if it says so of a metric.
+    /// Declares the direction in a client's tag, if it is such a tag.
     pub(super) fn declare_by_tag(&mut self, tag: &str, value: &str) -> Result<()> {
         match (tag.strip_prefix(TAG), Best::parse(value)) {
             (Some(key), Some(best)) if !key.is_empty() => self.declare_direction(key, Some(best)),

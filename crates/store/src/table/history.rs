@@ -1,22 +1,22 @@
-//! All points of a series, also those that a resumed run superseded.
+//! Raw points of a series, including superseded ones.
 
 use crate::{Reader, Result};
 use assay_domain::{Point, RunId};
 
-/// A point with where it stands in its series.
+/// A point with its segment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HistoryPoint {
     /// The point.
     pub point: Point,
-    /// The segment: 0, and one more each time the run was resumed.
+    /// The segment: 0, plus one for each resume.
     pub segment: i64,
-    /// Whether the run was resumed from an earlier step later.
+    /// Whether a later resume superseded it.
     pub is_superseded: bool,
 }
 
 impl Reader<'_> {
-    /// At most `limit` of all points of a series, superseded ones too, after the first `offset` ones: segment by segment, in
-    /// the order of their arrival.
+    /// At most `limit` raw points of a series after the first `offset`, including superseded ones: by segment, in order
+    /// of arrival.
     pub fn history(&self, run: RunId, key: &str, offset: usize, limit: usize) -> Result<Vec<HistoryPoint>> {
         let (mut page, mut to_skip) = (Vec::new(), offset);
         for segment in self.segments(run, key)? {

@@ -96,7 +96,7 @@ impl WriteTx<'_> {
         self.append_label(dataset, sample, before, after, author)
     }
 
-    /// A person says that the label of a sample is right for the image that it has now; nothing where that is not open.
+    /// Confirms a sample's label for its current image; `None` if it needs no confirmation.
     pub fn confirm_label(&mut self, sample: SampleId, author: &Author) -> Result<Option<LabelEdit>> {
         let sql = "SELECT changed_from IS NOT NULL FROM samples WHERE id = ?1";
         let is_open = self.db.prepare_cached(sql)?.query_row([sample.0], |row| row.get(0)).optional()?;
@@ -215,7 +215,7 @@ impl WriteTx<'_> {
         Ok(reverted)
     }
 
-    /// A person has looked at a sample whose image had changed: its label is for the image that it has now.
+    /// Records that an edit confirmed the sample's current image.
     fn confirm_image(&mut self, edit: &LabelEdit) -> Result<()> {
         let sql = "UPDATE annotations SET confirmed = (SELECT changed_from FROM samples WHERE id = ?2) WHERE id = ?1";
         self.db.prepare_cached(sql)?.execute([edit.id.0, edit.sample.0])?;
@@ -224,7 +224,7 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// What an edit confirmed is open again; a redone edit confirmed what the first one did.
+    /// Reopens what an edit confirmed; redoing it confirms again.
     fn doubt_image(&mut self, undone: &LabelEdit) -> Result<()> {
         let sql = "UPDATE samples SET changed_from = confirmed FROM annotations
                    WHERE samples.id = ?2 AND annotations.id = ?1 AND confirmed IS NOT NULL AND confirmed <> hash";
@@ -283,7 +283,7 @@ impl WriteTx<'_> {
         Ok(self.db.prepare_cached(sql)?.query_row([sample.0], |row| row.get(0))?)
     }
 
-    /// The sample is found no longer by the classes of this label.
+    /// Removes a sample from the class index.
     pub(crate) fn leave_classes(&self, dataset: DatasetId, sample: SampleId, label: Option<&Label>) -> Result<()> {
         let mut delete = self.db.prepare_cached(
             "DELETE FROM sample_classes WHERE dataset = ?1 AND class = ?2 AND sample = ?3
@@ -295,7 +295,7 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// The sample is found by the classes of this label.
+    /// Adds a sample to the class index.
     pub(crate) fn enter_classes(&self, dataset: DatasetId, sample: SampleId, label: Option<&Label>) -> Result<()> {
         let mut insert = self.db.prepare_cached(
             "INSERT INTO sample_classes (dataset, class, split, sample)
@@ -307,13 +307,13 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// Who set the label that a sample has, or took it away; nobody when it never had one.
+    /// The author of a sample's latest label edit; `None` if it never had a label.
     pub(crate) fn last_author(&self, sample: SampleId) -> Result<Option<Author>> {
         let sql = "SELECT author FROM annotations WHERE sample = ?1 ORDER BY id DESC LIMIT 1";
         Ok(self.db.prepare_cached(sql)?.query_row([sample.0], |row| from_json(row, 0)).optional()?)
     }
 
-    /// Whether a sample has a label that a person set or confirmed.
+    /// Whether a person set or confirmed the sample's label.
     pub(crate) fn is_labelled_by_hand(&self, sample: SampleId) -> Result<bool> {
         let (_, label) = self.current_label(sample)?;
         Ok(label.is_some() && self.last_author(sample)?.is_some_and(|author| author != Author::Import))
@@ -401,7 +401,7 @@ fn edit_of(row: &Row<'_>) -> rusqlite::Result<LabelEdit> {
 }
 
 impl Reader<'_> {
-    /// The samples of a dataset whose label the source gave.
+    /// Samples of a dataset labelled by the source.
     pub fn labelled_by_import(&self, dataset: DatasetId) -> Result<HashSet<SampleId>> {
         let mut statement = self.db.prepare_cached(
             "SELECT id FROM samples AS own WHERE dataset = ?1 AND label IS NOT NULL AND ?2 =

@@ -38,7 +38,7 @@ pub struct RunModel {
 }
 
 impl WriteTx<'_> {
-    /// Notes that a run reads datasets. What is said of one again changes nothing.
+    /// Notes the datasets a run reads; repeated ones are unchanged.
     pub fn put_inputs(&mut self, run: RunId, inputs: &[DatasetInput]) -> Result<()> {
         let mut insert = self.db.prepare_cached(
             "INSERT OR IGNORE INTO run_inputs (run, name, digest, source_type, source, schema, profile, tags)

@@ -45,10 +45,10 @@ DROP INDEX params_by_key;
 CREATE INDEX params_by_value ON params (key, value, run);
 ";
 
-/// The names of tags are listed.
+/// For listing tag keys.
 pub(crate) const TAGS_BY_KEY: &str = "CREATE INDEX tags_by_key ON tags (key, run);";
 
-/// The names that any run has something under, each in order.
+/// Keys in use by runs, sorted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunKeys {
     /// Of params.
@@ -59,7 +59,7 @@ pub struct RunKeys {
     pub tags: Vec<String>,
 }
 
-/// Which runs a person may mean.
+/// Runs to search by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Among {
     /// Those that are there.
@@ -104,7 +104,7 @@ pub struct RunHead {
     pub is_deleted: bool,
 }
 
-/// Runs of one name that are listed.
+/// Maximum listed runs of one name.
 const MOST_NAMED: usize = 20;
 
 /// What became of a run whose process is gone.
@@ -358,10 +358,10 @@ impl Reader<'_> {
         statement.query_row([uid], head).optional()?.ok_or_else(|| StoreError::missing("run", uid))
     }
 
-    /// The run that a person means: by number, by name, or by the beginning of the uid (six digits or more), in this order.
+    /// Resolves a run by number, then name, then uid prefix (six digits or more).
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when several have the name, or the beginning of a uid.
+    /// [`StoreError::Conflict`] when several runs match.
     pub fn find_run(&self, text: &str, among: Among) -> Result<RunId> {
         let text = text.strip_prefix('#').unwrap_or(text);
         let number: i64 = text.parse().unwrap_or(-1);
@@ -392,7 +392,7 @@ impl Reader<'_> {
         Err(StoreError::missing("run", text))
     }
 
-    /// The names of runs that are there, or of those that are deleted.
+    /// The names of kept or of deleted runs.
     pub fn run_names(&self, among: Among) -> Result<Vec<String>> {
         let deleted = if among == Among::Deleted { "NOT NULL" } else { "NULL" };
         let mut statement =
@@ -401,7 +401,7 @@ impl Reader<'_> {
         Ok(names.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Every key that a param, a metric or a tag of any run has.
+    /// All keys of params, metrics and tags.
     pub fn run_keys(&self) -> Result<RunKeys> {
         let keys = |sql: &str| -> Result<Vec<String>> {
             let mut statement = self.db.prepare_cached(sql)?;
@@ -411,7 +411,7 @@ impl Reader<'_> {
         Ok(RunKeys {
             params: keys("SELECT DISTINCT key FROM params ORDER BY key")?,
             metrics: keys("SELECT DISTINCT key FROM series ORDER BY key")?,
-            // From one key to the next: every run of a client has the same tags.
+            // Skip scan by key: clients set the same tags on every run.
             tags: keys(
                 "WITH RECURSIVE keys (key) AS (
                      SELECT min(key) FROM tags

@@ -26,7 +26,7 @@ pub struct RunQuery {
 /// A column to sort by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunOrder {
-    /// What the language of [`assay_domain::column`] has.
+    /// Names of [`assay_domain::column`].
     pub key: String,
     /// The greatest first.
     pub descending: bool,
@@ -103,17 +103,17 @@ impl Values {
 }
 
 impl Reader<'_> {
-    /// For each run that has something under this name, its value; `of` may say which runs, as SQL.
+    /// Each run's value under a name; `of` restricts the runs, as SQL.
     fn values_under(&self, name: &str, of: &str) -> Result<HashMap<RunId, Value>> {
         let mut values = match Column::of(name) {
-            // Nothing hides a field.
+            // Fields come first.
             Column::Field(_) => return Ok(HashMap::new()),
             Column::Param(key) => self.texts_under("params", key, of)?,
             Column::Metric(which, key) => self.metric_values(which, key, of)?,
             Column::Tag(key) => self.texts_under("tags", key, of)?,
             Column::Any(_) => HashMap::new(),
         };
-        // A key may itself begin as `params.` does. Of what remains, a param comes first.
+        // A key may itself begin with `params.`. Later kinds overwrite: params win.
         values.extend(self.texts_under("tags", name, of)?);
         values.extend(self.metric_values(Which::Last, name, of)?);
         values.extend(self.texts_under("params", name, of)?);

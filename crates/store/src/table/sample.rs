@@ -1,8 +1,8 @@
-//! Samples: where their files are, what was in them, and whether they count.
+//! Samples: their files, contents, and whether they count.
 //!
-//! A sample is one file's contents, and keeps its id and label when the file is moved (see [`assay_domain::matching`]). It does
-//! not count while its file is missing, while its image is another one than that its label was set for, or when a person has
-//! removed it; its row and its label stay.
+//! A sample is one file's contents, and keeps its id and label when the file moves (see [`assay_domain::matching`]). It
+//! does not count while its file is missing, its image differs from the labelled one, or it is removed; its row and
+//! label stay.
 
 use super::unknown_word;
 use crate::table::label::{label_of, written_class};
@@ -14,7 +14,7 @@ use assay_domain::{DatasetId, Label, SampleId, Split, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 
-/// Samples know whether they count; paths are unique among those that are there, names among datasets that are not removed.
+/// Adds sample states; paths are unique among present files, names among kept datasets.
 pub(crate) const IDENTITY: &str = "
 CREATE TABLE new_datasets (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, source TEXT NOT NULL, created INTEGER NOT NULL,
@@ -52,7 +52,7 @@ DROP TABLE old_problems;
 CREATE INDEX problems_by_path ON problems (dataset, kind, path);
 ";
 
-/// What a file is, apart from what people know of it.
+/// Facts of a file, apart from annotations.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileFacts {
     /// Its path below the dataset's source, with forward slashes.
@@ -63,7 +63,7 @@ pub struct FileFacts {
     pub bytes: u64,
     /// When it was last changed, in milliseconds since the Unix epoch.
     pub modified_ms: i64,
-    /// What else the system says by which a changed file is told from an unchanged one; 0 where it says nothing.
+    /// A platform fingerprint of changes to the file; 0 if there is none.
     pub stamp: i64,
     /// Width of the upright image, in pixels.
     pub width: u32,
@@ -71,7 +71,7 @@ pub struct FileFacts {
     pub height: u32,
 }
 
-/// Who said which split a sample belongs to. Only a person is not overruled by the source.
+/// Who assigned a split. The source overrules all but a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SplitBy {
     /// It was drawn.
@@ -92,46 +92,46 @@ impl SplitBy {
     }
 }
 
-/// A sample that is new.
+/// A new sample.
 #[derive(Clone, Debug)]
 pub struct NewSample {
     /// Its file.
     pub file: FileFacts,
     /// Its split.
     pub split: Split,
-    /// The person who confirms.
+    /// Who assigned it.
     pub split_by: SplitBy,
     /// Its label.
     pub label: Option<Label>,
 }
 
-/// What is known of a sample's file without opening it.
+/// A sample's stored file facts.
 #[derive(Clone, Debug)]
 pub struct Listing {
     /// The sample.
     pub id: SampleId,
-    /// The file as it was last seen.
+    /// The file as last seen.
     pub file: FileFacts,
     /// Its split.
     pub split: Split,
     /// Whether it was missing.
     pub is_missing: bool,
-    /// The contents that its label was set for, where these are others.
+    /// The labelled contents, if they differ.
     pub changed_from: Option<String>,
 }
 
-/// What became of a label that the source gives.
+/// Result of taking a label from the source.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Followed {
-    /// It is the label that the sample has.
+    /// It was set already.
     Same,
-    /// The sample has it now.
+    /// It was set.
     Taken,
-    /// A person has labelled the sample otherwise: that stays.
+    /// A person's other label stays.
     Kept(Option<Label>),
 }
 
-/// Samples that have the same contents.
+/// Samples with equal contents.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Copy {
     /// The hash of the contents.
@@ -144,7 +144,7 @@ pub struct Copy {
     pub split: Split,
 }
 
-/// Which samples of a dataset; those that were removed only where they are asked for.
+/// Selects samples of a dataset; removed ones only on request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SampleFilter {
     /// Only samples of this stratum.
@@ -153,12 +153,12 @@ pub struct SampleFilter {
     pub split: Option<Split>,
     /// Only samples in this state.
     pub state: Option<SampleState>,
-    /// Only samples whose path contains this text, whatever the case of ASCII letters.
+    /// Only samples whose path contains this text, ignoring ASCII case.
     pub name: Option<String>,
 }
 
 impl SampleFilter {
-    /// Where the ids are, what they are called there and the condition, with its values.
+    /// Table, id column, condition and its values.
     fn sql(&self, dataset: DatasetId) -> (&'static str, &'static str, String, Vec<Value>) {
         let (mut table, mut id) = ("samples", "id");
         let mut condition = String::from("dataset = ?");
@@ -230,8 +230,7 @@ impl WriteTx<'_> {
         Ok(ids)
     }
 
-    /// Marks samples whose files were not found. They stop counting and keep their labels. Their paths are free from here
-    /// on, so that other samples can be placed there.
+    /// Marks samples missing: they stop counting and keep their labels, and their paths are free for other samples.
     pub fn mark_missing(&mut self, dataset: DatasetId, samples: &[SampleId]) -> Result<()> {
         let mut mark = self.db.prepare_cached("UPDATE samples SET missing = ?2 WHERE id = ?1 AND missing IS NULL")?;
         for sample in samples {
@@ -241,7 +240,7 @@ impl WriteTx<'_> {
         self.emit(&Event::DatasetChanged { dataset })
     }
 
-    /// The file of a sample was found. A label that a person set for other contents has to be confirmed.
+    /// Stores a sample's file as found. A person's label for other contents must be confirmed.
     pub fn place_sample(&mut self, sample: SampleId, file: &FileFacts, how: Match) -> Result<()> {
         let changed_from = match how {
             Match::Same | Match::Moved => "changed_from",
@@ -268,13 +267,13 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// A file has other contents than are known of it: the next import must read it.
+    /// Forces the next import to read a file whose contents have changed.
     pub fn distrust_sample(&mut self, sample: SampleId) -> Result<()> {
         self.db.prepare_cached("UPDATE samples SET modified = -1 WHERE id = ?1")?.execute([sample.0])?;
         Ok(())
     }
 
-    /// The source gives a sample this label: it is taken unless a person set another one.
+    /// Takes a label from the source, unless a person set another one.
     pub fn follow_label(&mut self, dataset: DatasetId, sample: SampleId, label: Option<Label>) -> Result<Followed> {
         let (_, own) = self.current_label(sample)?;
         if own == label {
@@ -287,7 +286,7 @@ impl WriteTx<'_> {
         Ok(Followed::Taken)
     }
 
-    /// The source puts a sample into this split: it goes there unless a person chose another one.
+    /// Takes a split from the source, unless a person chose another one.
     pub fn follow_split(&mut self, sample: SampleId, split: Split) -> Result<()> {
         self.move_to_split(sample, split, SplitBy::Source, "split_by <> 'person'")
     }
@@ -367,7 +366,7 @@ pub(crate) fn split_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Split> 
 }
 
 impl Reader<'_> {
-    /// What is known of the file of every sample of a dataset, those that were removed among them.
+    /// Stored file facts of all samples of a dataset, including removed ones.
     pub fn listings(&self, dataset: DatasetId) -> Result<Vec<Listing>> {
         let mut statement = self.db.prepare_cached(
             "SELECT id, path, hash, bytes, modified, width, height, split, missing IS NOT NULL, changed_from, stamp
@@ -393,7 +392,7 @@ impl Reader<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Samples of a dataset whose contents another of its samples has too, by contents.
+    /// Samples of a dataset that share contents with another, by contents.
     pub fn copies(&self, dataset: DatasetId) -> Result<Vec<Copy>> {
         let mut statement = self.db.prepare_cached(
             "SELECT hash, path, label, split FROM samples
@@ -432,7 +431,7 @@ impl Reader<'_> {
             .prepare_cached(&format!("SELECT count(*) FROM {table} WHERE {condition}"))?
             .query_row(params_from_iter(&values), |row| row.get(0))?;
         values.extend([(limit as i64).into(), (offset as i64).into()]);
-        // The page's ids come from an index alone; only its rows are read.
+        // An index alone gives the page's ids; only its rows are read.
         let mut statement = self.db.prepare_cached(&format!(
             "SELECT {SAMPLE} WHERE id IN (SELECT {id} FROM {table} WHERE {condition} ORDER BY {id} LIMIT ? OFFSET ?)
              ORDER BY id"
@@ -441,7 +440,7 @@ impl Reader<'_> {
         Ok((rows.collect::<rusqlite::Result<_>>()?, total as u64))
     }
 
-    /// The ids of all samples that match.
+    /// The ids of all matching samples.
     pub fn sample_ids(&self, dataset: DatasetId, filter: &SampleFilter) -> Result<Vec<SampleId>> {
         let (table, id, condition, values) = filter.sql(dataset);
         let mut statement =
@@ -450,7 +449,7 @@ impl Reader<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// How many samples of a dataset are in a state.
+    /// Number of samples of a dataset in a state.
     pub(crate) fn count_in_state(&self, dataset: DatasetId, state: SampleState) -> Result<u64> {
         let filter = SampleFilter { state: Some(state), ..SampleFilter::default() };
         let (table, _, condition, values) = filter.sql(dataset);
@@ -462,7 +461,7 @@ impl Reader<'_> {
         Ok(count as u64)
     }
 
-    /// Every sample of a dataset in browsing order, those that do not count among them.
+    /// Every sample of a dataset in browsing order, excluded ones too.
     pub fn all_samples(&self, dataset: DatasetId) -> Result<Vec<Sample>> {
         let mut statement = self.db.prepare_cached(&format!("SELECT {SAMPLE} WHERE dataset = ?1 ORDER BY id"))?;
         let rows = statement.query_map([dataset.0], sample_of)?;

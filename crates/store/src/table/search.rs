@@ -83,8 +83,7 @@ impl Sql {
 }
 
 impl Sql {
-    /// `place operator operand`, where the place is a figure of a metric: NaN, which SQLite keeps as NULL, is different from
-    /// every number.
+    /// `place operator operand` for a metric; NaN, stored as NULL, differs from every number.
     fn compare_metric(&mut self, place: &str, comparison: &Comparison) -> Result<()> {
         if comparison.operator != Operator::Different {
             return self.compare(place, comparison);

@@ -1,12 +1,12 @@
-//! Segments: where a run begins again at a step, what was logged before from there on stays readable, and is superseded.
+//! Segments: each restart of a run at a step supersedes earlier points from there on, which stay readable.
 
 use crate::{Result, WriteTx};
 use assay_domain::RunId;
 use assay_domain::series::Summary;
 use rusqlite::params;
 
-/// What is left of a segment that a later one supersedes in part: its summary up to there, none where all of it is left. And the
-/// one metric that a segment is of, where it is not of all.
+/// Summaries of partly superseded segments up to where they are cut (`kept_count` is NULL if uncut), and the metric of
+/// a segment ('' for all).
 pub(crate) const KEPT: &str = "
 ALTER TABLE segments ADD COLUMN key TEXT NOT NULL DEFAULT '';
 ALTER TABLE series ADD COLUMN kept_count INTEGER;
@@ -25,13 +25,13 @@ CREATE VIEW latest AS SELECT run, key, iif(kept_count IS NULL, last, kept_last) 
 ";
 
 impl WriteTx<'_> {
-    /// Begins a new segment of a run at this step: from there on, what earlier segments hold is kept but superseded.
+    /// Begins a new segment at this step, which supersedes earlier points from there on.
     pub fn begin_segment(&mut self, run: RunId, first_step: i64) -> Result<()> {
         self.put_segment(run, first_step, "")
     }
 
-    /// Begins a new segment of some metrics of a run (of all, where none is named) at this step, where they have points from
-    /// there on. Returns whether any have.
+    /// Begins a new segment at this step for those metrics (all, if `keys` is empty) with points from there on. Returns
+    /// whether any have.
     pub fn supersede(&mut self, run: RunId, first_step: i64, keys: &[String]) -> Result<bool> {
         let has_points = |key: &str| -> Result<bool> {
             let sql = "SELECT 1 FROM series WHERE run = ?1 AND (?2 = '' OR key = ?2)
@@ -48,9 +48,9 @@ impl WriteTx<'_> {
         Ok(!superseded.is_empty())
     }
 
-    /// A segment of a metric, of all where it is empty.
+    /// Stores a segment of a metric; of all, if empty.
     fn put_segment(&mut self, run: RunId, first_step: i64, key: &str) -> Result<()> {
-        // A run of a client has points in its first segment without one.
+        // Points logged by a client have segment 0 without a row.
         self.db.execute(
             "INSERT INTO segments (run, segment, first_step, key)
              SELECT ?1, coalesce(max(segment) + 1, 0), ?2, ?3 FROM
@@ -68,7 +68,7 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// Sums up what is left of the segments of a metric.
+    /// Summarises what remains of a metric's segments.
     fn keep_what_is_left(&self, run: RunId, key: &str) -> Result<()> {
         for segment in self.reader().segments(run, key)?.into_iter().filter(|one| one.current_until < i64::MAX) {
             let mut left = Summary::default();
@@ -131,7 +131,7 @@ mod tests {
         store.write(move |tx| tx.append_points(run, &new)).unwrap();
         let (count, last, ..) = summary("loss").unwrap();
         assert!(count == 6 && last.is_some_and(f64::is_nan));
-        // All at once, and again before that.
+        // All at once, then from before.
         assert!(superseded(2, &[]));
         assert_eq!(summary("loss"), Some((2, Some(99.0), 1, Some((99.0, 1)), Some((100.0, 0)))));
         assert_eq!(summary("acc"), Some((2, Some(1.0), 1, Some((0.0, 0)), Some((1.0, 1)))));

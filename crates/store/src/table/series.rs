@@ -255,7 +255,7 @@ impl WriteTx<'_> {
 
 const SUMMARY: &str = "count, last, last_step, min, min_step, max, max_step, last_wall";
 
-/// The same of what no later segment supersedes.
+/// Likewise, without superseded points.
 const LEFT: &str = "iif(kept_count IS NULL, count, kept_count), iif(kept_count IS NULL, last, kept_last),
     iif(kept_count IS NULL, last_step, kept_last_step), iif(kept_count IS NULL, min, kept_min),
     iif(kept_count IS NULL, min_step, kept_min_step), iif(kept_count IS NULL, max, kept_max),
@@ -320,7 +320,7 @@ impl Reader<'_> {
         Ok(by_run.map(|(run, segments)| (run, joined(segments))).collect())
     }
 
-    /// For each run that has the metric, this value of it; `of` may say which runs, as SQL.
+    /// Each run's value of a metric; `of` restricts the runs, as SQL.
     pub(crate) fn metric_values(&self, which: Which, key: &str, of: &str) -> Result<HashMap<RunId, Value>> {
         let column = match which {
             Which::Min => "min(iif(kept_count IS NULL, min, kept_min))",

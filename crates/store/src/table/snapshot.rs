@@ -54,7 +54,7 @@ impl Written {
 }
 
 impl Store {
-    /// Fixes the samples that count, their labels and splits, as they are now. Equal contents give the same snapshot.
+    /// Fixes the counting samples with their labels and splits. Equal contents give equal snapshots.
     pub fn take_snapshot(&self, dataset: DatasetId) -> Result<Snapshot> {
         let contents = self.read(|reader| {
             let of = reader.dataset(dataset)?;

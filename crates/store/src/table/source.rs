@@ -22,7 +22,7 @@ CREATE TABLE source_files (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What readers must know of a file, and the columns of tables that someone chose.
+/// Reader states of files, and chosen columns.
 pub(crate) const MARKS: &str = "
 ALTER TABLE source_files ADD COLUMN state TEXT;
 ALTER TABLE sources ADD COLUMN step TEXT;
@@ -41,20 +41,20 @@ pub struct Source {
     pub path: String,
     /// The experiment of runs that name none.
     pub experiment: String,
-    /// The column of steps in tables, where someone chose it.
+    /// The step column of tables, if chosen.
     pub step: Option<String>,
-    /// The column of times in tables, where someone chose it.
+    /// The time column of tables, if chosen.
     pub time: Option<String>,
 }
 
-/// How far a file of a source was read.
+/// A file's read position.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FileMark {
-    /// The file, or the part of it that is read by itself.
+    /// The file, or a separately read part.
     pub path: String,
-    /// A byte, or what its contents are told apart by.
+    /// A byte offset, or a fingerprint.
     pub read: u64,
-    /// What its reader wants to know of it again.
+    /// The reader's opaque state.
     pub state: Option<String>,
 }
 
@@ -75,8 +75,8 @@ pub struct Taken {
 }
 
 impl WriteTx<'_> {
-    /// The source at this path, made if it is missing, and followed from now on. Columns that are not named stay as they were
-    /// chosen before; an empty name takes the choice back.
+    /// Follows the source at this path, created if missing. Columns that are not named keep their choice; an empty name
+    /// resets it.
     pub fn follow_source(
         &mut self,
         path: &str,
@@ -92,7 +92,7 @@ impl WriteTx<'_> {
         Ok(self.db.query_row(sql, params![path, experiment, step, time], source_of)?)
     }
 
-    /// Forgets a source of which no run came, as if it had never been named. Returns whether none had.
+    /// Deletes a source without runs, as if never added. Returns whether it had none.
     pub fn drop_empty_source(&mut self, source: SourceId) -> Result<bool> {
         let dropped = self.db.execute(
             "DELETE FROM sources WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM source_runs WHERE source = ?1)",
@@ -253,7 +253,7 @@ impl WriteTx<'_> {
 
     /// Ends the runs of sources that have not been heard of for long.
     pub fn settle_sources(&mut self) -> Result<()> {
-        // Nobody was heard of in times to come: that was a clock that is wrong.
+        // Timestamps in the future come from a wrong clock.
         self.db.prepare_cached("UPDATE source_runs SET heard = ?1 WHERE heard > ?1")?.execute([self.now.0])?;
         let mut silent = self.db.prepare_cached(
             "SELECT run FROM source_runs JOIN runs ON runs.id = run WHERE status = 'running' AND NOT said AND heard < ?1",

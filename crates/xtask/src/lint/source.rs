@@ -1,4 +1,4 @@
-//! What the sources of a crate say, without its tests. They are formatted by rustfmt, which says where items end.
+//! A crate's sources without tests. Items are found by rustfmt's layout.
 
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ pub(super) struct Source {
     pub(super) text: String,
 }
 
-/// The files of a package's library and programs.
+/// Sources of a package's library and programs.
 pub(super) fn read(package: &serde_json::Value) -> Result<Vec<Source>> {
     const PRODUCTS: [&str; 4] = ["lib", "rlib", "cdylib", "bin"];
     let mut files = Vec::new();
@@ -29,7 +29,7 @@ pub(super) fn read(package: &serde_json::Value) -> Result<Vec<Source>> {
     files.into_iter().map(read).collect()
 }
 
-/// All Rust files of a folder and the folders in it.
+/// Collects Rust files recursively.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))? {
         let path = entry?.path();
@@ -42,7 +42,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file names something of a library by its path, outside tests.
+/// Whether non-test code names a path of the library.
 pub(super) fn uses(sources: &[Source], library: &str) -> bool {
     let parts: Vec<(&Source, Parts)> = sources.iter().map(|source| (source, Parts::of(&source.text))).collect();
     let tests: Vec<PathBuf> = parts
@@ -53,7 +53,7 @@ pub(super) fn uses(sources: &[Source], library: &str) -> bool {
     parts.iter().any(|(source, parts)| !is_test(&source.path) && names(&parts.product, library))
 }
 
-/// Where the files of a module lie, without an ending.
+/// The path of a module's files, without extension.
 fn submodule(declared_in: &Path, module: &str) -> PathBuf {
     let stem = declared_in.file_stem().unwrap_or_default();
     let folder = declared_in.parent().unwrap_or(Path::new(""));
@@ -63,11 +63,11 @@ fn submodule(declared_in: &Path, module: &str) -> PathBuf {
     }
 }
 
-/// A file's text, taken apart.
+/// A file split into parts.
 struct Parts {
-    /// Without comments and what is compiled for tests alone.
+    /// Without comments and test code.
     product: String,
-    /// The modules of tests that are files of their own.
+    /// Test modules in files of their own.
     test_modules: Vec<String>,
 }
 
@@ -96,7 +96,7 @@ impl Parts {
     }
 }
 
-/// Whether some text has a path that begins with this name.
+/// Whether the text has a path beginning with this name.
 fn names(text: &str, library: &str) -> bool {
     let path = format!("{library}::");
     text.match_indices(&path).any(|(place, _)| {

@@ -14,11 +14,11 @@ pub(super) struct Import {
     pub(super) source: String,
     pub(super) name: String,
     pub(super) labelling: Labelling,
-    /// Whether the path had the keys already.
+    /// Whether the path got the focus.
     pub(super) focused: bool,
 }
 
-/// What can be imported.
+/// Importable kinds.
 const WHAT: [(&str, &str); 3] = [
     (
         "Images: ",
@@ -35,7 +35,7 @@ const WHAT: [(&str, &str); 3] = [
 ];
 
 impl Import {
-    /// Draws it; returns whether it is to be closed.
+    /// Draws it; returns whether to close it.
     pub(super) fn form_ui(&mut self, ctx: &egui::Context, cx: &Cx<'_>) -> bool {
         let mut close = false;
         let dialog = modal(ctx, "import").show(ctx, |ui| {
@@ -93,7 +93,7 @@ impl Import {
         close || dialog.should_close()
     }
 
-    /// What the typed path may become, to be clicked.
+    /// Clickable completions of the typed path.
     fn suggestions_ui(&mut self, ui: &mut Ui, cx: &Cx<'_>) {
         const HEIGHT: f32 = 132.0;
         let query = PathsQuery { begin: self.source.clone() };
@@ -113,7 +113,7 @@ impl Import {
                         .min_size(egui::vec2(ui.available_width(), 24.0));
                     if ui.add(button).clicked() {
                         self.source.clone_from(&suggestion.path);
-                        // What is below a folder comes next.
+                        // Continue below a folder.
                         self.focused = !suggestion.is_folder;
                         if suggestion.is_folder {
                             self.source.push('/');
@@ -125,7 +125,7 @@ impl Import {
     }
 }
 
-/// How many classes an image has, to be ticked; returns whether it was.
+/// Ticks the number of classes per image; returns whether it changed.
 pub(super) fn labelling_ui(ui: &mut Ui, labelling: &mut Labelling) -> bool {
     let mut any = *labelling == Labelling::AnyClasses;
     let hint = "Each image has any number of the classes, or none of them, instead of exactly one.";

@@ -1,4 +1,4 @@
-//! What is done to a dataset as a whole: its name, its place, its labels for other programs, its removal.
+//! Actions on a whole dataset: rename, relocate, export labels, remove.
 
 use crate::api::Then;
 use crate::place::Cx;
@@ -10,7 +10,7 @@ use assay_domain::entity::Dataset;
 use assay_protocol::{DatasetChange, ExportLabels, LabelFormat, RelocateRequest, path};
 use egui::{Align, Layout, RichText, TextEdit, Ui};
 
-/// A form that asks for one line.
+/// A one-line form.
 pub(super) struct Manage {
     asks: Asks,
     line: String,
@@ -82,7 +82,7 @@ impl Manage {
         chosen
     }
 
-    /// Draws the form; returns whether it is to be closed.
+    /// Draws the form; returns whether to close it.
     pub(super) fn form_ui(&mut self, ctx: &egui::Context, cx: &Cx<'_>, dataset: &Dataset) -> bool {
         let mut close = false;
         let dialog = modal(ctx, "manage").show(ctx, |ui| {
@@ -136,7 +136,7 @@ impl Manage {
     }
 }
 
-/// The datasets that were removed, to be restored.
+/// Removed datasets, with a restore button.
 pub(super) fn removed_ui(ui: &mut Ui, cx: &Cx<'_>) {
     let removed = cx.api.get::<Vec<Dataset>>(&format!("{}?removed=true", path::DATASETS)).value;
     let Some(removed) = removed.filter(|removed| !removed.is_empty()) else { return };

@@ -1,4 +1,4 @@
-//! One sample, large, and what can be done to it.
+//! One sample, enlarged, with its actions.
 
 use super::{Data, label_text};
 use crate::api::Then;
@@ -47,7 +47,7 @@ impl Data {
                 }
             }
         }
-        // The neighbours are fetched ahead.
+        // Prefetch the neighbours.
         for near in [index + 1, index.saturating_sub(1)] {
             if let Some(sample) = (near < total).then(|| self.sample(cx, dataset.id, near)).flatten()
                 && sample.missing.is_none()
@@ -91,7 +91,7 @@ fn acts_ui(ui: &mut Ui, cx: &Cx<'_>, dataset: DatasetId, sample: &Sample) {
     }
 }
 
-/// What a state is called on the screen.
+/// A state's label.
 pub(super) fn word(state: SampleState) -> &'static str {
     match state {
         SampleState::Missing => "Missing",

@@ -3,7 +3,7 @@ use assay_domain::foreign::Logged;
 
 const CSV: Format<'_> = Format::Csv { of_run: None };
 
-/// A table in a folder of its own that is read as a follower does.
+/// A table read incrementally.
 struct Table {
     folder: tempfile::TempDir,
     name: &'static str,
@@ -21,7 +21,7 @@ impl Table {
         self.folder.path().join(self.name)
     }
 
-    /// Puts a file in the place of what is there, as a program does that begins again.
+    /// Replaces the file, as a restarted program does.
     fn put(&self, text: impl AsRef<[u8]>) {
         let _ = std::fs::remove_file(self.path());
         std::fs::write(self.path(), text).expect("a file");
@@ -63,7 +63,7 @@ fn lines_that_were_read_are_not_read_again_when_a_column_is_added() {
     let mut table = Table::new("metrics.csv");
     table.put("epoch,step,loss\n0,10,0.5\n0,20,\n1,30,0.2");
     assert_eq!(points(&table.read()), [("epoch", 10, 0.0), ("loss", 10, 0.5), ("epoch", 20, 0.0)]);
-    // With a column before the others, and numbers written otherwise.
+    // A column inserted first, and other spellings of the numbers.
     table.put("acc,epoch,loss,step\n,0.0,0.5,10\n,0.0,,20\nhigh,1,0.25,30\n");
     let rest = table.read();
     assert_eq!((points(&rest), rest.left_out), (vec![("epoch", 30, 1.0), ("loss", 30, 0.25)], 1));
@@ -78,7 +78,7 @@ fn a_table_that_a_restarted_training_writes_is_read_from_its_first_line() {
     let csv = |step: u32| format!("{step},{}\n", f64::from(step) / 2.0);
     let json = |step: u32| format!("{{\"step\": {step}, \"loss\": {}}}\n", f64::from(step) / 2.0);
     for (name, head, form) in [("a.csv", "step,loss\n", csv as fn(u32) -> String), ("a.jsonl", "", json)] {
-        // Longer, as long, shorter, of one line, and from the beginning.
+        // Longer, as long, shorter, one line, and as from the start.
         for (before, after) in
             [(1..11, 11..26), (1..11, 12..22), (1..11, 11..13), (1..2, 5..6), (1..11, 0..30), (1..3, 7..900)]
         {
@@ -121,7 +121,7 @@ fn an_epoch_that_turns_out_to_be_a_fraction_is_no_step_any_more() {
     let part = table.read();
     assert_eq!((of(&part, "loss"), of(&part, "epoch")), (vec![(0, 3.0), (1, 2.0)], vec![(0, 1.0), (1, 1.5)]));
     assert_eq!(restarted(&part), Some((0, vec!["epoch".into(), "loss".into()])));
-    // A column of steps that comes late is one.
+    // A step column that appears late is used.
     table.put("{\"epoch\": 1.0, \"loss\": 3}\n{\"epoch\": 1.5, \"loss\": 2}\n{\"global_step\": 70, \"loss\": 1}\n");
     let part = table.read();
     assert_eq!(of(&part, "loss").last(), Some(&(70, 1.0)));
@@ -161,12 +161,12 @@ fn fields_beyond_the_header_are_counted_and_a_header_that_comes_again_is_one() {
     bare.put("step,loss\n1,1.0\n2,0.9,7,8\n3,0.8,9\n");
     let part = bare.read();
     assert_eq!((of(&part, "loss").len(), part.left_out, part.left_out_of["(beyond the header)"]), (3, 3, 3));
-    // A mark in the middle, as of files that were joined, is none of its line, wherever reading begins.
+    // A byte order mark within the file, as after concatenation, is dropped wherever reading begins.
     let mut joined = Table::new("a.csv");
     joined.put("step,loss\n1,1.0\n\u{feff}step,loss\n2,0.9\n\u{feff}3,0.8\n");
     let part = joined.read();
     assert_eq!((of(&part, "loss"), part.left_out), (vec![(1, 1.0), (2, 0.9), (3, 0.8)], 0));
-    // A header is known when it comes in a later reading, too.
+    // A repeated header is also recognised when read later.
     let mut followed = Table::new("a.csv");
     followed.put("step,loss\n1,1.0\n");
     followed.read();
@@ -228,7 +228,7 @@ fn json_lines_may_be_nested_and_the_last_one_waits_for_its_end() {
     table.options.is_settled = true;
     let rest = table.read();
     let [(key, step, value)] = points(&rest)[..] else { panic!("one point") };
-    // What names no step is of the step before it.
+    // A line without a step takes the last one.
     assert!(key == "loss" && step == 3 && value.is_nan());
     assert_eq!(rest.read, text.len() as u64);
 }
