@@ -272,3 +272,59 @@ fn a_changed_archive_is_read_again() {
     let told = succeeds(&workspace, &["import", &origin]);
     assert!(told.contains("2 new") && told.contains("images has 6 images"), "{told}");
 }
+
+#[test]
+fn archives_that_take_the_place_of_others_leave_the_images_of_those_alone() {
+    let workspace = Workspace::new();
+    let pack = |name: &str, first: u32| {
+        let folder = workspace.folder().join(format!("packed-{first}"));
+        for number in first..first + 3 {
+            write(&folder.join(format!("cat/img_{number}.png")), &picture(number));
+        }
+        let path = workspace.folder().join(name);
+        let status = std::process::Command::new("tar").arg("-cf").arg(path).arg("-C").arg(folder).arg(".").status();
+        assert!(status.expect("tar starts").success());
+    };
+    let is_whole = || {
+        let doctor = workspace.assay(&["doctor", "--deep"]);
+        assert!(doctor.status.success(), "{}", said(&doctor));
+    };
+    pack("x.tar", 0);
+    pack("other.tar", 100);
+    succeeds(&workspace, &["import", "x.tar", "--name", "one"]);
+    let refused = workspace.assay(&["data", "relocate", "one", "other.tar"]);
+    assert!(!refused.status.success() && said(&refused).contains("by its contents"), "{}", said(&refused));
+    is_whole();
+    // The archive is renamed, and another one comes to its place.
+    std::fs::rename(workspace.folder().join("x.tar"), workspace.folder().join("y.tar")).expect("a rename");
+    succeeds(&workspace, &["data", "relocate", "one", "y.tar"]);
+    pack("x.tar", 200);
+    succeeds(&workspace, &["import", "x.tar", "--name", "two"]);
+    is_whole();
+    let kept = std::fs::read_dir(workspace.folder().join(".assay/imports")).expect("a folder").count();
+    assert_eq!(kept, 2, "one folder a dataset");
+}
+
+#[test]
+fn a_training_finds_a_replaced_image_whose_old_pixels_are_cached() {
+    let workspace = Workspace::new();
+    let images = workspace.folder().join("images");
+    two_classes(&images, 30);
+    succeeds(&workspace, &["import", "images"]);
+    let train = ["train", "train.epochs=1", "data.image_size=8"];
+    succeeds(&workspace, &train);
+    let path = images.join("dog/img_4.png");
+    let times = std::fs::metadata(&path).expect("facts").modified().expect("a time");
+    let other =
+        (5_000..20_000).map(picture).find(|other| other.len() == picture(1004).len()).expect("one of that size");
+    std::fs::write(&path, &other).expect("a file");
+    std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(times)).expect("an old time");
+    succeeds(&workspace, &train);
+    let log = log_of(&workspace, "2");
+    assert!(log.contains("has changed since the snapshot") && log.contains("img_4.png"), "{log}");
+    // An evaluation says how many it left out.
+    std::fs::remove_dir_all(workspace.folder().join(".assay/cache")).expect("the cache");
+    std::fs::remove_file(&path).expect("it is deleted");
+    let splits = ["train", "val", "test"].map(|split| said(&workspace.assay(&["evaluate", "2", "--split", split])));
+    assert!(splits.iter().any(|told| told.contains("1 image left out") && told.contains("img_4.png")), "{splits:?}");
+}

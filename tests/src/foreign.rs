@@ -384,3 +384,111 @@ async fn tables_for_download_and_histories_of_trainers_are_runs() -> Result<()> 
     client.door.close().await;
     Ok(())
 }
+
+/// Class folders, each with two images.
+fn put_classes(root: &Path, folder: &str, shade: u8) -> Result<()> {
+    for (number, name) in (0..).zip(["cat/1", "cat/2", "dog/1", "dog/2"]) {
+        let mut png = std::io::Cursor::new(Vec::new());
+        image::RgbImage::from_pixel(4, 4, image::Rgb([number, shade, 7]))
+            .write_to(&mut png, image::ImageFormat::Png)?;
+        put(root, &format!("{folder}/{name}.png"), png.into_inner());
+    }
+    Ok(())
+}
+
+/// Datasets by name, with the number of their samples.
+type Counts = Vec<(String, u64)>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_and_runs_in_one_folder_are_both_taken_whichever_was_there_first() -> Result<()> {
+    let workspace = Workspace::new();
+    let root = workspace.folder();
+    let log = "step,loss\n1,0.5\n2,0.4\n";
+    let client = workspace.open().await;
+    let found = async || -> Result<(Counts, Vec<String>)> {
+        let datasets: Vec<Dataset> = client.get(path::DATASETS).await?;
+        let names = runs(&client).await?.into_iter().map(|run| run.name).collect();
+        Ok((datasets.into_iter().map(|dataset| (dataset.name, dataset.samples)).collect(), names))
+    };
+    // A log that comes later, with another image.
+    put_classes(root, "later", 1)?;
+    import(&client, &root.join("later")).await?;
+    assert_eq!(found().await?, (vec![("later".to_owned(), 4)], Vec::new()));
+    put(root, "later/logs/metrics.csv", log);
+    put_classes(root, "spare", 8)?;
+    std::fs::copy(root.join("spare/dog/1.png"), root.join("later/dog/3.png"))?;
+    let job = import(&client, &root.join("later")).await?;
+    assert!(job.message.starts_with("1 run, 1 of them new; 2 points"), "{}", job.message);
+    assert!(job.message.contains("are the dataset later"), "{}", job.message);
+    assert_eq!(found().await?, (vec![("later".to_owned(), 5)], vec!["logs".to_owned()]));
+    // A stray table in the folder, and in one of its class folders.
+    for (number, (folder, place)) in (2..).zip([("top", "top/metrics.csv"), ("inner", "inner/cat/results.csv")]) {
+        put_classes(root, folder, number)?;
+        put(root, place, log);
+        let job = import(&client, &root.join(folder)).await?;
+        assert_eq!(job.status, RunStatus::Finished, "{}", job.message);
+        assert!(job.message.contains(&format!("are the dataset {folder}")), "{}", job.message);
+    }
+    let (mut datasets, names) = found().await?;
+    datasets.sort();
+    assert_eq!(datasets, [("inner".to_owned(), 4), ("later".to_owned(), 5), ("top".to_owned(), 4)]);
+    assert_eq!(names.len(), 3, "{names:?}");
+    // Why a dataset beside runs is not imported.
+    put_classes(root, "project/top", 9)?;
+    put(root, "project/logs/metrics.csv", log);
+    let job = import(&client, &root.join("project")).await?;
+    assert!(job.message.contains("left out (another dataset is named \"top\")"), "{}", job.message);
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_finds_no_run_fails_and_leaves_neither_a_run_nor_a_source() -> Result<()> {
+    let workspace = Workspace::new();
+    let root = workspace.folder();
+    let client = workspace.open().await;
+    put(root, "empty.jsonl", "");
+    put(root, "text.jsonl", "this is no JSON\n");
+    put(root, "header.csv", "step,loss\n");
+    put(root, "words/metrics.json", "{\"note\": \"a\"}\n{\"note\": \"b\"}\n");
+    put(root, "begun/metrics.json", "{\"loss\": 1}");
+    put(root, "cut/trainer_state.json", "{\"log_history\": [");
+    for source in ["empty.jsonl", "text.jsonl", "header.csv", "words", "begun", "cut"] {
+        let job = import(&client, &root.join(source)).await?;
+        assert_eq!(job.status, RunStatus::Failed, "{source}: {}", job.message);
+        assert!(job.message.contains("no run was imported"), "{source}: {}", job.message);
+    }
+    assert!(runs(&client).await?.is_empty());
+    assert_eq!(client.get::<Vec<LogSource>>(path::SOURCES).await?, []);
+    client.door.close().await;
+    let failed = workspace.assay(&["import", "empty.jsonl"]);
+    assert!(!failed.status.success() && String::from_utf8_lossy(&failed.stderr).contains("nothing in it yet"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_training_in_an_old_folder_is_read_though_its_checkpoints_have_lower_numbers() -> Result<()> {
+    let workspace = Workspace::new();
+    let logs = workspace.folder().join("hf");
+    let write = |checkpoint: u32, losses: &[f64], secs: u64| -> Result<()> {
+        let entries: Vec<Value> =
+            (1..).zip(losses).map(|(step, loss)| json!({ "step": 5 * step, "loss": loss })).collect();
+        let file = format!("checkpoint-{checkpoint}/trainer_state.json");
+        put(&logs, &file, json!({ "log_history": entries }).to_string());
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000 + secs);
+        std::fs::File::options().write(true).open(logs.join(&file))?.set_modified(at)?;
+        Ok(())
+    };
+    let client = workspace.open().await;
+    write(10, &[1.0, 0.9], 0)?;
+    write(20, &[1.0, 0.9, 0.8, 0.7], 60)?;
+    import(&client, &logs).await?;
+    let run = runs(&client).await?.remove(0);
+    assert_eq!((run.metrics["loss"].count, run.metrics["loss"].last), (4, Some(0.7)));
+    write(10, &[3.0, 2.0], 120)?;
+    import(&client, &logs).await?;
+    let run = runs(&client).await?.remove(0);
+    assert_eq!(drawn(&client, &run, "loss").await?, [(5, 3.0), (10, 2.0)]);
+    client.door.close().await;
+    Ok(())
+}

@@ -2,11 +2,11 @@
 
 use crate::harness::{Client, Workspace, digits, kill, until};
 use anyhow::Result;
-use assay_protocol::domain::entity::{Dataset, Job, JobKind, LabelEdit, Run};
+use assay_protocol::domain::entity::{Dataset, Job, JobKind, LabelEdit, Run, SampleState};
 use assay_protocol::domain::{ClassId, Label, LabelChange, RunStatus, Split};
 use assay_protocol::{
-    Check, ImportRequest, LabelRequest, MergeReply, MergeRequest, PersonRequest, PredictionPage, RunDetail, RunsReply,
-    SampleDetail, SamplePage, SeriesReply, path,
+    AddClasses, Check, ImportRequest, LabelRequest, MergeReply, MergeRequest, PersonRequest, PredictionPage, RunDetail,
+    RunsReply, SampleDetail, SamplePage, SeriesReply, path,
 };
 use http::{Method, Request};
 use serde_json::{Value, json};
@@ -160,6 +160,82 @@ async fn two_copies_of_a_workspace_that_went_their_own_ways_meet_again() -> Resu
     // A model that came can be gone on with.
     let output = here.assay(&["evaluate", "theirs", "--split", "val"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+fn succeeds(workspace: &Workspace, arguments: &[&str]) {
+    let output = workspace.assay(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_that_comes_for_an_image_that_was_edited_since_has_to_be_confirmed() -> Result<()> {
+    let (here, there, images) = (Workspace::new(), Workspace::new(), tempfile::tempdir()?);
+    let save =
+        |number: u32, width: u32| image::RgbImage::new(width, 8).save(images.path().join(format!("{number}.png")));
+    for number in 0..3 {
+        save(number, 8 + number)?;
+    }
+    let place = images.path().to_str().expect("a path");
+    succeeds(&here, &["import", "--name", "shared", place]);
+    let client = here.open().await;
+    let dataset = client.get::<Vec<Dataset>>(path::DATASETS).await?[0].id;
+    let classes = AddClasses { names: vec!["cat".into()] };
+    client.post::<Dataset>(&path::dataset(dataset, "/classes"), &classes).await?;
+    client.door.close().await;
+    drop(client);
+    succeeds(&here, &["backup", there.folder().to_str().expect("a path")]);
+    let other = there.open().await;
+    label(&other, 0, 0, "ann").await?;
+    other.door.close().await;
+    drop(other);
+    save(0, 99)?;
+    for workspace in [&there, &here] {
+        succeeds(workspace, &["import", place]);
+    }
+
+    let client = here.open().await;
+    let first = async || -> Result<(Option<Label>, Option<SampleState>)> {
+        let sample = samples(&client).await?.samples.remove(0);
+        Ok((sample.label.clone(), sample.state()))
+    };
+    let cat = Some(Label::one(ClassId(0)));
+    assert_eq!(first().await?, (None, None));
+    assert_eq!(merge(&client, &there).await?.edits, 1);
+    assert_eq!(first().await?, (cat.clone(), Some(SampleState::Changed)), "it was set for another image");
+    succeeds(&there, &["data", "confirm", "shared", "--person", "ann"]);
+    assert_eq!(merge(&client, &there).await?.edits, 1);
+    assert_eq!(first().await?, (cat.clone(), None), "it was confirmed there");
+    let by = PersonRequest { person: "ann".into() };
+    client.post::<LabelEdit>(&path::dataset(dataset, "/undo"), &by).await?;
+    assert_eq!(first().await?, (cat, Some(SampleState::Changed)));
+    client.door.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_removed_or_put_into_a_split_in_the_other_workspace_is_so_here() -> Result<()> {
+    let (here, there) = (Workspace::new(), Workspace::new());
+    succeeds(&here, &["import", "--name", "digits", digits().to_str().expect("a path")]);
+    succeeds(&here, &["backup", there.folder().to_str().expect("a path")]);
+    let page: SamplePage = there.json(&["data", "samples", "digits", "--limit", "2"]);
+    let [removed, moved] = [0, 1].map(|place: usize| page.samples[place].id);
+    let split = if page.samples[1].split == Split::Test { Split::Val } else { Split::Test };
+    succeeds(&there, &["data", "remove-samples", "digits", "--sample", &removed.to_string()]);
+    succeeds(&there, &["data", "split", "digits", split.as_str(), "--sample", &moved.to_string()]);
+
+    let client = here.open().await;
+    for _ in 0..2 {
+        merge(&client, &there).await?;
+        let dataset = client.get::<Vec<Dataset>>(path::DATASETS).await?.remove(0);
+        assert_eq!(dataset.removed_samples, 1);
+        let sample = async |id| client.get::<SampleDetail>(&path::sample(id, "")).await;
+        assert_eq!(sample(removed).await?.sample.state(), Some(SampleState::Removed));
+        assert_eq!(sample(moved).await?.sample.split, split);
+    }
+    client.door.close().await;
+    drop(client);
+    is_whole(&here);
     Ok(())
 }
 

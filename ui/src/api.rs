@@ -53,6 +53,8 @@ pub(crate) enum Then {
     KeepRule,
     /// Show the place of what is imported.
     ShowImport,
+    /// Labels were written to files; the reply says how many.
+    TellExport,
     /// Something was done to labels; the reply is its edit.
     Labelled,
     /// The prediction in the reply is shown.

@@ -13,8 +13,8 @@ use crate::tokens::{self, GRID, RAIL, Tokens, strong};
 use crate::transport::{Method, Transport};
 use crate::widgets::badge_ui;
 use assay_domain::entity::{Job, JobKind, LabelEdit, Run};
-use assay_domain::{AlertId, JobId, RunStatus};
-use assay_protocol::{About, AlertsReply, ErrorBody, PredictionReply, Settings, SettingsPatch, path};
+use assay_domain::{AlertId, JobId, RunStatus, counted};
+use assay_protocol::{About, AlertsReply, ErrorBody, LabelsWritten, PredictionReply, Settings, SettingsPatch, path};
 use egui::{Align, Align2, Context, Frame, Layout, Margin, Panel, RichText, Sense, Stroke, Theme, Ui, pos2, vec2};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -231,6 +231,16 @@ impl App {
                 }
             }
             Then::KeepRule => self.places.alerts.kept(),
+            Then::TellExport => {
+                if let Ok(written) = serde_json::from_slice::<LabelsWritten>(&bytes) {
+                    let mut text = format!("{} written to {}", counted(written.samples, "image"), written.target);
+                    if let Some(first) = written.left_out.first() {
+                        let (count, path, reason) = (written.left_out.len(), &first.path, &first.reason);
+                        text += &format!("; {count} left out ({path}: {reason})");
+                    }
+                    self.say(ctx, text, Tone::Done);
+                }
+            }
             Then::ShowImport => {
                 let job = serde_json::from_slice::<Job>(&bytes);
                 self.awaited.extend(job.iter().map(|job| job.id));

@@ -155,8 +155,8 @@ pub(crate) enum Command {
         /// The maximum number of rows.
         #[arg(long, default_value_t = 50)]
         limit: usize,
-        /// Columns to show, separated by commas; --help lists the names.
-        #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+        /// Columns to show, separated by commas; --help lists the names. A name with a comma is quoted: '"a,b"'.
+        #[arg(long, value_name = "NAME,…")]
         columns: Vec<String>,
         /// List the deleted runs instead.
         #[arg(long)]

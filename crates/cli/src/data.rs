@@ -56,7 +56,7 @@ pub(crate) async fn data(client: &Client, what: &DataCommand, as_json: bool) -> 
         }
         DataCommand::Split { dataset, to, which } => {
             let change = change(client, dataset, which, SamplesAct::Split(*to), None).await?;
-            out::line(format_args!("{} in {to}", counted(change.samples, "image")))?;
+            out::line(format_args!("{} moved to {to}", counted(change.samples, "image")))?;
         }
         DataCommand::RemoveSamples { dataset, which } => {
             let change = change(client, dataset, which, SamplesAct::Remove, None).await?;

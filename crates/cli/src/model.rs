@@ -62,9 +62,7 @@ async fn evaluated(client: &Client, run: RunId, request: &EvaluateRequest) -> Re
     let ended = train::ended_job(client, job).await?;
     let evaluations: Vec<Evaluation> = client.get(path::EVALUATIONS).await?;
     let made = evaluations.into_iter().find(|made| made.run == run && !before.iter().any(|old| old.id == made.id));
-    if made.is_none() {
-        out::tell(format_args!("run {run}: {}", ended.message));
-    }
+    out::tell(format_args!("run {run}: {}", ended.message));
     Ok(made)
 }
 

@@ -4,8 +4,8 @@ use crate::arguments::PredictionFormat;
 use crate::client::Client;
 use anyhow::{Context, Result, bail};
 use assay_engine::ImageFiles;
-use assay_protocol::domain::Labelling;
 use assay_protocol::domain::content::ImageKind;
+use assay_protocol::domain::{Labelling, counted};
 use assay_protocol::{FilePrediction, PredictFiles, PredictedClass, path};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -38,22 +38,28 @@ pub(crate) async fn predict(
         )),
         None => Box::new(std::io::stdout()),
     };
-    let (mut classes, mut failed) = (None, false);
+    let (mut classes, mut predicted, mut left_out) = (None, 0_usize, found.left_out.len());
     for paths in images.chunks(BATCH) {
         let request = PredictFiles { paths: paths.to_vec(), ..request.clone() };
         let predictions: Vec<FilePrediction> = client.post(&address, &request).await?;
         for prediction in predictions {
             match &prediction.error {
                 Some(error) => {
-                    failed = true;
+                    left_out += 1;
                     crate::out::tell(format_args!("{}: {error}", prediction.path));
                 }
-                None => write(&mut out, format, &mut classes, &prediction)?,
+                None => {
+                    predicted += 1;
+                    write(&mut out, format, &mut classes, &prediction)?;
+                }
             }
         }
         out.flush()?;
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    if left_out > 0 {
+        crate::out::tell(format_args!("{} predicted, {left_out} left out", counted(predicted, "image")));
+    }
+    Ok(if predicted == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Why there is no answer.

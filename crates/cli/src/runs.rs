@@ -3,7 +3,7 @@
 use crate::{out, tables};
 use anyhow::{Result, bail};
 use assay_protocol::RunsReply;
-use assay_protocol::domain::column::{Column, Which};
+use assay_protocol::domain::column::{self, Column, Which};
 use assay_protocol::domain::entity::Run;
 use assay_protocol::domain::{JsonNumber, Timestamp, counted, duration, number};
 use serde_json::{Map, Value as Json, json};
@@ -19,7 +19,8 @@ pub(crate) fn runs(reply: &RunsReply, columns: &[String], now: Timestamp, as_jso
     for note in &reply.notes {
         out::tell(format_args!("assay: {note}"));
     }
-    let chosen: Vec<&str> = columns.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+    let chosen: Vec<String> = columns.iter().flat_map(|list| column::listed(list)).collect();
+    let chosen: Vec<&str> = chosen.iter().map(String::as_str).collect();
     for name in &chosen {
         if let Err(unknown) = reply.names().check(name) {
             bail!("{unknown}");

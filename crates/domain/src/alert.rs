@@ -1,7 +1,7 @@
 //! Alerts: what a rule watches for in runs, and when it is so.
 
 use crate::series::Summary;
-use crate::{AlertId, Point, RuleId, RunId, RunStatus, Timestamp, number};
+use crate::{AlertId, Point, RuleId, RunId, RunStatus, Timestamp, number, numbers_apart};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -122,22 +122,24 @@ impl Condition {
     /// Whether it holds with these points. Values are told of once a segment, no improvement once for each best value.
     pub fn seen_in(&self, news: &News<'_>) -> Option<Sighting> {
         let News { key, segment, points, summary } = *news;
-        let sighting = |point: &Point, than: &str| Sighting {
-            occasion: segment.to_string(),
-            message: format!("{key} is {} at step {}{than}", number(point.value), point.step),
+        let sighting = |message: String| Sighting { occasion: segment.to_string(), message };
+        let beyond = |point: &Point, side: &str, threshold: f64| {
+            // With the digits that tell them apart: 0.1000000001 is not "0.1, above 0.1".
+            let texts = numbers_apart(&[point.value, threshold]);
+            sighting(format!("{key} is {} at step {}, {side} {}", texts[0], point.step, texts[1]))
         };
         match self {
             Condition::Above { metric, value } if metric == key => {
                 let point = points.iter().find(|point| point.value > *value)?;
-                Some(sighting(point, &format!(", above {}", number(*value))))
+                Some(beyond(point, "above", *value))
             }
             Condition::Below { metric, value } if metric == key => {
                 let point = points.iter().find(|point| point.value < *value)?;
-                Some(sighting(point, &format!(", below {}", number(*value))))
+                Some(beyond(point, "below", *value))
             }
             Condition::NotFinite { metric } if metric.as_ref().is_none_or(|metric| metric == key) => {
                 let point = points.iter().find(|point| !point.value.is_finite())?;
-                Some(sighting(point, ""))
+                Some(sighting(format!("{key} is {} at step {}", number(point.value), point.step)))
             }
             Condition::NoImprovement { metric, better, steps } if metric == key => {
                 let best = if *better == Better::Lower { summary.min } else { summary.max };
@@ -193,8 +195,16 @@ impl Condition {
     /// Why it is invalid, if so.
     pub fn fault(&self) -> Option<&'static str> {
         let metric = self.metric();
+        let is_any = |metric: &str| metric.trim().eq_ignore_ascii_case(ANY_METRIC);
         match self {
             _ if metric.is_some_and(|metric| metric.trim().is_empty()) => Some("name the metric, as in train/loss"),
+            Condition::Above { metric, .. }
+            | Condition::Below { metric, .. }
+            | Condition::NoImprovement { metric, .. }
+                if is_any(metric) =>
+            {
+                Some("\"any metric\" can only be not finite or silent: name one, as in train/loss above 10")
+            }
             Condition::Above { value, .. } | Condition::Below { value, .. } if !value.is_finite() => {
                 Some("the threshold must be a number")
             }
@@ -208,13 +218,16 @@ impl Condition {
     }
 }
 
+/// What conditions that need no single metric say instead of a key.
+const ANY_METRIC: &str = "any metric";
+
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Condition::Above { metric, value } => write!(f, "{metric} above {value}"),
             Condition::Below { metric, value } => write!(f, "{metric} below {value}"),
             Condition::NotFinite { metric: Some(metric) } => write!(f, "{metric} not finite"),
-            Condition::NotFinite { metric: None } => write!(f, "any metric not finite"),
+            Condition::NotFinite { metric: None } => write!(f, "{ANY_METRIC} not finite"),
             Condition::NoImprovement { metric, better, steps } => {
                 let word = if *better == Better::Lower { "lower" } else { "higher" };
                 write!(f, "{metric} not {word} for {steps} steps")
@@ -231,18 +244,24 @@ impl fmt::Display for Condition {
 
 /// A text that is no condition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is no condition: write \"KEY above NUMBER\", \"KEY below NUMBER\", \"KEY not finite\", \
-     \"KEY not lower for NUMBER steps\" (or higher), \"KEY silent for NUMBER s\" (or min, h), or \
-     \"ended failed crashed\"; KEY may be \"any metric\" where it says not finite or silent"
-)]
-pub struct ConditionError(String);
+pub enum ConditionError {
+    /// It has none of the forms.
+    #[error(
+        "{0:?} is no condition: write \"KEY above NUMBER\", \"KEY below NUMBER\", \"KEY not finite\", \
+         \"KEY not lower for NUMBER steps\" (or higher), \"KEY silent for NUMBER s\" (or min, h), or \
+         \"ended failed crashed\"; KEY may be \"any metric\" where it says not finite or silent"
+    )]
+    Form(String),
+    /// What it says cannot be watched for.
+    #[error("{0:?} is no condition: {1}")]
+    Fault(String, &'static str),
+}
 
 impl FromStr for Condition {
     type Err = ConditionError;
 
     fn from_str(text: &str) -> Result<Condition, ConditionError> {
-        let error = || ConditionError(text.to_owned());
+        let error = || ConditionError::Form(text.to_owned());
         let words: Vec<&str> = text.split_whitespace().collect();
         let any = |metric: &[&str]| match metric {
             [] | ["any", "metric"] => None,
@@ -276,7 +295,10 @@ impl FromStr for Condition {
             }
             _ => return Err(error()),
         };
-        if condition.fault().is_some() { Err(error()) } else { Ok(condition) }
+        match condition.fault() {
+            None => Ok(condition),
+            Some(fault) => Err(ConditionError::Fault(text.to_owned(), fault)),
+        }
     }
 }
 
@@ -405,6 +427,22 @@ mod tests {
         assert_eq!(message("loss below 0.5", &[1.0, 1e-7]).unwrap(), "loss is 1e-7 at step 1, below 0.5");
         assert_eq!(message("any metric not finite", &[1.0, f64::NAN]).unwrap(), "loss is NaN at step 1");
         assert_eq!(message("loss not finite", &[1.0]), None);
+    }
+
+    #[test]
+    fn a_value_just_beyond_the_threshold_is_told_with_the_digits_that_show_it() {
+        let message = |condition: &str, value: f64| seen(condition, &[1.0, value]).unwrap().message;
+        assert_eq!(message("loss above 1.1", 1.100_000_000_1), "loss is 1.1000000001 at step 1, above 1.1");
+        assert_eq!(message("loss below 0.1", 0.099_999_999_9), "loss is 0.0999999999 at step 1, below 0.1");
+    }
+
+    #[test]
+    fn any_metric_is_refused_where_a_rule_needs_one_and_an_example_is_given() {
+        for text in ["any metric above 5", "any metric below 0", "Any Metric not lower for 3 steps"] {
+            let why = text.parse::<Condition>().unwrap_err().to_string();
+            assert!(why.contains("train/loss above 10"), "{text}: {why}");
+        }
+        assert!("any metric silent for 3 s".parse::<Condition>().is_ok());
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub const FIELDS: [&str; 13] = [
     "client",
 ];
 
+/// Of these, those with numbers.
+const NUMERIC_FIELDS: [&str; 6] = ["id", "run", "created", "started", "duration", "dataset"];
+
 /// Which value of a metric.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Which {
@@ -87,6 +90,28 @@ impl<'a> Column<'a> {
     }
 }
 
+/// Splits a list of names at its commas. A comma in double quotes is part of a name, and so is a quote after a
+/// backslash.
+///
+/// ```
+/// # use assay_domain::column::listed;
+/// assert_eq!(listed(r#"run, "a,b",max:loss"#), ["run", "a,b", "max:loss"]);
+/// ```
+pub fn listed(list: &str) -> Vec<String> {
+    let (mut names, mut name, mut is_open) = (Vec::new(), String::new(), false);
+    let mut characters = list.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' if characters.peek() == Some(&'"') => name.extend(characters.next()),
+            '"' => is_open = !is_open,
+            ',' if !is_open => names.push(std::mem::take(&mut name)),
+            other => name.push(other),
+        }
+    }
+    names.push(name);
+    names.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
 /// The keys in use by runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Names<'a> {
@@ -135,6 +160,18 @@ impl Names<'_> {
         let nearest = nearest(key, known).map(|known| format!("{kind}{known}"));
         Err(UnknownName { name: name.to_owned(), nearest })
     }
+
+    /// Whether all values under this name are numbers.
+    pub fn is_numeric(&self, name: &str) -> bool {
+        let has = |names: &[String]| names.iter().any(|known| known == name);
+        let is_text = has(self.params) || has(self.tags);
+        match Column::of(name) {
+            Column::Field(field) => NUMERIC_FIELDS.contains(&field),
+            Column::Metric(..) => !is_text,
+            Column::Any(_) => has(self.metrics) && !is_text,
+            Column::Param(_) | Column::Tag(_) => false,
+        }
+    }
 }
 
 fn texts(names: &[String]) -> Vec<&str> {
@@ -159,6 +196,23 @@ mod tests {
         ] {
             assert_eq!(Column::of(name), column, "{name}");
         }
+    }
+
+    #[test]
+    fn a_quoted_name_in_a_list_keeps_its_commas_and_quotes() {
+        assert_eq!(listed(r#"run,"a,b" , max:"x,y",q\"q,,"#), ["run", "a,b", "max:x,y", "q\"q"]);
+        assert_eq!(listed(r"C:\a"), [r"C:\a"]);
+        assert_eq!(listed(" , "), [""; 0]);
+    }
+
+    #[test]
+    fn only_metrics_and_some_fields_are_numbers_throughout() {
+        let [params, metrics] =
+            [&["lr"][..], &["loss", "lr"]].map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let names = Names { params: &params, metrics: &metrics, tags: &[] };
+        let are_numbers = |name: &&str| names.is_numeric(name);
+        assert!(["loss", "metrics.lr", "min:loss", "duration", "run"].iter().all(are_numbers));
+        assert!(!["lr", "params.lr", "status", "name", "nosuch", "tags.loss"].iter().any(are_numbers));
     }
 
     #[test]

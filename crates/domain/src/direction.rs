@@ -18,6 +18,9 @@ pub enum Best {
     Neither,
 }
 
+/// Prefix of tags that declare a metric's direction: `assay.best.wer` is `min`.
+const TAG: &str = "assay.best.";
+
 impl Best {
     /// All of them.
     pub const ALL: [Best; 3] = [Best::Least, Best::Greatest, Best::Neither];
@@ -36,6 +39,16 @@ impl Best {
         Best::ALL.into_iter().find(|best| best.as_str() == word)
     }
 
+    /// Why a tag of a run is refused: it declares a metric's direction, as `assay.best.wer` does, with an unknown word.
+    pub fn fault_of_tag(tag: &str, value: &str) -> Option<String> {
+        let metric = tag.strip_prefix(TAG).filter(|metric| !metric.is_empty())?;
+        if Best::parse(value).is_some() {
+            return None;
+        }
+        let known = Best::ALL.map(Best::as_str).join(", ");
+        Some(format!("the best value of {metric:?} cannot be {value:?}: set the tag {tag:?} to one of {known}"))
+    }
+
     /// The best value of a series and its step; `None` if the direction is unknown.
     pub fn of(self, summary: &Summary) -> Option<(f64, i64)> {
         match self {
@@ -48,8 +61,8 @@ impl Best {
 
 /// The directions of all metrics of a workspace.
 ///
-/// Undeclared directions are known only for metrics of Assay's own training. Nothing is guessed from names: a guess
-/// would as likely call the greatest `rmse` the best.
+/// Undeclared directions are known only for the keys that Assay's own training logs. Nothing is guessed from parts of
+/// names: a guess would as likely call the greatest `rmse` or `regret/accuracy` the best.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Directions(BTreeMap<String, Best>);
@@ -76,13 +89,13 @@ impl Directions {
     }
 }
 
-/// The direction if none is declared.
+/// The direction if none is declared: that of the keys that Assay's own training logs.
 fn usual(key: &str) -> Best {
     const F1_OF_A_CLASS: &str = "val/f1/";
-    match key.rsplit('/').next() {
-        _ if key.starts_with(F1_OF_A_CLASS) => Best::Greatest,
-        Some("loss") => Best::Least,
-        Some("accuracy" | "f1" | "macro_f1" | "micro_f1" | "top5") => Best::Greatest,
+    match key {
+        "train/loss" | "val/loss" => Best::Least,
+        "train/accuracy" | "val/accuracy" | "val/macro_f1" | "val/micro_f1" | "val/top5" => Best::Greatest,
+        key if key.starts_with(F1_OF_A_CLASS) => Best::Greatest,
         _ => Best::Neither,
     }
 }
@@ -92,13 +105,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_certain_has_a_direction_by_itself() {
+    fn only_the_keys_of_our_own_training_have_a_direction_by_themselves() {
         let none = Directions::default();
         for (key, best) in [
             ("val/loss", Best::Least),
-            ("loss", Best::Least),
+            ("train/loss", Best::Least),
             ("val/accuracy", Best::Greatest),
+            ("val/micro_f1", Best::Greatest),
             ("val/f1/loss", Best::Greatest),
+            ("loss", Best::Neither),
+            ("err/top5", Best::Neither),
+            ("regret/accuracy", Best::Neither),
             ("val/rmse", Best::Neither),
             ("Loss", Best::Neither),
             ("wer", Best::Neither),
@@ -110,12 +127,21 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_that_declares_a_direction_with_an_unknown_word_is_refused_with_the_known_ones() {
+        let fault = Best::fault_of_tag("assay.best.loss", "sideways").unwrap();
+        assert!(fault.contains("\"sideways\"") && fault.contains("min, max, none"), "{fault}");
+        for (tag, value) in [("assay.best.loss", "min"), ("assay.best.", "x"), ("best", "x")] {
+            assert_eq!(Best::fault_of_tag(tag, value), None, "{tag}={value}");
+        }
+    }
+
+    #[test]
     fn a_declaration_goes_before_what_is_usual() {
-        let declared = [("wer", Best::Least), ("loss", Best::Neither)].map(|(key, best)| (key.to_owned(), best));
+        let declared = [("wer", Best::Least), ("val/loss", Best::Neither)].map(|(key, best)| (key.to_owned(), best));
         let directions = Directions::new(declared.into());
-        assert_eq!([directions.of("wer"), directions.of("loss")], [Best::Least, Best::Neither]);
+        assert_eq!([directions.of("wer"), directions.of("val/loss")], [Best::Least, Best::Neither]);
         let json = serde_json::to_string(&directions).unwrap();
-        assert_eq!(json, r#"{"loss":"none","wer":"min"}"#);
+        assert_eq!(json, r#"{"val/loss":"none","wer":"min"}"#);
         assert_eq!(serde_json::from_str::<Directions>(&json).unwrap(), directions);
     }
 

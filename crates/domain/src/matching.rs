@@ -3,7 +3,7 @@
 //! A label belongs to contents, so a sample follows its contents to any path. A file with other contents at a sample's
 //! path takes the sample over only if the old contents are gone from the source: an edit in place.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// A sample of the dataset.
 #[derive(Clone, Copy, Debug)]
@@ -40,42 +40,43 @@ pub enum Match {
     Edited,
 }
 
+/// The contents that a sample is looked for by.
+type HashOf = for<'a> fn(&Known<'a>) -> Option<&'a str>;
+
 /// For each file, the index of its sample and how they match; `None` for a new sample. Unmatched samples are missing.
 ///
 /// Ties are broken by input order.
 pub fn match_files(known: &[Known<'_>], found: &[Found<'_>]) -> Vec<Option<(usize, Match)>> {
     let mut matched: Vec<Option<(usize, Match)>> = vec![None; found.len()];
     let mut is_free = vec![true; known.len()];
-    // Present samples first: a missing one returns only if a file is left for it.
-    let mut order: Vec<usize> = (0..known.len()).collect();
-    order.sort_by_key(|index| known[*index].is_missing);
-
-    let mut by_place: HashMap<(&str, &str), usize> = HashMap::new();
-    for &index in &order {
-        by_place.entry((known[index].path, known[index].hash)).or_insert(index);
-    }
-    for (file, place) in found.iter().zip(&mut matched) {
-        if let Some(&index) = by_place.get(&(file.path, file.hash))
-            && std::mem::take(&mut is_free[index])
-        {
-            *place = Some((index, Match::Same));
-        }
-    }
-
-    for (kind, hash_of) in [
-        (Match::Moved, (|sample: &Known<'_>| Some(sample.hash)) as for<'a> fn(&Known<'a>) -> Option<&'a str>),
-        (Match::Returned, |sample| sample.labelled_hash),
-    ] {
-        let mut waiting: HashMap<&str, std::collections::VecDeque<usize>> = HashMap::new();
-        for &index in order.iter().filter(|index| is_free[**index]) {
-            if let Some(hash) = hash_of(&known[index]) {
-                waiting.entry(hash).or_default().push_back(index);
-            }
+    // Present samples first, wherever their file went: a missing one returns only if a file is left for it.
+    let (missing, present): (Vec<usize>, Vec<usize>) = (0..known.len()).partition(|index| known[*index].is_missing);
+    let hash: HashOf = |sample| Some(sample.hash);
+    let labelled_hash: HashOf = |sample| sample.labelled_hash;
+    for order in [present, missing] {
+        let mut by_place: HashMap<(&str, &str), usize> = HashMap::new();
+        for &index in &order {
+            by_place.entry((known[index].path, known[index].hash)).or_insert(index);
         }
         for (file, place) in found.iter().zip(&mut matched).filter(|(_, place)| place.is_none()) {
-            if let Some(index) = waiting.get_mut(file.hash).and_then(|samples| samples.pop_front()) {
-                is_free[index] = false;
-                *place = Some((index, kind));
+            if let Some(&index) = by_place.get(&(file.path, file.hash))
+                && std::mem::take(&mut is_free[index])
+            {
+                *place = Some((index, Match::Same));
+            }
+        }
+        for (kind, hash_of) in [(Match::Moved, hash), (Match::Returned, labelled_hash)] {
+            let mut waiting: HashMap<&str, VecDeque<usize>> = HashMap::new();
+            for &index in order.iter().filter(|index| is_free[**index]) {
+                if let Some(hash) = hash_of(&known[index]) {
+                    waiting.entry(hash).or_default().push_back(index);
+                }
+            }
+            for (file, place) in found.iter().zip(&mut matched).filter(|(_, place)| place.is_none()) {
+                if let Some(index) = waiting.get_mut(file.hash).and_then(|samples| samples.pop_front()) {
+                    is_free[index] = false;
+                    *place = Some((index, kind));
+                }
             }
         }
     }
@@ -142,6 +143,18 @@ mod tests {
         samples[0].is_missing = true;
         assert_eq!(matches(&samples, &[("1", "x"), ("2", "b")]), [None, Some((1, Match::Same))]);
         assert_eq!(matches(&samples, &[("9", "a"), ("2", "b")])[0], Some((0, Match::Moved)));
+    }
+
+    #[test]
+    fn a_missing_copy_takes_no_file_from_a_present_sample_that_was_renamed_to_its_path() {
+        let mut samples = known(&[("2", "a"), ("3", "a")]);
+        samples[0].is_missing = true;
+        assert_eq!(matches(&samples, &[("2", "a")]), [Some((1, Match::Moved))]);
+        assert_eq!(
+            matches(&samples, &[("2", "a"), ("3", "a")]),
+            [Some((0, Match::Same)), Some((1, Match::Same))],
+            "both come back"
+        );
     }
 
     #[test]

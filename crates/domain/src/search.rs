@@ -172,12 +172,19 @@ fn tokens(text: &str) -> Result<Vec<Token>, SearchError> {
                 return Err(SearchError(format!("{first:?} has no meaning in a filter: {text:?}")));
             }
             let word = &rest[..end];
-            tokens.push(word.parse().map_or_else(|_| Token::Word(word.to_owned()), Token::Number));
+            tokens.push(number(word).map_or_else(|| Token::Word(word.to_owned()), Token::Number));
             end
         };
         rest = rest[length..].trim_start();
     }
     Ok(tokens)
+}
+
+/// A number begins with a digit or a point, after an optional sign: `nan` and `inf` are words.
+fn number(word: &str) -> Option<f64> {
+    let unsigned = word.strip_prefix(['+', '-']).unwrap_or(word);
+    let is_number = unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.');
+    is_number.then(|| word.parse().ok()).flatten()
 }
 
 /// `kind.key`, `kind."key"`, `` kind.`key` ``, or a key alone.
@@ -335,6 +342,24 @@ impl Operator {
         }
     }
 
+    /// As filters have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operator::Equal => "=",
+            Operator::Different => "!=",
+            Operator::Less => "<",
+            Operator::AtMost => "<=",
+            Operator::Greater => ">",
+            Operator::AtLeast => ">=",
+            Operator::Like => "LIKE",
+            Operator::Ilike => "ILIKE",
+            Operator::In => "IN",
+            Operator::NotIn => "NOT IN",
+            Operator::IsNull => "IS NULL",
+            Operator::IsNotNull => "IS NOT NULL",
+        }
+    }
+
     /// As SQL has it, for the operators that compare by order.
     pub fn sql(self) -> Option<&'static str> {
         Some(match self {
@@ -404,6 +429,17 @@ mod tests {
         assert_eq!(why("name != x"), Err(unquoted.to_owned()));
         for text in ["a IN (", "a IN", "a LIKE", "a = true", "a = ('x')", "a IN 'x'"] {
             assert!(why(text).is_err_and(|why| why.starts_with("Invalid clause(s) in filter string")), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_that_floats_are_also_written_with_are_no_numbers() {
+        for word in ["nan", "NaN", "inf", "-inf", "+Infinity", "infinity", "-nan", "."] {
+            let why = parse(&format!("metrics.m != {word}")).map(|_| ()).map_err(|error| error.0);
+            assert!(why.as_ref().is_err_and(|why| why.starts_with("Parameter value is either not quoted")), "{word}");
+        }
+        for (text, value) in [("5", 5.0), ("-5", -5.0), ("+5", 5.0), (".5", 0.5), ("-.5e-3", -0.0005), ("5.", 5.0)] {
+            assert_eq!(parse(&format!("metrics.m = {text}")).unwrap()[0].operand, Operand::Number(value), "{text}");
         }
     }
 

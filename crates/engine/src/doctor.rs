@@ -82,10 +82,14 @@ impl Engine {
         also(dataset.findings, "contradictions (Data lists them)");
         let mut is_as_known = missing == 0;
         if deep {
-            let (count, changed) = self.verify_images(dataset.id)?;
-            is_as_known &= changed.is_empty();
-            parts.push(match changed.as_slice() {
-                [] => format!("{} compared with their hashes", counted(count, "image")),
+            let verified = self.verify_images(dataset.id)?;
+            is_as_known &= verified.changed.is_empty() && verified.unreadable.is_empty();
+            if let [first, rest @ ..] = verified.unreadable.as_slice() {
+                let others = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+                parts.push(format!("cannot be read: {first}{others}"));
+            }
+            parts.push(match verified.changed.as_slice() {
+                [] => format!("{} compared with their hashes", counted(verified.compared, "image")),
                 [first, rest @ ..] => {
                     let others = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
                     format!("{first}{others} changed on disk: import it again")

@@ -5,7 +5,7 @@ use crate::training::classes_of;
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Evaluation, Job, JobKind, Prediction, Snapshot};
 use assay_domain::scores::{McNemar, Scored, Scores, decided};
-use assay_domain::{ClassId, Confusion, DatasetId, EvaluationId, Label, RunId, SampleId, SnapshotId, Split};
+use assay_domain::{ClassId, Confusion, DatasetId, EvaluationId, Label, RunId, SampleId, SnapshotId, Split, counted};
 use assay_learn::{Classifier, Samples};
 use assay_protocol::{EvaluateRequest, PredictionPage, PredictionsQuery, SimilarSample};
 use assay_store::{Embedding, Neighbour, PredictionFilter, PredictionOrder};
@@ -15,6 +15,13 @@ use std::sync::atomic::AtomicBool;
 
 /// How many similar samples are shown.
 const SIMILAR: usize = 12;
+
+/// An evaluation that was made.
+pub(crate) struct Evaluated {
+    pub(crate) evaluation: Evaluation,
+    /// Why images were left out, one reason each.
+    pub(crate) left_out: Vec<String>,
+}
 
 impl Engine {
     /// Queues the evaluation of a run's best model on a split of the snapshot that it learned from, or of another dataset.
@@ -60,16 +67,24 @@ impl Engine {
     ) -> Result<Done> {
         let snapshot = match (snapshot, dataset) {
             (Some(snapshot), _) => Some(self.store.read(|reader| reader.snapshot(snapshot))?),
-            (None, Some(dataset)) => Some(self.take_snapshot(dataset)?),
+            (None, Some(dataset)) => {
+                self.mark_missing(dataset)?;
+                Some(self.take_snapshot(dataset)?)
+            }
             (None, None) => None,
         };
         match self.evaluate_run(run, split, snapshot, stop)? {
             _ if self.ended_by(stop).is_some() => Ok(self.ended_by(stop).unwrap_or(Done::Stopped)),
-            Some(evaluation) => {
+            Some(Evaluated { evaluation, left_out }) => {
                 let accuracy = evaluation.confusion.accuracy().map(|share| {
                     format!("{split} {} {:.2} %", evaluation.confusion.labelling().accuracy_name(), share * 100.0)
                 });
-                Ok(Done::Finished(accuracy.unwrap_or_else(|| "no labelled samples".into())))
+                let mut told = accuracy.unwrap_or_else(|| "no labelled samples".into());
+                if let [first, ..] = left_out.as_slice() {
+                    let images = counted(left_out.len(), "image");
+                    told += &format!("; {images} left out, the log of the run lists them ({first})");
+                }
+                Ok(Done::Finished(told))
             }
             None => Ok(Done::Finished(format!("the snapshot has no {split} samples"))),
         }
@@ -83,7 +98,7 @@ impl Engine {
         split: Split,
         snapshot: Option<Snapshot>,
         stop: &AtomicBool,
-    ) -> Result<Option<Evaluation>> {
+    ) -> Result<Option<Evaluated>> {
         let kind = self.best_kind(run)?;
         let (classifier, classes) = self.classifier(run, kind)?;
         let snapshot = match snapshot {
@@ -109,12 +124,17 @@ impl Engine {
             predictions.push(prediction(&classifier, *sample, label.clone(), made.logits));
             embeddings.push(Embedding::of(made.features));
         })?;
-        let lines = self.lines_of_lost(&samples.take_lost());
+        let lost = samples.take_lost();
+        let lines = self.lines_of_lost(&lost);
         if !lines.is_empty() {
             self.store.write(move |tx| tx.append_log(run, &lines))?;
         }
         if self.ended_by(stop).is_some() {
             return Ok(None);
+        }
+        if let (true, Some(first)) = (predictions.is_empty(), lost.first()) {
+            let images = counted(ids.len(), "image");
+            return Err(EngineError::Invalid(format!("none of the {images} can be used: {}", first.reason)));
         }
         let losses: Vec<f64> = predictions.iter().filter_map(|prediction| prediction.loss.map(f64::from)).collect();
         let pairs = predictions.iter().filter_map(|p| Some((p.label.as_ref()?, &p.predicted)));
@@ -132,7 +152,8 @@ impl Engine {
         };
         let stored = evaluation.clone();
         let id = self.store.write(move |tx| tx.put_evaluation(&stored, &predictions, &embeddings))?;
-        Ok(Some(Evaluation { id, ..evaluation }))
+        let left_out = lost.into_iter().map(|lost| lost.reason).collect();
+        Ok(Some(Evaluated { evaluation: Evaluation { id, ..evaluation }, left_out }))
     }
 
     /// The figures of an evaluation; none without labelled samples.

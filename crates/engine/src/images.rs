@@ -7,7 +7,7 @@ use assay_domain::entity::Sample;
 use assay_learn::Samples;
 use assay_media::RgbImage;
 use assay_store::Hash;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,9 @@ pub(crate) struct Images {
 
 impl Images {
     pub(crate) fn new(root: &Path) -> Images {
-        Images { folder: root.join("cache/thumbnails"), bytes: AtomicU64::new(0), pruning: Mutex::new(false) }
+        // An earlier version kept thumbnails without comparing the file with its hash.
+        let _ = std::fs::remove_dir_all(root.join("cache/thumbnails")); // it is only disk space
+        Images { folder: root.join("cache/previews"), bytes: AtomicU64::new(0), pruning: Mutex::new(false) }
     }
 
     /// Keeps a thumbnail, as well as it goes: a cache that cannot be written costs time, nothing else.
@@ -80,15 +82,25 @@ impl Engine {
         assay_formats::folder_of(&assay_formats::path_of_text(source))
     }
 
-    fn file_of(&self, sample: &Sample) -> Result<PathBuf> {
+    /// The upright image of a sample, whose file must have the contents that the sample has.
+    fn image_of(&self, sample: &Sample) -> Result<RgbImage> {
         let dataset = self.store.read(|reader| reader.dataset(sample.dataset))?;
-        Ok(Engine::source_folder(&dataset.source).join(assay_formats::path_of_text(&sample.path)))
+        let path = Engine::source_folder(&dataset.source).join(assay_formats::path_of_text(&sample.path));
+        let bytes = std::fs::read(&path).map_err(|why| EngineError::NotFound(unreadable(&why, &sample.path)))?;
+        if Hash::of(&bytes).as_str() != sample.hash {
+            self.distrust(vec![sample.id])?;
+            return Err(EngineError::Conflict(format!(
+                "the file has changed since it was imported; import {} again: {}",
+                dataset.name, sample.path
+            )));
+        }
+        Ok(assay_media::decode(&bytes)?)
     }
 
     /// The upright image of a sample, as PNG (small ones) or JPEG.
     pub fn sample_image(&self, sample: SampleId) -> Result<Vec<u8>> {
         let sample = self.store.read(|reader| reader.sample(sample))?;
-        encode(&assay_media::decode(&read_file(&self.file_of(&sample)?)?)?)
+        encode(&self.image_of(&sample)?)
     }
 
     /// The sample scaled into `side` x `side` pixels, from the cache where it is.
@@ -101,7 +113,7 @@ impl Engine {
         if let Ok(thumbnail) = std::fs::read(&cached) {
             return Ok(thumbnail);
         }
-        let image = assay_media::decode(&read_file(&self.file_of(&sample)?)?)?;
+        let image = self.image_of(&sample)?;
         let thumbnail = encode(&assay_media::thumbnail(&image, side))?;
         if !self.store.is_read_only() {
             self.images.keep(&cached, &thumbnail);
@@ -119,13 +131,8 @@ fn encode(image: &RgbImage) -> Result<Vec<u8>> {
     })
 }
 
-pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|why| {
-        EngineError::NotFound(format!(
-            "the image cannot be read ({why}); was it moved? import its folder again to find it: {}",
-            path.display()
-        ))
-    })
+fn unreadable(why: &std::io::Error, name: &str) -> String {
+    format!("the image cannot be read ({why}); was it moved? import its folder again to find it: {name}")
 }
 
 /// One sample of a snapshot for the trainer.
@@ -133,6 +140,8 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
 pub(crate) struct SnapshotSample {
     pub(crate) id: SampleId,
     pub(crate) path: PathBuf,
+    /// Whether the file looks changed since the last import: it is verified before cached pixels are used.
+    pub(crate) is_suspect: bool,
     pub(crate) hash: Hash,
     pub(crate) classes: Vec<u32>,
 }
@@ -150,6 +159,8 @@ pub(crate) struct LostSample {
 /// that each is reported once and not retried.
 pub(crate) struct SnapshotSamples {
     files: Vec<SnapshotSample>,
+    /// The folder that an archive was unpacked into, and the archive: messages name the archive.
+    archive: Option<(PathBuf, String)>,
     decoded: Arc<Decoded>,
     /// The decoded images of the side that was asked for last.
     side: Mutex<Option<Arc<Side>>>,
@@ -159,12 +170,28 @@ pub(crate) struct SnapshotSamples {
 #[derive(Default)]
 struct Lost {
     reasons: BTreeMap<usize, String>,
+    verified: BTreeSet<usize>,
     untold: Vec<LostSample>,
 }
 
 impl SnapshotSamples {
-    pub(crate) fn new(files: Vec<SnapshotSample>, decoded: &Arc<Decoded>) -> Arc<SnapshotSamples> {
-        Arc::new(SnapshotSamples { files, decoded: decoded.clone(), side: Mutex::default(), lost: Mutex::default() })
+    pub(crate) fn new(
+        files: Vec<SnapshotSample>,
+        archive: Option<(PathBuf, String)>,
+        decoded: &Arc<Decoded>,
+    ) -> Arc<SnapshotSamples> {
+        let decoded = decoded.clone();
+        Arc::new(SnapshotSamples { files, archive, decoded, side: Mutex::default(), lost: Mutex::default() })
+    }
+
+    /// The place of a file as people know it.
+    fn name(&self, path: &Path) -> String {
+        let within =
+            self.archive.as_ref().and_then(|(folder, archive)| Some((path.strip_prefix(folder).ok()?, archive)));
+        match within {
+            Some((within, archive)) => format!("{} in {archive}", within.display()),
+            None => path.display().to_string(),
+        }
     }
 
     fn side(&self, pixels: usize) -> Arc<Side> {
@@ -187,8 +214,8 @@ impl SnapshotSamples {
     /// Reads, verifies and scales a file.
     fn pixels(&self, file: &SnapshotSample, side: usize) -> Result<Vec<u8>, LostSample> {
         let lost = |reason: String, is_changed: bool| LostSample { id: file.id, reason, is_changed };
-        let bytes = read_file(&file.path).map_err(|why| lost(why.to_string(), false))?;
-        let name = file.path.display();
+        let name = self.name(&file.path);
+        let bytes = std::fs::read(&file.path).map_err(|why| lost(unreadable(&why, &name), false))?;
         if Hash::of(&bytes) != file.hash {
             return Err(lost(format!("it has changed since the snapshot; import its folder again: {name}"), true));
         }
@@ -208,17 +235,24 @@ impl Samples for SnapshotSamples {
 
     fn show(&self, index: usize, side: usize, see: &mut dyn FnMut(&[u8])) -> Result<(), String> {
         let file = &self.files[index];
-        if let Some(reason) = self.lost().reasons.get(&index) {
-            return Err(reason.clone());
-        }
+        let is_trusted = {
+            let known = self.lost();
+            if let Some(reason) = known.reasons.get(&index) {
+                return Err(reason.clone());
+            }
+            !file.is_suspect || known.verified.contains(&index)
+        };
         let kept = self.side(side);
         let key = file.hash.bytes();
-        if kept.show(&key, see) {
+        if is_trusted && kept.show(&key, see) {
             return Ok(());
         }
         match self.pixels(file, side) {
             Ok(pixels) => {
                 kept.keep(&key, &pixels);
+                if file.is_suspect {
+                    self.lost().verified.insert(index);
+                }
                 see(&pixels);
                 Ok(())
             }

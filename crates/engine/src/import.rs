@@ -1,8 +1,8 @@
 //! Importing a source into a dataset, and looking at it again.
 //!
 //! Lists the source, hashes new and changed files, then matches files to samples by contents
-//! ([`assay_domain::matching`]). It can be killed after any step: samples that move are marked missing first and placed
-//! afterwards, so that the next import repairs the rest.
+//! ([`assay_domain::matching`]). It can be killed after any step: samples that move do so in one transaction, and the
+//! next import repairs the rest.
 
 mod archive;
 mod look;
@@ -12,6 +12,7 @@ mod told;
 
 use crate::jobs::Done;
 use crate::{Engine, EngineError, Result, merge};
+use archive::Place;
 use assay_domain::entity::{Dataset, Job, JobKind, Problem, ProblemKind, Progress};
 use assay_domain::matching::{Found, Known, Match, match_files};
 use assay_domain::split::{Fractions, Stratum, assign};
@@ -19,6 +20,7 @@ use assay_domain::{ClassId, DatasetId, JobId, Label, Labelling, RunStatus, Sampl
 use assay_formats::{Entry, path_of_text, place_text};
 use assay_protocol::ImportRequest;
 use assay_store::{Followed, Hash, Listing, NewSample, SplitBy};
+pub(crate) use look::is_as_known;
 use look::{Seen, look};
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -57,8 +59,9 @@ impl Engine {
         let defaults = Fractions::default();
         Fractions::new(request.val.unwrap_or(defaults.val), request.test.unwrap_or(defaults.test))
             .map_err(|why| EngineError::Invalid(why.to_string()))?;
-        let name = self.name_of_import(&given, &source, request.name.as_deref())?;
+        let (dataset, name) = self.target_of_import(&given, &source, request.name.as_deref())?;
         self.queue(JobKind::Import {
+            dataset,
             name,
             source: place_text(&source),
             val: request.val,
@@ -74,6 +77,7 @@ impl Engine {
         let found = self.dataset(dataset)?;
         let source = real_path(&path_of_text(source.trim()))?;
         self.queue(JobKind::Import {
+            dataset: Some(dataset),
             name: found.name,
             source: place_text(&source),
             val: None,
@@ -86,13 +90,18 @@ impl Engine {
 
     /// The name of the dataset to import into: the one asked for, else that of the dataset with this source, else the
     /// source's own.
-    fn name_of_import(&self, given: &Path, source: &Path, asked: Option<&str>) -> Result<String> {
+    fn target_of_import(
+        &self,
+        given: &Path,
+        source: &Path,
+        asked: Option<&str>,
+    ) -> Result<(Option<DatasetId>, String)> {
         let datasets = self.datasets()?;
         let same = |dataset: &&Dataset| self.is_source_of(dataset, source);
         let asked = asked.map(str::trim).filter(|name| !name.is_empty());
         let name = match (asked, datasets.iter().find(same)) {
             (Some(name), _) => name.to_owned(),
-            (None, Some(dataset)) => return Ok(dataset.name.clone()),
+            (None, Some(dataset)) => return Ok((Some(dataset.id), dataset.name.clone())),
             (None, None) => own_name(given, source),
         };
         match datasets.iter().find(|dataset| dataset.name == name) {
@@ -102,7 +111,7 @@ impl Engine {
                 dataset.origin(),
                 source.display().to_string()
             ))),
-            _ => Ok(name),
+            found => Ok((found.map(|dataset| dataset.id), name)),
         }
     }
 
@@ -113,36 +122,58 @@ impl Engine {
     }
 
     pub(crate) fn import(&self, job: JobId, work: &JobKind, stop: &AtomicBool) -> Result<Done> {
-        let JobKind::Import { name, source, val, test, seed, labelling, relocate } = work else {
+        let JobKind::Import { dataset, name, source, val, test, seed, labelling, relocate } = work else {
             return Err(EngineError::Internal("BUG: another job than an import".into()));
         };
         let source = &path_of_text(source);
-        let known = self.datasets()?.into_iter().find(|dataset| dataset.name == *name);
+        let known = match dataset {
+            Some(dataset) => Some(self.dataset(*dataset)?),
+            None => self.datasets()?.into_iter().find(|dataset| dataset.name == *name),
+        };
+        if known.as_ref().is_some_and(|dataset| dataset.removed.is_some()) {
+            return Err(EngineError::Conflict(format!("dataset {name:?} was removed meanwhile: restore it first")));
+        }
         if let Some(dataset) = &known
             && !relocate
             && !self.is_source_of(dataset, source)
         {
             return Err(EngineError::Conflict(format!("dataset {name:?} has another source: {}", dataset.origin())));
         }
-        let files = self.files_of_source(job, known.as_ref(), source)?;
+        let place = match relocate {
+            true => Place::New,
+            false => Place::Own,
+        };
+        let mut files = self.files_of_source(job, known.as_ref(), source, place)?;
         let wanted = match (&known, labelling) {
             (Some(dataset), Labelling::OneClass) => dataset.labelling,
             _ => *labelling,
         };
         self.tell(job, Progress::default(), "looking for files")?;
         let listing = assay_formats::read(&files.folder, wanted)?;
-        let left_out = files.left_out.into_iter().chain(listing.problems);
+        let left_out = std::mem::take(&mut files.left_out).into_iter().chain(listing.problems);
+        let taken: HashSet<&str> = listing.entries.iter().map(|entry| entry.path.as_str()).collect();
+        let problem = |(path, reason): (String, String)| {
+            let is_taken = taken.contains(path.as_str());
+            let kind = if is_taken { ProblemKind::Contradicted } else { ProblemKind::LeftOut };
+            Problem { path, kind, reason }
+        };
+        let problems = left_out.map(problem).collect();
         let mut import = Import {
             engine: self,
             job,
             name,
-            files: (place_text(&files.folder), files.archive),
+            files: (place_text(&files.folder), files.archive.clone()),
+            relocates: *relocate,
+            splits: HashMap::new(),
             rule: (seed.unwrap_or(0), *val, *test),
             labelling: listing.labelling,
             dataset: known.as_ref().map(|dataset| dataset.id),
-            problems: left_out.map(|(path, reason)| Problem { path, kind: ProblemKind::LeftOut, reason }).collect(),
+            problems,
             told: Told { notes: listing.note.into_iter().collect(), ..Told::default() },
         };
+        if known.is_some() && !relocate && (val.is_some() || test.is_some() || seed.is_some()) {
+            import.told.notes.push("the shares and the seed of the splits stay those of the first import".into());
+        }
         if let Some(dataset) = known.as_ref().filter(|dataset| dataset.labelling != listing.labelling) {
             let (id, labelling) = (dataset.id, listing.labelling);
             self.store.write(move |tx| tx.set_labelling(id, labelling))?;
@@ -157,6 +188,7 @@ impl Engine {
         };
         if *relocate {
             import.move_to_new_place(&seen, &listings)?;
+            files.keep(self, known.as_ref());
         } else if let Some(dataset) = known.filter(|dataset| dataset.archive != import.files.1) {
             let (source, archive) = import.files.clone();
             self.store.write(move |tx| tx.relocate_dataset(dataset.id, &source, archive.as_deref()))?;
@@ -177,6 +209,10 @@ struct Import<'a> {
     name: &'a str,
     /// The folder or CSV that paths start from, and the archive it came from.
     files: (String, Option<String>),
+    /// Whether the dataset's files were somewhere else before.
+    relocates: bool,
+    /// The splits of contents that are known, by hash.
+    splits: HashMap<String, Split>,
     /// For a new dataset: split seed, validation and test fractions.
     rule: (u64, Option<f64>, Option<f64>),
     labelling: Labelling,
@@ -214,7 +250,7 @@ impl Import<'_> {
                 }
             }
             match known.is_empty() {
-                true => self.add(seen, &HashMap::new())?,
+                true => self.add(seen)?,
                 false => all.extend(seen),
             }
             done += round.len() as u64;
@@ -246,14 +282,17 @@ impl Import<'_> {
     }
 
     /// Stores new samples. `splits` gives the split of known contents.
-    fn add(&mut self, seen: Vec<Seen>, splits: &HashMap<&str, Split>) -> Result<()> {
+    fn add(&mut self, seen: Vec<Seen>) -> Result<()> {
         if seen.is_empty() {
             return Ok(());
         }
         let dataset = self.dataset()?;
         let classes = self.classes_of(dataset, &seen)?;
         self.told.new += seen.len();
-        let samples = self.with_splits(dataset, seen, &classes, splits)?;
+        let samples = self.with_splits(dataset, seen, &classes)?;
+        for sample in &samples {
+            self.splits.entry(sample.file.hash.clone()).or_insert(sample.split);
+        }
         for samples in samples.chunks(WRITTEN) {
             let samples = samples.to_vec();
             self.engine.store.write(move |tx| tx.put_samples(dataset, &samples).map(|_| ()))?;
@@ -334,12 +373,23 @@ impl Import<'_> {
             .collect();
         let found: Vec<Found<'_>> =
             seen.iter().map(|seen| Found { path: &seen.file.path, hash: &seen.file.hash }).collect();
-        let matches = match_files(&samples, &found);
+        let mut matches = match_files(&samples, &found);
+        if self.relocates {
+            forget_edits_elsewhere(&mut matches);
+        }
 
+        // A file that is there and cannot be taken is no missing one: it may be half written.
+        let unusable = self.problems.iter().filter(|problem| problem.kind == ProblemKind::LeftOut);
+        let unusable: HashSet<&str> = unusable.map(|problem| problem.path.as_str()).collect();
         let present: HashSet<usize> = matches.iter().flatten().map(|(index, _)| *index).collect();
-        let gone = (0..known.len()).filter(|index| !present.contains(index) && !known[*index].is_missing);
-        let mut put_down: Vec<SampleId> = gone.map(|index| known[index].id).collect();
-        self.told.missing = put_down.len();
+        let is_gone = |index: &usize| {
+            !present.contains(index)
+                && !known[*index].is_missing
+                && !unusable.contains(known[*index].file.path.as_str())
+        };
+        let gone: Vec<SampleId> = (0..known.len()).filter(is_gone).map(|index| known[index].id).collect();
+        self.told.missing = gone.len();
+        let mut moved = Vec::new();
         let mut placed = Vec::new();
         for (seen, (index, how)) in seen.iter().zip(&matches).filter_map(|(seen, found)| Some((seen, (*found)?))) {
             let listing = &known[index];
@@ -349,27 +399,23 @@ impl Import<'_> {
                 _ if listing.is_missing || how == Match::Returned => self.told.returned += 1,
                 _ => self.told.moved += usize::from(has_moved),
             }
-            put_down.extend((has_moved && !listing.is_missing).then_some(listing.id));
+            moved.extend((has_moved && !listing.is_missing).then_some(listing.id));
             if seen.file != listing.file || listing.is_missing || how == Match::Returned {
                 placed.push((listing.id, seen.file.clone(), how));
             }
         }
-        for samples in put_down.chunks(WRITTEN) {
-            let samples = samples.to_vec();
-            self.engine.store.write(move |tx| tx.mark_missing(dataset, &samples))?;
-        }
-        for samples in placed.chunks(WRITTEN) {
-            let samples = samples.to_vec();
+        // In one transaction, so that nobody sees those that move as missing.
+        if !gone.is_empty() || !placed.is_empty() {
             self.engine.store.write(move |tx| {
-                samples.iter().try_for_each(|(sample, file, how)| tx.place_sample(*sample, file, *how))
+                tx.mark_missing(dataset, &[gone, moved].concat())?;
+                placed.iter().try_for_each(|(sample, file, how)| tx.place_sample(*sample, file, *how))
             })?;
         }
         self.follow_source(dataset, &seen, known, &matches)?;
 
-        let splits: HashMap<&str, Split> =
-            known.iter().map(|listing| (listing.file.hash.as_str(), listing.split)).collect();
+        self.splits = known.iter().map(|listing| (listing.file.hash.clone(), listing.split)).collect();
         let new = seen.into_iter().zip(&matches).filter_map(|(seen, found)| found.is_none().then_some(seen));
-        self.add(new.collect(), &splits)
+        self.add(new.collect())
     }
 
     /// Takes labels and splits from the source, unless a person chose others.
@@ -395,6 +441,10 @@ impl Import<'_> {
             let listing = &known[*index];
             let label = label_of(seen, &classes);
             let own = labels.get(&listing.id).cloned().flatten();
+            // A place that says nothing takes no labels away.
+            if self.relocates && label.is_none() {
+                continue;
+            }
             if label != own && (label.is_some() || labels_of_source.contains(&listing.id)) {
                 relabelled.push((listing.id, seen.file.path.clone(), label));
             }
@@ -448,7 +498,6 @@ impl Import<'_> {
         dataset: DatasetId,
         seen: Vec<Seen>,
         classes: &HashMap<String, ClassId>,
-        known: &HashMap<&str, Split>,
     ) -> Result<Vec<NewSample>> {
         let store = &self.engine.store;
         let (seed, fractions) = store.read(|reader| reader.split_rule(dataset))?;
@@ -460,7 +509,7 @@ impl Import<'_> {
         let mut is_waiting: HashSet<&str> = HashSet::new();
         for seen in &seen {
             let hash = seen.file.hash.as_str();
-            let decided = seen.split.or_else(|| known.get(hash).copied());
+            let decided = seen.split.or_else(|| self.splits.get(hash).copied());
             match decided {
                 Some(split) => {
                     by_hash.insert(hash, split);
@@ -483,6 +532,17 @@ impl Import<'_> {
             file: seen.file.clone(),
         };
         Ok(seen.iter().map(sample).collect())
+    }
+}
+
+/// At another place a file of the same path with other contents is another image, unless most files are those that are
+/// looked for: then a few were edited on the way.
+fn forget_edits_elsewhere(matches: &mut [Option<(usize, Match)>]) {
+    let is_edit = |found: &Option<(usize, Match)>| matches!(found, Some((_, Match::Edited)));
+    let edits = matches.iter().filter(|found| is_edit(found)).count();
+    let same = matches.iter().flatten().count() - edits;
+    if edits > same {
+        matches.iter_mut().filter(|found| is_edit(found)).for_each(|found| *found = None);
     }
 }
 

@@ -114,6 +114,10 @@ impl Engine {
             reply.datasets.extend(merged.is_new.then_some(merged.name));
             reply.edits += merged.edits.edits;
             reply.differing += merged.edits.differing;
+            reply.removed += merged.edits.removed;
+            reply.kept += merged.edits.kept;
+            reply.splits += merged.edits.splits;
+            reply.differing_splits += merged.edits.differing_splits;
             // Oldest first, as they were made.
             for snapshot in other.read.read(|reader| reader.snapshots(theirs.id))?.iter().rev() {
                 match self.store.take_over_snapshot(&other.read, snapshot, merged.id, &merged.samples) {

@@ -1,13 +1,12 @@
 //! Metrics: directions and raw points.
 
 use crate::{Engine, EngineError, Result};
+use assay_domain::key::{self, LONGEST_KEY};
 use assay_domain::{JsonNumber, RunId};
 use assay_protocol::{DirectionChange, HistoryPage, HistoryQuery, Metric};
 
 /// Maximum and default page size, in points.
 const PAGE: usize = 100_000;
-/// Longest key to declare, in characters.
-const LONGEST_KEY: usize = 1_000;
 
 impl Engine {
     /// Metrics of runs or with a declaration, by key.
@@ -25,8 +24,11 @@ impl Engine {
     /// Declares which extreme of a metric is its best value.
     pub fn declare_direction(&self, change: DirectionChange) -> Result<Metric> {
         let DirectionChange { key, best } = change;
-        if key.is_empty() || key.chars().count() > LONGEST_KEY {
-            return Err(EngineError::Invalid(format!("name the metric, with at most {LONGEST_KEY} letters")));
+        // A declaration of before this check can still be withdrawn.
+        if best.is_some() && key::kept(&key) != key {
+            return Err(EngineError::Invalid(format!(
+                "no run can have a metric {key:?}: name it with at most {LONGEST_KEY} letters, as in val/loss"
+            )));
         }
         let declared = key.clone();
         self.store.write(move |tx| tx.declare_direction(&declared, best))?;
@@ -51,5 +53,36 @@ impl Engine {
             page.is_superseded.push(found.is_superseded);
         }
         Ok(page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Options, Work};
+    use assay_domain::{Best, Timestamp};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_direction_is_declared_only_for_keys_that_a_run_can_have() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options {
+            root: folder.path().join(".assay"),
+            clock: Arc::new(|| Timestamp(1)),
+            uid: Arc::new(|| "0".repeat(32)),
+            command: vec!["tests".into()],
+            work: Work::Own,
+        };
+        let engine = Engine::open(options).expect("the workspace opens");
+        let declare =
+            |key: &str, best: Option<Best>| engine.declare_direction(DirectionChange { key: key.to_owned(), best });
+        for key in ["", " ", "a//b", "..", "a\nb", "x".repeat(LONGEST_KEY + 1).as_str()] {
+            let why = declare(key, Some(Best::Least)).expect_err("no run has it").to_string();
+            assert!(why.contains("as in val/loss"), "{why}");
+            assert!(declare(key, None).is_ok(), "withdrawing is allowed");
+        }
+        for key in ["metrics/mAP50(B)", "x".repeat(LONGEST_KEY).as_str()] {
+            assert_eq!(declare(key, Some(Best::Greatest)).expect("a metric").best, Best::Greatest);
+        }
     }
 }

@@ -57,26 +57,51 @@ impl Engine {
         lost.iter().map(|lost| LogLine { at, text: format!("an image is left out: {}", lost.reason) }).collect()
     }
 
-    fn distrust(&self, samples: Vec<SampleId>) -> Result<()> {
+    pub(crate) fn distrust(&self, samples: Vec<SampleId>) -> Result<()> {
         if samples.is_empty() || self.store.is_read_only() {
             return Ok(());
         }
         Ok(self.store.write(move |tx| samples.iter().try_for_each(|sample| tx.distrust_sample(*sample)))?)
     }
 
-    /// Verifies every image of a dataset against its hash: the number present, and the paths of changed ones, which the
-    /// next import re-reads.
-    pub(crate) fn verify_images(&self, dataset: DatasetId) -> Result<(usize, Vec<String>)> {
+    /// Verifies every image of a dataset against its hash. The next import re-reads the changed ones.
+    pub(crate) fn verify_images(&self, dataset: DatasetId) -> Result<Verified> {
         let folder = Engine::source_folder(&self.dataset(dataset)?.source);
         let samples = self.store.read(|reader| reader.all_samples(dataset))?;
         let present: Vec<Sample> =
             samples.into_iter().filter(|of| of.missing.is_none() && of.removed.is_none()).collect();
-        let is_changed = |sample: &&Sample| match std::fs::read(folder.join(path_of_text(&sample.path))) {
-            Ok(bytes) => Hash::of(&bytes).as_str() != sample.hash,
-            Err(_) => false, // it is missing, which is told apart
-        };
-        let changed: Vec<&Sample> = present.par_iter().filter(is_changed).collect();
-        self.distrust(changed.iter().map(|sample| sample.id).collect())?;
-        Ok((present.len(), changed.into_iter().map(|sample| sample.path.clone()).collect()))
+        let looked: Vec<std::io::Result<bool>> = present
+            .par_iter()
+            .map(|sample| {
+                let bytes = std::fs::read(folder.join(path_of_text(&sample.path)))?;
+                Ok(Hash::of(&bytes).as_str() == sample.hash)
+            })
+            .collect();
+        let mut verified = Verified { compared: present.len(), ..Verified::default() };
+        let mut changed = Vec::new();
+        for (sample, looked) in present.iter().zip(looked) {
+            match looked {
+                Ok(true) => {}
+                Ok(false) => {
+                    verified.changed.push(sample.path.clone());
+                    changed.push(sample.id);
+                }
+                Err(why) => verified.unreadable.push(format!("{} ({why})", sample.path)),
+            }
+        }
+        verified.compared -= verified.unreadable.len();
+        self.distrust(changed)?;
+        Ok(verified)
     }
+}
+
+/// What comparing the images of a dataset with their hashes showed.
+#[derive(Default)]
+pub(crate) struct Verified {
+    /// Images that were read.
+    pub(crate) compared: usize,
+    /// Paths of those with other contents.
+    pub(crate) changed: Vec<String>,
+    /// Those that cannot be read, each with the reason.
+    pub(crate) unreadable: Vec<String>,
 }

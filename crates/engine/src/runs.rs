@@ -1,8 +1,9 @@
 //! Runs: starting, stopping, resuming, finding, renaming, deleting.
 
 use crate::{Engine, EngineError, Result, weights};
+use assay_domain::column::Names;
 use assay_domain::entity::{CheckpointKind, Experiment, Job, JobKind, Run};
-use assay_domain::{Filter, JobId, Labelling, RunId, RunStatus};
+use assay_domain::{Best, Filter, JobId, Labelling, RunId, RunStatus};
 use assay_learn::Config;
 use assay_learn::config::{Explained, LossName};
 use assay_protocol::{
@@ -27,6 +28,9 @@ impl Engine {
             let found = reader.find_dataset(request.dataset.trim())?;
             reader.dataset(found)
         })?;
+        if let Some(fault) = request.tags.iter().find_map(|(key, value)| Best::fault_of_tag(key, value)) {
+            return Err(EngineError::Invalid(fault));
+        }
         let config = Config::resolve(&request.config, &request.overrides).map_err(assay_learn::LearnError::from)?;
         assay_learn::DeviceChoice::from(config.device).open()?;
         if dataset.labeled == 0 {
@@ -131,27 +135,28 @@ impl Engine {
 
     /// A page of the runs table.
     pub fn runs(&self, query: &RunsQuery) -> Result<RunsReply> {
-        let filter: Filter = query
-            .filter
-            .parse()
-            .map_err(|why: assay_domain::query::FilterError| EngineError::Invalid(why.to_string()))?;
+        let RunKeys { params, metrics, tags } = self.store.read(|reader| reader.run_keys())?;
+        let names = Names { params: &params, metrics: &metrics, tags: &tags };
+        let filter = Filter::parse_with(&query.filter, &names).map_err(|why| EngineError::Invalid(why.to_string()))?;
         let order = query.sort.as_deref().filter(|key| !key.is_empty()).map(|key| match key.strip_prefix('-') {
             Some(key) => RunOrder { key: key.to_owned(), descending: true },
             None => RunOrder { key: key.to_owned(), descending: false },
         });
+        let mut notes = filter.doubts(&names);
+        notes.extend(order.iter().filter_map(|order| names.check(&order.key).err()).map(|unknown| unknown.to_string()));
         let limit = query.limit.unwrap_or(200).min(10_000);
         let query = RunQuery { filter, order, offset: query.offset, limit, deleted: query.deleted };
         let now = (self.clock)();
-        let mut reply = self.store.read(|reader| {
-            let page = reader.runs(&query, now)?;
-            let RunKeys { params: param_keys, metrics: metric_keys, tags: tag_keys } = reader.run_keys()?;
-            let (directions, notes) = (reader.directions()?, Vec::new());
-            Ok(RunsReply { runs: page.runs, total: page.total, param_keys, metric_keys, tag_keys, directions, notes })
-        })?;
-        let sorted_by = query.order.iter().map(|order| order.key.as_str());
-        let unknown = query.filter.keys().chain(sorted_by).filter_map(|name| reply.names().check(name).err());
-        reply.notes = unknown.map(|unknown| unknown.to_string()).collect();
-        Ok(reply)
+        let (page, directions) = self.store.read(|reader| Ok((reader.runs(&query, now)?, reader.directions()?)))?;
+        Ok(RunsReply {
+            runs: page.runs,
+            total: page.total,
+            param_keys: params,
+            metric_keys: metrics,
+            tag_keys: tags,
+            directions,
+            notes,
+        })
     }
 
     /// The experiments by name, deleted ones too.
@@ -187,6 +192,9 @@ impl Engine {
     pub fn patch_run(&self, run: RunId, patch: RunPatch) -> Result<Run> {
         if patch.name.as_deref().is_some_and(|name| name.trim().is_empty()) {
             return Err(EngineError::Invalid("a run needs a name".into()));
+        }
+        if let Some(fault) = patch.tags.iter().find_map(|(key, value)| Best::fault_of_tag(key, value.as_deref()?)) {
+            return Err(EngineError::Invalid(fault));
         }
         self.store.write(move |tx| {
             if let Some(name) = &patch.name {

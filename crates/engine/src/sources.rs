@@ -1,20 +1,23 @@
 //! Runs that other programs logged to files: read once, and read on when more is written.
 
+mod beside;
 mod database;
 mod found;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 use crate::import::own_name;
 use crate::jobs::{Done, GoesOn};
 use crate::{Engine, EngineError, Result};
-use assay_domain::entity::{Dataset, Job, JobKind, Progress};
+use assay_domain::entity::{Job, JobKind, Progress};
 use assay_domain::{JobId, SourceId, counted};
-use assay_formats::logs::{self, LogFile, Mark, Named};
+use assay_formats::logs::{self, LogFile, Mark, Named, Survey};
 use assay_formats::{FormatError, path_of_text, place_text};
 use assay_protocol::{ImportRequest, LogSource};
 use assay_store::{FileMark, MlflowDb, Source};
 use found::{Found, listed};
-use reading::{File, Files, Reading, Round, looks};
+use reading::{Attention, File, Files, Reading, Round, looks};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -32,53 +35,22 @@ const FILES: usize = 64;
 pub(crate) struct Sources(Mutex<Option<Files>>);
 
 impl Engine {
-    /// Queues the import of a source's runs, and of datasets apart from them; `None` if it has no runs or is a dataset
-    /// already.
+    /// Queues the import of a source's runs, and of the datasets in it; `None` if it has no runs.
     pub(crate) fn start_import_of_logs(&self, source: &Path, request: &ImportRequest) -> Result<Option<Job>> {
         if source.is_file() {
             let has_runs = !logs::find(source).is_empty();
             return has_runs.then(|| self.start_import_of_runs(source, request)).transpose();
         }
-        let is_dataset =
-            |dataset: &Dataset| path_of_text(dataset.origin()).canonicalize().is_ok_and(|place| place == source);
-        if self.datasets()?.iter().any(is_dataset) {
+        let survey = logs::survey(source);
+        if !survey.has_runs && survey.images == 0 && !survey.problems.is_empty() {
+            return Err(EngineError::Invalid(listed(survey.problems.iter().cloned())));
+        }
+        if !survey.has_runs {
             return Ok(None);
         }
-        let found = logs::survey(source);
-        if !found.has_runs {
-            return Ok(None);
-        }
-        for dataset in found.datasets {
-            let beside = ImportRequest { source: place_text(&dataset), ..ImportRequest::default() };
-            if let Err(error) = self.start_import(&beside) {
-                tracing::warn!(%error, path = beside.source, "the images beside runs are not imported");
-            }
-        }
+        // Jobs are done in order, so that the job of the runs can tell of the datasets.
+        self.start_imports_of_images(source, &survey, request)?;
         self.start_import_of_runs(source, request).map(Some)
-    }
-
-    /// Describes other contents of the source's folder.
-    fn told_beside(&self, path: &str) -> Result<String> {
-        let found = logs::survey(&path_of_text(path));
-        let datasets = self.datasets()?;
-        let mut told = String::new();
-        for folder in &found.datasets {
-            let name =
-                datasets.iter().find(|dataset| path_of_text(dataset.origin()) == *folder).map(|dataset| &dataset.name);
-            told.push_str(&match name {
-                Some(name) => format!("; the images in {} are the dataset {name}", folder.display()),
-                None => format!("; the images in {} were left out: import that folder by itself", folder.display()),
-            });
-        }
-        if found.images > 0 && found.datasets.is_empty() {
-            told.push_str(&format!("; {} beside the logs left out, as no dataset", counted(found.images, "image")));
-        }
-        if found.others > 0 {
-            let more = if found.others > found.other_names.len() as u64 { ", ..." } else { "" };
-            let others = counted(found.others, "other file");
-            told.push_str(&format!("; {others} left out ({}{more})", found.other_names.join(", ")));
-        }
-        Ok(told)
     }
 
     /// Queues the reading of the runs below a folder or in a file, which is followed from then on.
@@ -113,58 +85,84 @@ impl Engine {
         }
     }
 
-    /// Reads and follows a source's runs. If none can be read, nothing is stored.
+    /// Reads and follows a source's runs. If it has none, it is not followed, and an error unless it has datasets.
     pub(crate) fn import_runs(&self, job: JobId, asked: &Asked<'_>, stop: &AtomicBool) -> Result<Done> {
         // Before it can be followed, so that what is found is told as found by this job.
         let mut files = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Asked { path, experiment, step, time } = *asked;
+        let was_followed = self.store.read(|reader| reader.sources())?.iter().any(|source| source.path == path);
         let (own, step, time) = ((path.to_owned(), experiment.to_owned()), step.cloned(), time.cloned());
         let source = self.store.write(move |tx| tx.follow_source(&own.0, &own.1, step.as_deref(), time.as_deref()))?;
-        let found = self.read_source(&source, &mut files, &mut self.goes_on(job, "reading runs", stop));
-        let why = match &found {
-            Ok(Some(found)) if found.runs == 0 && found.elsewhere == 0 => Some(match found.damaged.as_slice() {
-                [] => nothing_here(&path_of_text(path)),
-                damaged => EngineError::Invalid(listed(damaged.iter().cloned())),
-            }),
-            Ok(Some(found)) if found.points == 0 && found.files == 0 && !found.damaged.is_empty() => {
-                Some(EngineError::Invalid(listed(found.damaged.iter().cloned())))
-            }
-            Ok(_) => None,
-            Err(_) => Some(EngineError::Invalid(String::new())),
+        let read =
+            self.read_source(&source, Attention::Asked, &mut files, &mut self.goes_on(job, "reading runs", stop));
+        let mut outcome = match read {
+            Ok(None) => Outcome::Stopped,
+            Ok(Some(found)) if found.runs == 0 && found.elsewhere == 0 => Outcome::WithoutRuns(found),
+            Ok(Some(found)) => Outcome::Read(found),
+            Err(error) => Outcome::Failed(error),
         };
-        if let Some(why) = why {
+        if let Outcome::WithoutRuns(_) | Outcome::Failed(_) = outcome {
             let id = source.id;
-            if self.store.write(move |tx| tx.drop_empty_source(id))? {
-                if let Some(files) = files.as_mut() {
-                    files.remove(&id);
-                }
-                found?;
-                return Err(why);
+            let is_dropped = self.store.write(move |tx| tx.drop_empty_source(id))?;
+            if is_dropped && let Some(files) = files.as_mut() {
+                files.remove(&id);
+            }
+            outcome = match outcome {
+                // It had runs before.
+                Outcome::WithoutRuns(found) if !is_dropped => Outcome::Read(found),
+                outcome => outcome,
+            };
+            if !is_dropped && !was_followed && matches!(outcome, Outcome::Failed(_)) {
+                self.store.write(move |tx| tx.leave_source(id))?;
             }
         }
         drop(files);
-        self.follow_anew();
-        let found = found?;
-        found.iter().for_each(|found| found.log_all(path));
-        let beside = self.told_beside(path)?;
-        Ok(self.done(found.map(|found| format!("{found}{beside}"))))
+        let place = path_of_text(path);
+        match outcome {
+            Outcome::Stopped => {
+                self.follow_anew();
+                Ok(self.done(None))
+            }
+            Outcome::Read(found) => {
+                self.follow_anew();
+                found.log_all(path);
+                let survey = survey_of(&place);
+                let (datasets, others) = (self.tell_datasets(&place, &survey)?, self.tell_others(&place, &survey)?);
+                Ok(self.done(Some(format!("{found}{datasets}{others}"))))
+            }
+            Outcome::WithoutRuns(found) => {
+                let survey = survey_of(&place);
+                let why = without_runs(&place, &found, &survey);
+                if !self.has_dataset(&place, &survey)? {
+                    return Err(why);
+                }
+                let datasets = self.tell_datasets(&place, &survey)?;
+                Ok(self.done(Some(format!("{why}{datasets}"))))
+            }
+            Outcome::Failed(error) => Err(error),
+        }
     }
 
-    /// Reads what is new in the sources that are followed; one that cannot be read does not keep the others from being read.
+    /// Reads what is new in the sources that are followed; one that cannot be read keeps no other back.
     pub(crate) fn read_sources(&self) -> Result<()> {
         let mut files = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
         for source in self.store.read(|reader| reader.sources())? {
-            if let Err(error) = self.read_source(&source, &mut files, &mut |_| Ok(!self.jobs.is_closing())) {
+            if let Err(error) = self.read_new(&source, &mut files) {
                 tracing::warn!(%error, path = source.path, "runs cannot be read");
             }
         }
         Ok(self.store.write(|tx| tx.settle_sources())?)
     }
 
-    /// Reads what is new in a source. `goes_on` is told how far it is and says whether to go on; nothing is returned where not.
+    fn read_new(&self, source: &Source, files: &mut Option<Files>) -> Result<Option<Found>> {
+        self.read_source(source, Attention::Changed, files, &mut |_| Ok(!self.jobs.is_closing()))
+    }
+
+    /// Reads what is new in a source. `goes_on` is told how far it is and says whether to go on; `None` if not.
     fn read_source(
         &self,
         source: &Source,
+        attention: Attention,
         files: &mut Option<Files>,
         goes_on: &mut GoesOn<'_>,
     ) -> Result<Option<Found>> {
@@ -179,7 +177,7 @@ impl Engine {
         let all = files.get_or_insert_default();
         let own = all.remove(&source.id).unwrap_or_default();
         let deleted = self.store.read(|reader| reader.deleted_of_source(source.id))?;
-        let mut reading = Reading { source, own, others: all, deleted, found: Found::default() };
+        let mut reading = Reading { source, attention, own, others: all, deleted, found: Found::default() };
         let result = self.read_files(&mut reading, goes_on);
         let Reading { own, found, .. } = reading;
         all.insert(source.id, own);
@@ -191,6 +189,7 @@ impl Engine {
         let mut by_run: BTreeMap<String, Vec<LogFile>> = BTreeMap::new();
         let mut databases = Vec::new();
         for file in logs::find(&path_of_text(&reading.source.path)) {
+            reading.found.logs += u64::from(file.named.program().is_some());
             match file.named {
                 Named::MlflowDatabase if reading.is_of_another(&file) => reading.found.elsewhere += 1,
                 Named::MlflowDatabase => databases.push(file.path),
@@ -229,63 +228,78 @@ impl Engine {
         files: &[LogFile],
         mut round: Round,
     ) -> Result<()> {
-        reading.found.runs += 1;
         if reading.deleted.contains_key(run) {
+            reading.found.runs += 1;
             return Ok(());
         }
-        'files: for file in files {
-            let looks = looks(&file.path, self.now());
-            let unit = file.unit();
-            let known = reading.own.get(&unit);
-            let is_asked = known.and_then(|known| known.asked.as_ref()).is_some_and(|asked| *asked == reading.asked());
-            if looks.is_some() && is_asked && known.and_then(|known| known.looks) == looks {
-                continue;
-            }
-            let mut mark = known.and_then(|known| known.mark.clone()).unwrap_or_default();
-            let options = logs::Options {
-                now: (self.clock)(),
-                is_settled: looks.is_none_or(|looks| looks.is_settled),
-                step: reading.source.step.clone(),
-                time: reading.source.time.clone(),
-            };
-            loop {
-                let part = match logs::read(file, &mark, &options) {
-                    Ok(part) => part,
-                    Err(error) => {
-                        reading.found.damaged.push(error.to_string());
-                        continue 'files;
-                    }
-                };
-                round.left_out += part.left_out;
-                for (column, count) in part.left_out_of {
-                    *round.left_out_of.entry(column).or_default() += count;
-                }
-                round.notes.extend(part.notes);
-                reading.found.damaged.extend(part.damage.as_ref().map(|why| format!("{}: {why}", file.path.display())));
-                let (has_more, end) = (part.has_more, Mark { read: part.read, state: part.state });
-                match self.gather(&mut round, part.logged) {
-                    // A file that cannot be copied keeps no other back.
-                    Err(EngineError::Invalid(why)) => {
-                        reading.found.damaged.push(why);
-                        continue 'files;
-                    }
-                    gathered => gathered?,
-                }
-                // A reader that has nothing new to remember says nothing of it.
-                if end.read != mark.read || end.state.is_some() && end.state != mark.state {
-                    round.read.push(FileMark { path: unit.clone(), read: end.read, state: end.state.clone() });
-                    mark = end;
-                }
-                if round.logged.len() >= ROUND || round.files.len() >= FILES {
-                    self.take(reading, vec![(run.to_owned(), program, std::mem::take(&mut round))])?;
-                }
-                if !has_more {
-                    break;
-                }
-            }
-            round.seen.extend(looks.map(|looks| (unit, looks)));
+        for file in files {
+            self.read_file(reading, (run, program), file, &mut round)?;
         }
-        self.take(reading, vec![(run.to_owned(), program, round)])
+        self.take(reading, vec![(run.to_owned(), program, round)])?;
+        // Only an import tells it.
+        if reading.attention == Attention::Asked {
+            reading.found.runs += u64::from(self.is_known(reading, run)?);
+        }
+        Ok(())
+    }
+
+    /// Reads a file of a run to its end, unless it is unchanged. What is damaged is told and keeps no other file back.
+    fn read_file(
+        &self,
+        reading: &mut Reading<'_>,
+        (run, program): (&str, &'static str),
+        file: &LogFile,
+        round: &mut Round,
+    ) -> Result<()> {
+        let looks = looks(&file.path, self.now());
+        let unit = file.unit();
+        if reading.is_unchanged(&unit, looks) {
+            return Ok(());
+        }
+        let mut mark = reading.own.get(&unit).and_then(|known| known.mark.clone()).unwrap_or_default();
+        let options = logs::Options {
+            now: (self.clock)(),
+            is_settled: looks.is_none_or(|looks| looks.is_settled),
+            step: reading.source.step.clone(),
+            time: reading.source.time.clone(),
+        };
+        loop {
+            let part = match logs::read(file, &mark, &options) {
+                Ok(part) => part,
+                Err(error) => {
+                    reading.found.damaged.push(error.to_string());
+                    return Ok(());
+                }
+            };
+            round.left_out += part.left_out;
+            for (column, count) in part.left_out_of {
+                *round.left_out_of.entry(column).or_default() += count;
+            }
+            round.notes.extend(part.notes);
+            reading.found.damaged.extend(part.damage.as_ref().map(|why| format!("{}: {why}", file.path.display())));
+            let (has_more, end) = (part.has_more, Mark { read: part.read, state: part.state });
+            match self.gather(round, part.logged) {
+                // A file that cannot be copied.
+                Err(EngineError::Invalid(why)) => {
+                    reading.found.damaged.push(why);
+                    return Ok(());
+                }
+                gathered => gathered?,
+            }
+            // A reader that has nothing new to remember says nothing of it.
+            if end.read != mark.read || end.state.is_some() && end.state != mark.state {
+                round.read.push(FileMark { path: unit.clone(), read: end.read, state: end.state.clone() });
+                mark = end;
+            }
+            if round.logged.len() >= ROUND || round.files.len() >= FILES {
+                self.take(reading, vec![(run.to_owned(), program, std::mem::take(round))])?;
+            }
+            if !has_more {
+                break;
+            }
+        }
+        round.seen.extend(looks.map(|looks| (unit, looks)));
+        Ok(())
     }
 
     pub(crate) fn now(&self) -> SystemTime {
@@ -306,8 +320,40 @@ pub(crate) struct Asked<'a> {
     pub(crate) time: Option<&'a String>,
 }
 
-/// The error for a path without anything to import.
-pub(crate) fn nothing_here(path: &Path) -> EngineError {
-    let found = logs::survey(path);
-    FormatError::Nothing { path: path.to_owned(), others: found.others, names: found.other_names }.into()
+/// How the import of a source's runs ended.
+enum Outcome {
+    /// It was told to stop.
+    Stopped,
+    /// Runs were read, or known before.
+    Read(Found),
+    /// It has no run.
+    WithoutRuns(Found),
+    Failed(EngineError),
+}
+
+/// What is in a folder; nothing beside a single file.
+fn survey_of(path: &Path) -> Survey {
+    if path.is_dir() { logs::survey(path) } else { Survey::default() }
+}
+
+/// The error for a source without a run.
+fn without_runs(path: &Path, found: &Found, survey: &Survey) -> EngineError {
+    let problems: Vec<String> = found.damaged.iter().chain(&survey.problems).cloned().collect();
+    if !problems.is_empty() {
+        return EngineError::Invalid(listed(problems.into_iter()));
+    }
+    if found.logs == 0 {
+        let (others, names) = (survey.others, survey.other_names.clone());
+        return FormatError::Nothing { path: path.to_owned(), others, names }.into();
+    }
+    let why = match found.left_out {
+        0 => "there is nothing in it yet, or no whole line".to_owned(),
+        _ => format!("but {}", found.told_left_out()),
+    };
+    EngineError::Invalid(format!(
+        "no run was imported: neither a point of a metric nor a param, tag, status or file was found in {}, {why}; \
+         import it again when something is logged: {}",
+        counted(found.logs, "log file"),
+        path.display()
+    ))
 }

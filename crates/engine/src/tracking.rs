@@ -3,7 +3,7 @@
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Artifact, Experiment, Run};
 use assay_domain::registry::ModelMetric;
-use assay_domain::{ExperimentId, Point, RunId};
+use assay_domain::{Best, ExperimentId, Point, RunId};
 use assay_store::{ClientRun, ClientRunChange, Hash, NewBlob, RunHead, RunSearch, StoreError, WriteTx};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -71,8 +71,9 @@ impl Engine {
 
     /// Creates a run of another program; without a name it gets one made from its uid.
     pub fn create_client_run(&self, new: ClientRun) -> Result<Run> {
+        check_tags(&new.tags)?;
         let uid = (self.uid)();
-        let name = if new.name.is_empty() { made_up_name(&uid) } else { new.name };
+        let name = if new.name.trim().is_empty() { made_up_name(&uid) } else { new.name };
         let (tags, new) = (new.tags, ClientRun { uid, name, tags: BTreeMap::new(), ..new });
         let run = self.store.write(move |tx| {
             let run = tx.create_client_run(&new)?;
@@ -108,14 +109,17 @@ impl Engine {
         }
     }
 
-    /// Changes what a client says of its run.
+    /// Changes what a client says of its run; an empty name changes nothing.
     pub fn change_client_run(&self, run: RunId, change: ClientRunChange) -> Result<Run> {
+        let name = change.name.filter(|name| !name.trim().is_empty());
+        let change = ClientRunChange { name, ..change };
         self.store.write(move |tx| tx.change_client_run(run, &change))?;
         self.run(run)
     }
 
     /// Logs a batch: all of it or nothing.
     pub fn log_batch(&self, run: RunId, batch: Batch) -> Result<()> {
+        check_tags(&batch.tags)?;
         Ok(self.store.write(move |tx| {
             if !batch.points.is_empty() {
                 tx.append_points(run, &batch.points)?;
@@ -139,7 +143,10 @@ impl Engine {
         })?;
         match removed {
             true => Ok(()),
-            false => Err(EngineError::NotFound(format!("No tag with name: {key} in run with id {run}"))),
+            false => {
+                let uid = self.run(run)?.uid;
+                Err(EngineError::NotFound(format!("No tag with name: {key} in run with id {uid}")))
+            }
         }
     }
 
@@ -280,9 +287,17 @@ pub const RUN_NAME: &str = "mlflow.runName";
 /// The tag that clients read and write a run's note in.
 pub const NOTE: &str = "mlflow.note.content";
 
-/// Sets the tags of a client's, of which two are no tags here.
+/// Refuses tags that declare a metric's direction with an unknown word.
+fn check_tags(tags: &BTreeMap<String, String>) -> Result<()> {
+    match tags.iter().find_map(|(key, value)| Best::fault_of_tag(key, value)) {
+        Some(fault) => Err(EngineError::Invalid(fault)),
+        None => Ok(()),
+    }
+}
+
+/// Sets the tags of a client's, of which two are no tags here. An empty name is ignored: a run always has one.
 fn put_tags(tx: &mut WriteTx<'_>, run: RunId, mut tags: BTreeMap<String, String>) -> Result<(), StoreError> {
-    if let Some(name) = tags.remove(RUN_NAME) {
+    if let Some(name) = tags.remove(RUN_NAME).filter(|name| !name.trim().is_empty()) {
         tx.rename_run(run, &name)?;
     }
     if let Some(note) = tags.remove(NOTE) {

@@ -1,7 +1,9 @@
 //! The training job: completes the record, feeds the trainer, keeps what it tells.
 
 use crate::decoded::Decoded;
+use crate::evaluate::Evaluated;
 use crate::images::{LostSample, SnapshotSample, SnapshotSamples};
+use crate::import::is_as_known;
 use crate::jobs::Done;
 use crate::runs::loss_of;
 use crate::{Engine, EngineError, Result};
@@ -13,7 +15,8 @@ use assay_learn::{
     Classifier, Config, Device, DeviceChoice, Outcome, Samples, Saved, Sink, State, Task, check_memory,
     choose_batch_size, measure_loading, train,
 };
-use assay_store::Hash;
+use assay_store::{FileFacts, Hash};
+use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -98,7 +101,7 @@ impl Engine {
             outcome => {
                 let tested = self.evaluate_run(run, Split::Test, None, &AtomicBool::new(false));
                 let tested = match tested {
-                    Ok(Some(evaluation)) => {
+                    Ok(Some(Evaluated { evaluation, .. })) => {
                         let name = evaluation.confusion.labelling().accuracy_name();
                         evaluation.confusion.accuracy().map(|share| format!("; test {name} {:.2} %", share * 100.0))
                     }
@@ -222,19 +225,31 @@ impl Engine {
         let (dataset, samples) =
             self.store.read(|reader| Ok((reader.dataset(snapshot.dataset)?, reader.all_samples(snapshot.dataset)?)))?;
         let folder = Engine::source_folder(&dataset.source);
+        let listings = self.store.read(|reader| reader.listings(snapshot.dataset))?;
+        let known: HashMap<&str, &FileFacts> = listings
+            .iter()
+            .filter(|listing| !listing.is_missing)
+            .map(|listing| (listing.file.path.as_str(), &listing.file))
+            .collect();
         let by_id: HashMap<SampleId, &Sample> = samples.iter().map(|sample| (sample.id, sample)).collect();
         let present = samples.iter().filter(|sample| sample.missing.is_none());
         let by_hash: HashMap<&str, &Sample> = present.map(|sample| (sample.hash.as_str(), sample)).collect();
         let samples = entries
-            .into_iter()
+            .into_par_iter()
             .filter_map(|entry| Some((*by_id.get(&entry.sample)?, entry)))
             .map(|(sample, entry)| {
                 // The snapshot's contents, at their current path.
                 let is_there = sample.missing.is_none() && sample.hash == entry.hash;
                 let place = by_hash.get(entry.hash.as_str()).filter(|_| !is_there).map_or(sample, |found| found);
+                let path = folder.join(assay_formats::path_of_text(&place.path));
+                let is_suspect = match (known.get(place.path.as_str()), std::fs::metadata(&path)) {
+                    (Some(known), Ok(facts)) => !is_as_known(known, &facts),
+                    _ => false,
+                };
                 Ok(SnapshotFile {
                     id: entry.sample,
-                    path: folder.join(assay_formats::path_of_text(&place.path)),
+                    path,
+                    is_suspect,
                     hash: Hash::parse(&entry.hash)?,
                     label: entry.label,
                     split: entry.split,
@@ -242,7 +257,8 @@ impl Engine {
                 })
             })
             .collect::<Result<_>>()?;
-        Ok(SnapshotFiles { samples, decoded: self.decoded.clone() })
+        let archive = dataset.archive.map(|archive| (folder, archive));
+        Ok(SnapshotFiles { samples, archive, decoded: self.decoded.clone() })
     }
 }
 
@@ -255,6 +271,8 @@ pub(crate) fn classes_of(label: &Label) -> Vec<u32> {
 pub(crate) struct SnapshotFile {
     id: SampleId,
     path: std::path::PathBuf,
+    /// Whether the file looks changed since the last import.
+    is_suspect: bool,
     hash: Hash,
     label: Option<Label>,
     split: Split,
@@ -264,13 +282,16 @@ pub(crate) struct SnapshotFile {
 
 impl SnapshotFile {
     fn sample(&self, classes: Vec<u32>) -> SnapshotSample {
-        SnapshotSample { id: self.id, path: self.path.clone(), hash: self.hash.clone(), classes }
+        let (path, hash) = (self.path.clone(), self.hash.clone());
+        SnapshotSample { id: self.id, path, is_suspect: self.is_suspect, hash, classes }
     }
 }
 
 /// The samples of a snapshot.
 pub(crate) struct SnapshotFiles {
     samples: Vec<SnapshotFile>,
+    /// The folder that an archive was unpacked into, and the archive.
+    archive: Option<(std::path::PathBuf, String)>,
     decoded: Arc<Decoded>,
 }
 
@@ -282,14 +303,14 @@ impl SnapshotFiles {
     /// The labelled samples of a split.
     fn split(&self, split: Split) -> Arc<SnapshotSamples> {
         let labelled = self.of(split).filter_map(|file| Some(file.sample(classes_of(file.label.as_ref()?))));
-        SnapshotSamples::new(labelled.collect(), &self.decoded)
+        SnapshotSamples::new(labelled.collect(), self.archive.clone(), &self.decoded)
     }
 
     /// All samples of a split, with labels if any, for prediction.
     pub(crate) fn of_split(&self, split: Split) -> (Vec<(SampleId, Option<Label>)>, Arc<SnapshotSamples>) {
         let ids = self.of(split).map(|file| (file.id, file.label.clone())).collect();
         let files = self.of(split).map(|file| file.sample(Vec::new()));
-        (ids, SnapshotSamples::new(files.collect(), &self.decoded))
+        (ids, SnapshotSamples::new(files.collect(), self.archive.clone(), &self.decoded))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A bad entry is skipped; a full disk stops everything.
 
+mod gzip;
 mod tar;
 mod target;
 mod zip;
@@ -31,7 +32,8 @@ impl From<String> for Stop {
 /// out: path and reason.
 ///
 /// Links to files inside become files; other links, devices and names leading outside are left out. Names that are
-/// impossible here are changed: non-UTF-8 bytes become `%E9`, too long ones are shortened.
+/// impossible here are changed: non-UTF-8 bytes become `%E9`, too long ones are shortened. Of several entries of one
+/// path the last that reads is taken.
 pub fn unpack(source: &Path, target: &Path) -> Result<Vec<(String, String)>, FormatError> {
     let unpacked = match std::fs::create_dir_all(target) {
         Ok(()) => unpack_into(source, target),
@@ -46,10 +48,11 @@ pub fn unpack(source: &Path, target: &Path) -> Result<Vec<(String, String)>, For
 
 fn unpack_into(source: &Path, folder: &Path) -> Result<Vec<(String, String)>, Stop> {
     let opened = |why: std::io::Error| Stop::Why(why.to_string());
-    let content = Content::of(&head(source).map_err(opened)?);
-    let file = File::open(source).map_err(opened)?;
+    let head = head(source).map_err(opened)?;
+    let mut file = File::open(source).map_err(opened)?;
     let mut target = Target::new(folder);
-    match content {
+    match Content::of(&head) {
+        _ if tar::begins(&head) => tar::unpack(file, &mut target)?,
         Content::Archive(ArchiveKind::Zip) => zip::unpack(file, &mut target)?,
         Content::Archive(ArchiveKind::Gzip) => tar::unpack_gzipped(file, &mut target)?,
         Content::Archive(ArchiveKind::Tar) => tar::unpack(file, &mut target)?,
@@ -61,6 +64,7 @@ fn unpack_into(source: &Path, folder: &Path) -> Result<Vec<(String, String)>, St
             return Err(Stop::Why(why));
         }
         Content::Empty => return Err(Stop::Why("the file is empty (0 bytes)".into())),
+        _ if zip::has_end(&mut file).map_err(opened)? => zip::unpack(file, &mut target)?,
         _ => return Err(Stop::Why("it is neither a zip nor a tar, by its content; is it damaged?".into())),
     }
     let (unpacked, left_out) = target.finish()?;

@@ -2,29 +2,36 @@
 //!
 //! Classes come in one of three forms. A column `label` (or `class`, `category`, `target` …) names one class; a file
 //! with several classes has several lines. A column `labels` (or `classes`, `tags`) lists classes separated by `|`, `;`
-//! or `,`; `none` is the empty list. Or each class has a column of 1 and 0. Empty fields mean unlabelled. A column
-//! `split` may assign splits; lines with an unknown split are left out, rather than drawn at random.
+//! or `,`, or as a JSON list; `none` is the empty list. Or each class has a column of 1 and 0. Empty fields mean
+//! unlabelled. Columns may assign splits ([`split_columns`]); lines with an unknown split are left out, rather than drawn
+//! at random.
 
+pub(crate) mod class_list;
 mod columns;
 mod files;
+mod index;
+mod split_columns;
 mod text;
 
-pub(crate) use files::{Files, Index};
-pub(crate) use text::Table;
+pub(crate) use files::Files;
+pub(crate) use index::Index;
+pub(crate) use text::{Table, is_utf16};
 
 use crate::tree::{Item, named_as_image};
 use crate::{Entry, FormatError, Listing};
 use assay_domain::{Labelling, Split};
-use columns::{Columns, Labels, SplitOf, no_path_column, path_column};
+use columns::{Columns, Labels, SplitOf, no_file_found, no_path_column, path_column};
 use files::Lookup;
 use std::collections::HashMap;
 use std::path::Path;
+use text::field;
 
 /// Table rows by file.
 #[derive(Default)]
 pub(crate) struct Rows {
     pub(crate) files: Vec<Named>,
-    by_path: HashMap<String, usize>,
+    /// Positions in `files` by [`Files::key`].
+    by_key: HashMap<String, usize>,
     /// Rows left out: line or path, and reason.
     pub(crate) problems: Vec<(String, String)>,
     pub(crate) notes: Vec<String>,
@@ -50,20 +57,8 @@ struct Says {
 pub(crate) struct Said {
     pub(crate) label: Option<Vec<String>>,
     pub(crate) split: Option<Split>,
-}
-
-/// Why the rows of a file are rejected.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Refused {
-    pub(crate) about: About,
-    pub(crate) why: String,
-}
-
-/// The field in question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum About {
-    Label,
-    Split,
+    /// Why it has no label, if its rows contradict each other about it.
+    pub(crate) contradiction: Option<String>,
 }
 
 pub(crate) fn read(source: &Path, wanted: Labelling) -> Result<Listing, FormatError> {
@@ -78,8 +73,11 @@ pub(crate) fn read(source: &Path, wanted: Labelling) -> Result<Listing, FormatEr
     for named in &rows.files {
         let Item { file, path } = named.item.clone();
         match named.said(labelling) {
-            Ok(Said { label, split }) => listing.entries.push(Entry { file, path, label, split }),
-            Err(refused) => listing.problems.push((path, refused.why)),
+            Ok(Said { label, split, contradiction }) => {
+                listing.problems.extend(contradiction.map(|why| (path.clone(), why)));
+                listing.entries.push(Entry { file, path, label, split });
+            }
+            Err(why) => listing.problems.push((path, why)),
         }
     }
     if listing.entries.is_empty() && !listing.problems.is_empty() {
@@ -119,14 +117,15 @@ impl Rows {
         self.has_lists |= matches!(columns.labels, Labels::List(..) | Labels::Columns(_));
         self.has_labels |= !matches!(columns.labels, Labels::None);
         self.problems.extend(table.problems.iter().map(|(line, why)| (in_table(line.clone()), why.clone())));
-        for (number, row) in &table.rows {
+        let found = files.resolve(table.rows.iter().map(|(_, row)| row.get(path).unwrap_or_default()));
+        for ((number, row), lookup) in table.rows.iter().zip(found) {
             let line = in_table(format!("line {number}"));
-            let Some(written) = row.get(path).filter(|text| !text.is_empty()) else {
+            let Some(written) = field(row, path) else {
                 self.problems.push((line, "it names no path".into()));
                 continue;
             };
-            let item = match files.find(written) {
-                Lookup::Found(item) => item,
+            let item = match lookup {
+                Lookup::Found(own) => own.item.into_owned(),
                 Lookup::Not(why) => {
                     self.problems.push((written.to_owned(), format!("{why} ({line})")));
                     continue;
@@ -143,7 +142,7 @@ impl Rows {
                 (SplitOf::Nothing, Some(split)) if !columns.has_split() => SplitOf::Split(split),
                 (split, _) => split,
             };
-            let place = *self.by_path.entry(item.path.clone()).or_insert_with(|| {
+            let place = *self.by_key.entry(files.key(&item)).or_insert_with(|| {
                 self.files.push(Named { item, says: Vec::new() });
                 self.files.len() - 1
             });
@@ -152,9 +151,9 @@ impl Rows {
         Ok(())
     }
 
-    /// The rows of the file at this path.
+    /// The rows of the file at this path of a tree.
     pub(crate) fn of(&self, path: &str) -> Option<&Named> {
-        self.by_path.get(path).map(|place| &self.files[*place])
+        self.by_key.get(path).map(|place| &self.files[*place])
     }
 }
 
@@ -174,14 +173,18 @@ fn headed(table: Table, files: &Files<'_>) -> Table {
     if table.headers.iter().any(names_a_file) { table.without_header() } else { table }
 }
 
-/// What a table says of these files, if anything.
-pub(crate) fn kind_of(table: &Table, files: &Files<'_>) -> Option<TableKind> {
+/// What a table says of these files, or why it says nothing.
+pub(crate) fn kind_of(table: &Table, files: &Files<'_>) -> Result<TableKind, String> {
     let table = headed(table.clone(), files);
-    let column = path_column(&table, files).filter(|column| column.hits > 0.0)?;
-    let columns = Columns::choose(&table, column.place, Labelling::OneClass).ok()?;
-    Some(match columns {
+    let Some(column) = path_column(&table, files) else { return Err(no_path_column(&table)) };
+    if column.hits == 0.0 {
+        return Err(no_file_found(&table, column.place, files));
+    }
+    let columns = Columns::choose(&table, column.place, Labelling::OneClass).map_err(|why| why.to_string())?;
+    Ok(match columns {
         columns if columns.has_boxes => TableKind::Boxes,
         columns if columns.says_something() => TableKind::Labels,
+        _ if table.headers.len() > 1 => TableKind::Unknown,
         _ => TableKind::Paths,
     })
 }
@@ -191,89 +194,104 @@ pub(crate) fn kind_of(table: &Table, files: &Files<'_>) -> Option<TableKind> {
 pub(crate) enum TableKind {
     Labels,
     Boxes,
+    /// Paths, and columns that are not understood.
+    Unknown,
     Paths,
 }
 
 impl Named {
-    /// Merges the rows; an error if they contradict each other or are not understood.
-    pub(crate) fn said(&self, labelling: Labelling) -> Result<Said, Refused> {
-        let refused = |about: About, why: String| Err(Refused { about, why });
-        let lines = |says: &[&Says]| {
-            let lines: Vec<&str> = says.iter().map(|says| says.line.as_str()).collect();
-            listed(&lines)
-        };
-        let unknown: Vec<(&Says, &String)> = self
-            .says
-            .iter()
-            .filter_map(|says| match &says.split {
-                SplitOf::Unknown(word) => Some((says, word)),
-                SplitOf::Nothing | SplitOf::Split(_) => None,
-            })
-            .collect();
-        if let Some((_, word)) = unknown.first() {
-            let says: Vec<&Says> = unknown.iter().map(|(says, _)| *says).collect();
-            return refused(
-                About::Split,
-                format!("the split {word:?} is not understood ({}): write train, val or test; left out", lines(&says)),
-            );
-        }
-        let mut splits: Vec<(Split, &Says)> = Vec::new();
-        let mut labels: Vec<(&Vec<String>, &Says)> = Vec::new();
-        for says in &self.says {
-            if let SplitOf::Split(split) = says.split
-                && splits.iter().all(|(known, _)| *known != split)
-            {
-                splits.push((split, says));
+    /// Merges the rows; an error if their split is not understood or contradicts itself.
+    pub(crate) fn said(&self, labelling: Labelling) -> Result<Said, String> {
+        let split = self.split()?;
+        let mut labels: Vec<&Vec<String>> = Vec::new();
+        for label in self.says.iter().filter_map(|says| says.label.as_ref()) {
+            if !labels.contains(&label) {
+                labels.push(label);
             }
-            if let Some(label) = &says.label
-                && labels.iter().all(|(known, _)| *known != label)
-            {
-                labels.push((label, says));
+        }
+        if labelling == Labelling::AnyClasses {
+            let mut all: Vec<String> = labels.iter().flat_map(|label| label.iter().cloned()).collect();
+            all.sort();
+            all.dedup();
+            return Ok(Said { label: (!labels.is_empty()).then_some(all), split, contradiction: None });
+        }
+        if labels.len() > 1 {
+            let names: Vec<String> = labels.iter().map(|label| label.join(", ")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let contradiction = format!(
+                "{} contradict each other: its classes are {}; taken without a label, unless an image may have several \
+                 classes",
+                self.lines_of_label(),
+                enumerated(&names)
+            );
+            return Ok(Said { label: None, split, contradiction: Some(contradiction) });
+        }
+        Ok(Said { label: labels.first().map(|label| (*label).clone()), split, contradiction: None })
+    }
+
+    fn split(&self) -> Result<Option<Split>, String> {
+        let mut splits: Vec<Split> = Vec::new();
+        for says in &self.says {
+            match &says.split {
+                SplitOf::Nothing => {}
+                SplitOf::Split(split) if splits.contains(split) => {}
+                SplitOf::Split(split) => splits.push(*split),
+                SplitOf::Unknown(word) => {
+                    let lines = self.lines(|says| matches!(says.split, SplitOf::Unknown(_)));
+                    return Err(format!(
+                        "the split {word:?} is not understood ({lines}): write train, val or test; left out"
+                    ));
+                }
+                SplitOf::Unclear(why) => {
+                    let lines = self.lines(|says| matches!(says.split, SplitOf::Unclear(_)));
+                    return Err(format!("its split is not clear ({lines}): {why}; left out"));
+                }
             }
         }
         if splits.len() > 1 {
-            let names: Vec<&str> = splits.iter().map(|(split, _)| split.as_str()).collect();
-            let says: Vec<&Says> = splits.iter().map(|(_, says)| *says).collect();
-            return refused(
-                About::Split,
-                format!("{} contradict each other: its splits are {}; left out", lines(&says), listed(&names)),
-            );
+            let names: Vec<&str> = splits.iter().map(|split| split.as_str()).collect();
+            let (lines, names) = (self.lines_of_split(), enumerated(&names));
+            return Err(format!("{lines} contradict each other: its splits are {names}; left out"));
         }
-        let split = splits.first().map(|(split, _)| *split);
-        if labelling == Labelling::AnyClasses {
-            let mut all: Vec<String> = labels.iter().flat_map(|(label, _)| label.iter().cloned()).collect();
-            all.sort();
-            all.dedup();
-            return Ok(Said { label: (!labels.is_empty()).then_some(all), split });
-        }
-        if labels.len() > 1 {
-            let names: Vec<String> = labels.iter().map(|(label, _)| label.join(", ")).collect();
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let says: Vec<&Says> = self.says.iter().filter(|says| says.label.is_some()).collect();
-            return refused(
-                About::Label,
-                format!(
-                    "{} contradict each other: its classes are {}; left out, unless an image may have several classes",
-                    lines(&says),
-                    listed(&names)
-                ),
-            );
-        }
-        Ok(Said { label: labels.first().map(|(label, _)| (*label).clone()), split })
+        Ok(splits.first().copied())
+    }
+
+    /// The rows that give it a label.
+    pub(crate) fn lines_of_label(&self) -> String {
+        self.lines(|says| says.label.is_some())
+    }
+
+    /// The rows that give it a split.
+    pub(crate) fn lines_of_split(&self) -> String {
+        self.lines(|says| matches!(says.split, SplitOf::Split(_)))
+    }
+
+    fn lines(&self, is_meant: impl Fn(&Says) -> bool) -> String {
+        let lines = self.says.iter().filter(|says| is_meant(says)).map(|says| says.line.as_str());
+        listed(&lines.collect::<Vec<_>>())
     }
 }
 
-/// Joins words: `a, b and c`, with `line` only once.
-fn listed(words: &[&str]) -> String {
-    let all_lines = words.len() > 1 && words.iter().all(|word| word.starts_with("line "));
-    let words: Vec<&str> =
-        if all_lines { words.iter().map(|word| word.trim_start_matches("line ")).collect() } else { words.to_vec() };
-    let text = match words.as_slice() {
+/// Joins line numbers, those of one table as `labels.csv, lines 2, 3 and 4`.
+fn listed(lines: &[&str]) -> String {
+    const WORD: &str = "line ";
+    let parts: Option<Vec<(&str, &str)>> = lines.iter().map(|line| line.rsplit_once(WORD)).collect();
+    match parts.as_deref() {
+        Some([(before, _), rest @ ..]) if !rest.is_empty() && rest.iter().all(|(other, _)| other == before) => {
+            let numbers: Vec<&str> = lines.iter().filter_map(|line| Some(line.rsplit_once(WORD)?.1)).collect();
+            format!("{before}lines {}", enumerated(&numbers))
+        }
+        _ => enumerated(lines),
+    }
+}
+
+/// Joins words: `a, b and c`.
+pub(crate) fn enumerated(words: &[&str]) -> String {
+    match words {
         [] => String::new(),
         [one] => (*one).to_owned(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),
-    };
-    if all_lines { format!("lines {text}") } else { text }
+    }
 }
 
 #[cfg(test)]

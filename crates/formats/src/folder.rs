@@ -1,16 +1,16 @@
 //! A folder of images with classes and splits from folders, tables or both.
 
 use crate::annotations::{self, Annotations, Kind};
-use crate::csv_list::{self, About, Files, Index, Refused, Rows, Said, Source, Table, TableKind};
+use crate::csv_list::{self, Files, Index, Rows, Source, Table, TableKind, enumerated};
 use crate::layout::{self, Layout, Place};
 pub(crate) use crate::names::slashed;
 use crate::names::{name_of, natural, stem_of};
 use crate::tree::{self, Item, Tree};
 use crate::{Entry, FormatError, Listing, splits};
 use assay_domain::content::{Content, ImageKind};
-use assay_domain::{Labelling, class_name, counted};
+use assay_domain::{Labelling, Split, class_name, counted};
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 /// Share of images a table must name to take precedence over folders.
@@ -35,18 +35,22 @@ pub(crate) fn read(root: &Path, wanted: Labelling) -> Result<Listing, FormatErro
         notes.extend(without_single_folders(&mut places));
     }
     let classes = |places: &[Place]| places.iter().filter_map(|place| place.class.clone()).collect::<BTreeSet<_>>();
-    let (use_of_tables, told) = decide(&tree, &places, &tables, classes(&places).len());
+    let (use_of_tables, told) =
+        decide(&tree, &places, &tables, Wanted { labelling: wanted, classes: classes(&places).len() });
     notes.extend(told);
     if use_of_tables == UseOfTables::Instead {
         places.iter_mut().for_each(|place| place.class = None);
     }
     let mut listing = Listing { labelling: wanted, ..Listing::default() };
+    let mut contradictions = Contradictions::default();
     for (item, place) in tree.images.iter().zip(&places) {
-        match entry(item, place, &tables, use_of_tables, wanted) {
+        match entry(item, place, &Labels { tables: &tables, use_of_tables, wanted }, &mut contradictions) {
             Ok(entry) => listing.entries.push(entry),
             Err(why) => problems.push((item.path.clone(), why)),
         }
     }
+    notes.extend(contradictions.note());
+    problems.append(&mut contradictions.problems);
     if use_of_tables != UseOfTables::Not && tables.iter().any(|table| table.rows.has_lists) {
         listing.labelling = Labelling::AnyClasses;
     }
@@ -87,10 +91,37 @@ fn set_masks_aside(tree: &mut Tree, found: &mut Annotations) {
     });
 }
 
+/// The places of the images at these paths in a folder of nothing else; `None` for those that are passed over.
+pub(crate) fn places_of(paths: &[&str]) -> Vec<Option<Place>> {
+    let seen = || paths.iter().copied().filter(|path| !tree::has_passed_over_name(path));
+    let masks = layout::folders_of_masks(seen());
+    let images: Vec<&str> = seen().filter(|path| !masks.contains(layout::above(path))).collect();
+    let layout = Layout::new(&[], images.iter().copied());
+    let mut places: Vec<Place> = images.iter().map(|path| layout.place(path)).collect();
+    if !masks.is_empty() {
+        without_single_folders(&mut places);
+    }
+    let mut places: HashMap<&str, Place> = images.into_iter().zip(places).collect();
+    paths.iter().map(|path| places.remove(path)).collect()
+}
+
 /// A table that names images.
 struct Labelled {
     name: String,
     rows: Rows,
+}
+
+impl Labelled {
+    fn labelling(&self, wanted: Labelling) -> Labelling {
+        if self.rows.has_lists { Labelling::AnyClasses } else { wanted }
+    }
+}
+
+/// Why a table is not read.
+enum Unread {
+    Recognised(Kind),
+    /// It names no image, or is not understood.
+    Refused(String),
 }
 
 /// The tables, the most complete first; other files are counted or reported.
@@ -109,7 +140,13 @@ fn tables(
     for (item, head) in &tree.others {
         match table(item, head, &|| index.get_or_init(|| Index::of_slice(&tree.images)), wanted) {
             Some(Ok(table)) => tables.push(table),
-            Some(Err(kind)) => found.add(kind),
+            Some(Err(Unread::Recognised(kind))) => found.add(kind),
+            // A table with several columns is no list.
+            Some(Err(Unread::Refused(why))) => match annotations::recognise(item, head, &images) {
+                Some(kind) if kind != Kind::Lists => found.add(kind),
+                _ => problems.push((item.path.clone(), why)),
+            },
+            None if is_metadata(item, head) => problems.push((item.path.clone(), METADATA.to_owned())),
             None => match annotations::recognise(item, head, &images) {
                 Some(kind) => found.add(kind),
                 None => problems.push((item.path.clone(), not_an_image(head))),
@@ -123,36 +160,62 @@ fn tables(
     tables
 }
 
-/// Parses a file as a table of these images; returns its kind if it is another table.
+/// Why Hugging Face's `metadata.jsonl` is not read.
+const METADATA: &str = "metadata of Hugging Face's imagefolder in JSON lines, which are not read yet: write them as a \
+                        CSV with the columns file_name and label";
+
+/// Whether a file has JSON lines with names of files, other than those of boxes.
+fn is_metadata(item: &Item, head: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(head);
+    let has = |word: &str| text.contains(word);
+    let ending = crate::extension(Path::new(&item.path));
+    matches!(ending.as_str(), "jsonl" | "ndjson") && has("\"file_name\"") && !has("\"bbox\"") && !has("\"objects\"")
+}
+
+/// Parses a file as a table of these images, or tells why not; `None` if it is none by its name or content.
 fn table<'a>(
     item: &Item,
     head: &[u8],
     index: &dyn Fn() -> &'a Index<'a>,
     wanted: Labelling,
-) -> Option<Result<Labelled, Kind>> {
+) -> Option<Result<Labelled, Unread>> {
     let name = name_of(&item.path).to_lowercase();
     let ending = crate::extension(Path::new(&name));
     let is_named_so = matches!(ending.as_str(), "csv" | "tsv" | "tab");
     let may_be = is_named_so || (ending == "txt" && head.iter().any(|byte| matches!(byte, b'\t' | b',' | b';')));
-    if !may_be || Content::of(head) != Content::Text {
+    let is_text = Content::of(head) == Content::Text || (is_named_so && csv_list::is_utf16(head));
+    if !may_be || !is_text {
         return None;
     }
-    let table = Table::read(&item.file).ok()?;
+    let refused = |why: String| Some(Err(Unread::Refused(why)));
+    let table = match Table::read(&item.file) {
+        Ok(table) => table,
+        Err(why) if is_named_so => return refused(format!("the table cannot be read: {why}")),
+        Err(_) => return None,
+    };
     let below = layout::above(&item.path);
     let files = Files::of_tree(item.file.parent().unwrap_or(Path::new(".")), below, index());
     // The split in the table's file name: test.csv beside train.csv.
     let split = splits::split_of(stem_of(&name));
-    match csv_list::kind_of(&table, &files)? {
-        TableKind::Boxes => return Some(Err(Kind::BoxTable)),
+    match csv_list::kind_of(&table, &files) {
+        Ok(TableKind::Boxes) => return Some(Err(Unread::Recognised(Kind::BoxTable))),
         // Contest submissions are not labels.
-        _ if name.contains("submission") => return Some(Err(Kind::Lists)),
-        TableKind::Paths if split.is_none() => return Some(Err(Kind::Lists)),
-        TableKind::Paths | TableKind::Labels => {}
+        Ok(_) if name.contains("submission") => return Some(Err(Unread::Recognised(Kind::Lists))),
+        Ok(TableKind::Paths) if split.is_none() => return Some(Err(Unread::Recognised(Kind::Lists))),
+        Ok(TableKind::Unknown) if split.is_none() && !is_named_so => {
+            return Some(Err(Unread::Recognised(Kind::Lists)));
+        }
+        Ok(TableKind::Paths | TableKind::Unknown | TableKind::Labels) => {}
+        Err(why) if is_named_so && table.headers.len() > 1 => return refused(why),
+        Err(_) => return None,
     }
     let mut rows = Rows::default();
     let source = Source { name: &item.path, split };
-    rows.add(table, &files, &source, wanted).ok()?;
-    Some(Ok(Labelled { name: item.path.clone(), rows }))
+    match rows.add(table, &files, &source, wanted) {
+        Ok(()) => Some(Ok(Labelled { name: item.path.clone(), rows })),
+        Err(why) if is_named_so => refused(why),
+        Err(_) => None,
+    }
 }
 
 fn not_an_image(head: &[u8]) -> String {
@@ -186,8 +249,15 @@ enum UseOfTables {
     Instead,
 }
 
+/// How many classes an image has, and how many the folders name.
+struct Wanted {
+    labelling: Labelling,
+    classes: usize,
+}
+
 /// Decides whether folders or tables name the classes, with a note.
-fn decide(tree: &Tree, places: &[Place], tables: &[Labelled], classes: usize) -> (UseOfTables, Option<String>) {
+fn decide(tree: &Tree, places: &[Place], tables: &[Labelled], wanted: Wanted) -> (UseOfTables, Option<String>) {
+    let classes = wanted.classes;
     let with_labels: Vec<&Labelled> = tables.iter().filter(|table| table.rows.has_labels).collect();
     if with_labels.is_empty() {
         let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
@@ -196,7 +266,7 @@ fn decide(tree: &Tree, places: &[Place], tables: &[Labelled], classes: usize) ->
     let names = with_labels.iter().map(|table| table.name.as_str()).collect::<Vec<_>>().join(", ");
     let (mut covered, mut differing) = (0, 0);
     for (item, place) in tree.images.iter().zip(places) {
-        let label = |table: &&Labelled| table.rows.of(&item.path)?.said(Labelling::AnyClasses).ok()?.label;
+        let label = |table: &&Labelled| table.rows.of(&item.path)?.said(table.labelling(wanted.labelling)).ok()?.label;
         let label = with_labels.iter().find_map(label);
         if let Some(label) = label {
             covered += 1;
@@ -214,34 +284,106 @@ fn decide(tree: &Tree, places: &[Place], tables: &[Labelled], classes: usize) ->
     (UseOfTables::Not, Some(why))
 }
 
+/// The tables and how they are used.
+struct Labels<'a> {
+    tables: &'a [Labelled],
+    use_of_tables: UseOfTables,
+    wanted: Labelling,
+}
+
+/// What tables say against each other and against the folders.
+#[derive(Default)]
+struct Contradictions {
+    /// Images and what is said of them.
+    problems: Vec<(String, String)>,
+    /// The number of images whose split is another one by their folder.
+    other_splits: usize,
+    /// The tables that give those splits.
+    tables: BTreeSet<String>,
+}
+
+impl Contradictions {
+    /// Reports two values of an image, of which the first is taken.
+    fn add(&mut self, item: &Item, what: &str, [(first, lines), (second, other_lines)]: [(&str, &str); 2]) {
+        let why =
+            format!("its {what} contradict each other: {first} ({lines}), {second} ({other_lines}); {first} was taken");
+        self.problems.push((item.path.clone(), why));
+    }
+
+    fn note(&self) -> Option<String> {
+        let tables: Vec<&str> = self.tables.iter().map(String::as_str).collect();
+        let images = counted(self.other_splits, "image");
+        (self.other_splits > 0).then(|| {
+            format!("{} gives {images} another split than the folders: the table's was taken", enumerated(&tables))
+        })
+    }
+}
+
 fn entry(
     item: &Item,
     place: &Place,
-    tables: &[Labelled],
-    use_of_tables: UseOfTables,
-    wanted: Labelling,
+    labels: &Labels<'_>,
+    contradictions: &mut Contradictions,
 ) -> Result<Entry, String> {
     let class = place.class.as_deref().map(class_name).transpose();
     let class = class.map_err(|why| format!("its folder names no class: {why}"))?;
-    let mut said = Said { label: class.map(|class| vec![class]), split: None };
-    for table in tables {
+    let mut label = class.map(|class| vec![class]);
+    let mut without_label = None;
+    let mut first_label: Option<(Vec<String>, String)> = None;
+    let mut first_split: Option<(Split, String)> = None;
+    for table in labels.tables {
         let Some(named) = table.rows.of(&item.path) else { continue };
-        let labelling = if table.rows.has_lists { Labelling::AnyClasses } else { wanted };
-        let own = match named.said(labelling) {
+        let own = match named.said(table.labelling(labels.wanted)) {
             Ok(own) => own,
             // A contradiction about an unused field does not matter.
-            Err(Refused { about: About::Label, .. }) if said.label.is_some() || use_of_tables == UseOfTables::Not => {
-                continue;
-            }
-            Err(Refused { about: About::Split, .. }) if said.split.or(place.split).is_some() => continue,
-            Err(Refused { why, .. }) => return Err(why),
+            Err(_) if first_split.is_some() || place.split.is_some() => continue,
+            Err(why) => return Err(why),
         };
-        if use_of_tables != UseOfTables::Not {
-            said.label = said.label.or(own.label);
+        if labels.use_of_tables != UseOfTables::Not {
+            without_label = without_label.or(own.contradiction);
+            if let Some(classes) = own.label {
+                match &first_label {
+                    None => {
+                        label = label.or_else(|| Some(classes.clone()));
+                        first_label = Some((classes, named.lines_of_label()));
+                    }
+                    Some((first, lines)) if *first != classes => {
+                        let (first, second) = (text_of(first), text_of(&classes));
+                        let other_lines = named.lines_of_label();
+                        let both = [(first.as_str(), lines.as_str()), (second.as_str(), other_lines.as_str())];
+                        contradictions.add(item, "classes", both);
+                    }
+                    Some(_) => {}
+                }
+            }
         }
-        said.split = said.split.or(own.split);
+        if let Some(split) = own.split {
+            match &first_split {
+                None => {
+                    if place.split.is_some_and(|of_folder| of_folder != split) {
+                        contradictions.other_splits += 1;
+                        contradictions.tables.insert(table.name.clone());
+                    }
+                    first_split = Some((split, named.lines_of_split()));
+                }
+                Some((first, lines)) if *first != split => {
+                    let other_lines = named.lines_of_split();
+                    let both = [(first.as_str(), lines.as_str()), (split.as_str(), other_lines.as_str())];
+                    contradictions.add(item, "splits", both);
+                }
+                Some(_) => {}
+            }
+        }
     }
-    Ok(Entry { file: item.file.clone(), path: item.path.clone(), label: said.label, split: said.split.or(place.split) })
+    if label.is_none() {
+        contradictions.problems.extend(without_label.map(|why| (item.path.clone(), why)));
+    }
+    let split = first_split.map(|(split, _)| split).or(place.split);
+    Ok(Entry { file: item.file.clone(), path: item.path.clone(), label, split })
+}
+
+fn text_of(classes: &[String]) -> String {
+    if classes.is_empty() { "no class".to_owned() } else { classes.join(", ") }
 }
 
 /// Images that [`images_in`] found.

@@ -86,6 +86,8 @@ pub(crate) struct Layout {
     folders: Vec<Folder>,
     by_path: HashMap<String, usize>,
     notes: Vec<String>,
+    /// Folders named like splits that are none, each with a folder beside it.
+    no_splits: Vec<(usize, usize)>,
 }
 
 /// An image's place by its folders.
@@ -106,8 +108,8 @@ impl Layout {
             images: 0,
             has_plain_below: false,
         };
-        let mut layout =
-            Layout { folders: vec![root], by_path: HashMap::from([(String::new(), 0)]), notes: Vec::new() };
+        let by_path = HashMap::from([(String::new(), 0)]);
+        let mut layout = Layout { folders: vec![root], by_path, notes: Vec::new(), no_splits: Vec::new() };
         for folder in folders {
             layout.folder(folder);
         }
@@ -127,7 +129,33 @@ impl Layout {
                 layout.folders[parent].has_plain_below = true;
             }
         }
+        layout.tell_no_splits();
         layout
+    }
+
+    /// Tells which folders named like splits are classes, or nothing.
+    fn tell_no_splits(&mut self) {
+        let mut by_other: BTreeMap<usize, (Vec<&str>, Vec<&str>)> = BTreeMap::new();
+        for (folder, beside) in &self.no_splits {
+            let own = &self.folders[*folder];
+            let is_class = own.images > self.images_below(*folder) || !own.has_plain_below;
+            let (classes, others) = by_other.entry(*beside).or_default();
+            if is_class {
+                classes.push(&own.name)
+            } else {
+                others.push(&own.name)
+            };
+        }
+        let mut notes = Vec::new();
+        for (beside, (classes, others)) in by_other {
+            let beside = &self.folders[beside].name;
+            for (names, what) in [(classes, "a class"), (others, "no split")] {
+                if !names.is_empty() {
+                    notes.push(format!("{} is taken for {what}, since it lies beside {beside}", names.join(", ")));
+                }
+            }
+        }
+        self.notes.extend(notes);
     }
 
     fn folder(&mut self, path: &str) -> usize {
@@ -162,13 +190,20 @@ impl Layout {
             let name = &self.folders[*child].name;
             !splits.contains_key(child) && !is_container(name) && !is_loose_container(name)
         });
+        let mut with_classes = BTreeSet::new();
         for child in children {
             let name = self.folders[child].name.clone();
             let role = match splits.get(&child) {
                 Some(split) => Role::Split(*split),
                 None if level == Level::Beside => Role::Container,
                 None if is_container(&name) || (is_loose_container(&name) && !has_plain) => Role::Container,
-                // An unnamed sibling of splits that has subfolders is treated as a split.
+                // A sibling of splits that has their classes is one of images whose split is drawn.
+                None if self.shares_classes(child, splits.keys()) => {
+                    self.notes.push(format!("{name} lies beside splits: the splits of its images are drawn"));
+                    with_classes.insert(child);
+                    Role::Container
+                }
+                // Another one that has subfolders is treated as a split.
                 None if !splits.is_empty() && self.images_below(child) > 0 => {
                     self.notes.push(format!("{name} lies beside splits: its images have no class"));
                     Role::Container
@@ -180,12 +215,28 @@ impl Layout {
         for child in with_images {
             let below = match self.folders[child].role {
                 Role::Split(_) => Level::Below,
+                Role::Container if with_classes.contains(&child) => Level::Below,
                 Role::Container if !splits.is_empty() => Level::Beside,
                 _ => level,
             };
             self.assign(child, below);
         }
         self.unfold_doubled(&splits);
+    }
+
+    /// Whether a folder has a subfolder of the same name as one of those folders, each with images.
+    fn shares_classes<'a>(&self, folder: usize, others: impl Iterator<Item = &'a usize>) -> bool {
+        let own = self.classes_in(folder);
+        let mut others = others.map(|other| self.classes_in(*other));
+        !own.is_empty() && others.any(|other| other.intersection(&own).next().is_some())
+    }
+
+    /// The names of subfolders with images that may be classes.
+    fn classes_in(&self, folder: usize) -> BTreeSet<&str> {
+        let below = self.folders[folder].children.iter().map(|child| &self.folders[*child]);
+        let with_images = below.filter(|folder| folder.images > 0).map(|folder| folder.name.as_str());
+        let is_other = |name: &str| is_container(name) || is_loose_container(name) || splits::split_of(name).is_some();
+        with_images.filter(|name| !is_other(name)).collect()
     }
 
     /// Number of images in subfolders.
@@ -215,15 +266,17 @@ impl Layout {
             self.folders[*child].children.iter().filter(|below| self.folders[**below].images > 0).count()
         };
         let kinds: BTreeSet<Split> = splits.values().copied().collect();
-        if kinds.len() > 1
+        let shares = |other: &usize| self.shares_classes(*other, splits.keys());
+        // One kind of split lies beside classes, unless a folder beside it has the same classes.
+        let are_splits = kinds.len() > 1
+            || (others.iter().any(shares) && splits.keys().any(|split| self.classes_in(*split).len() > 1));
+        if are_splits
             && splits.keys().all(|split| folders_in(split) > 0)
-            && others.iter().all(|other| folders_in(other) < 2)
+            && others.iter().all(|other| folders_in(other) < 2 || shares(other))
         {
             return splits;
         }
-        let name = |child: &usize| self.folders[*child].name.clone();
-        let (named, beside) = (named.iter().map(name).collect::<Vec<_>>().join(", "), name(&others[0]));
-        self.notes.push(format!("{named} is taken for a class, since it lies beside {beside}"));
+        self.no_splits.extend(named.iter().map(|child| (*child, others[0])));
         HashMap::new()
     }
 
@@ -428,6 +481,23 @@ mod tests {
         assert!(layout.notes()[0].contains("train is taken for a class"), "{:?}", layout.notes());
         // Splits with class folders are splits, whatever lies beside them.
         assert_eq!(places(&["train/cat/a.jpg", "test/dog/b.jpg", "fox/c.png"]), ["cat train", "dog test", "fox -"]);
+    }
+
+    #[test]
+    fn one_split_beside_a_folder_of_the_same_classes_is_a_split() {
+        let paths = ["train/cat/a.jpg", "train/dog/b.jpg", "extra/cat/c.jpg"];
+        assert_eq!(places(&paths), ["cat train", "dog train", "cat -"]);
+        let notes = Layout::new(&[], paths.into_iter()).notes();
+        assert!(notes.contains(&"the folders train are splits".to_owned()), "{notes:?}");
+        assert!(notes.iter().all(|note| !note.contains("is taken for")), "{notes:?}");
+        // Of other classes: the split is lost, and that is told.
+        let paths = ["train/cat/a.jpg", "train/dog/b.jpg", "extra/fox/c.jpg"];
+        assert_eq!(places(&paths), ["cat -", "dog -", "fox -"]);
+        let notes = Layout::new(&[], paths.into_iter()).notes();
+        assert_eq!(notes, ["train is taken for no split, since it lies beside extra"]);
+        // Two splits and more of the same classes.
+        let paths = ["train/cat/a.jpg", "test/cat/b.jpg", "extra/cat/c.jpg", "other/sub/d.jpg"];
+        assert_eq!(places(&paths), ["cat train", "cat test", "cat -", "- -"]);
     }
 
     #[test]

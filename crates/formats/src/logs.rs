@@ -24,7 +24,7 @@ mod wandb;
 pub use find::{artifacts, find};
 pub use survey::{Survey, survey};
 
-use crate::FormatError;
+use crate::{FormatError, place_text};
 use assay_domain::foreign::{Logged, Part};
 use assay_domain::{Timestamp, key};
 use columns::{Choice, EARLIEST_MS};
@@ -35,9 +35,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// The bytes of the longest key of a point, a param or a tag; values under longer ones are left out.
-pub const LONGEST_KEY: usize = 1_000;
 
 /// A file that says something of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,10 +51,10 @@ impl LogFile {
     /// The name its read position is stored under.
     pub fn unit(&self) -> String {
         match &self.named {
-            Named::WandbCsv(run) => format!("{}#{run}", self.path.display()),
+            Named::WandbCsv(run) => format!("{}#{run}", place_text(&self.path)),
             // Each checkpoint repeats the history.
-            Named::TrainerState => format!("{}#trainer_state", trainer::folder(&self.path).display()),
-            _ => self.path.display().to_string(),
+            Named::TrainerState => format!("{}#trainer_state", place_text(&trainer::folder(&self.path))),
+            _ => place_text(&self.path),
         }
     }
 }
@@ -179,29 +176,29 @@ fn sealed(
     of: Of,
     read: impl Fn(&Path, u64) -> std::io::Result<Part>,
 ) -> std::io::Result<Part> {
-    let before = mark.state.as_ref().and_then(|state| serde_json::from_str::<Sealed>(state).ok()).unwrap_or_default();
-    let is_same = match &before.seal {
-        Some(seal) => seal.holds(path)?,
-        None => std::fs::metadata(path)?.len() >= mark.read,
+    let before = match &mark.state {
+        Some(state) => serde_json::from_str::<Sealed>(state).ok(),
+        None => Some(Sealed::default()),
+    };
+    let is_same = match &before {
+        Some(Sealed { seal: Some(seal), .. }) => seal.holds(path)?,
+        Some(Sealed { seal: None, .. }) => std::fs::metadata(path)?.len() >= mark.read,
+        None => false,
     };
     let from = if is_same { mark.read } else { 0 };
     let mut part = read(path, from)?;
-    let points = || {
-        part.logged
-            .iter()
-            .filter_map(|logged| if let Logged::Point(key, point) = logged { Some((key, point)) } else { None })
-    };
     if !is_same {
         // The old points stand until the new file has some.
-        let Some(step) = points().map(|(_, point)| point.step).min() else {
+        if first_step(&part).is_none() {
             return Ok(Part { read: mark.read, state: mark.state.clone(), damage: part.damage, ..Part::default() });
+        }
+        let former = match &before {
+            Some(before) => Former { keys: Some(before.keys.clone()), why: WRITTEN_ANEW },
+            None => Former::unknown(),
         };
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let line = format!("{name} was written anew");
-        let restarted = (!before.keys.is_empty()).then(|| Logged::Restarted { step, keys: before.keys.clone() });
-        part.logged.splice(0..0, [Logged::Line(line)].into_iter().chain(restarted));
-        part.notes.push(format!("{} was written anew", path.display()));
+        supersede(&mut part, path, &former);
     }
+    let before = before.unwrap_or_default();
     if is_same && part.read == mark.read && (before.seal.is_some() || part.read == 0) {
         part.state = mark.state.clone();
         return Ok(part);
@@ -219,6 +216,44 @@ fn sealed(
     keys.truncate(KEYS);
     part.state = serde_json::to_string(&Sealed { seal: Seal::of(path, part.read)?, keys }).ok();
     Ok(part)
+}
+
+/// Why a file is read from its beginning: another one replaced it.
+const WRITTEN_ANEW: &str = "was written anew";
+
+/// What was read of a file before it is read from its beginning again.
+#[derive(Clone, Debug)]
+struct Former {
+    /// Its metrics; `None` if they are not known.
+    keys: Option<Vec<String>>,
+    /// Why it is read again, after the file's name.
+    why: &'static str,
+}
+
+impl Former {
+    /// Of a file whose stored state cannot be parsed.
+    fn unknown() -> Former {
+        Former { keys: None, why: "is read anew: what was stored of how far it was read cannot be read" }
+    }
+}
+
+/// The lowest step of the points.
+fn first_step(part: &Part) -> Option<i64> {
+    let step = |logged: &Logged| if let Logged::Point(_, point) = logged { Some(point.step) } else { None };
+    part.logged.iter().filter_map(step).min()
+}
+
+/// Prepends to a part what supersedes the points read before, from the part's first step on; without points in the
+/// part, those stand. Metrics that are not known are taken to be those of the part.
+fn supersede(part: &mut Part, path: &Path, former: &Former) {
+    let Some(step) = first_step(part) else { return };
+    let of_part = || new_metrics(&part.logged, &HashSet::new()).into_iter().map(|(key, _)| key).collect();
+    let keys: Vec<String> = former.keys.clone().unwrap_or_else(of_part);
+    let line = format!("{} {}", path.file_name().unwrap_or_default().to_string_lossy(), former.why);
+    // No keys would mean all metrics of the run.
+    let restarted = (!keys.is_empty()).then_some(Logged::Restarted { step, keys });
+    part.logged.splice(0..0, [Logged::Line(line)].into_iter().chain(restarted));
+    part.notes.push(format!("{} {}", path.display(), former.why));
 }
 
 /// The metrics not known yet, each with its first step.
@@ -281,9 +316,31 @@ fn bounded(path: &Path, mut part: Part, now: Timestamp) -> std::io::Result<Part>
         other => Some(other),
     };
     part.logged = part.logged.into_iter().filter_map(bounded).collect();
-    const NAMED: usize = 5;
-    part.notes.extend(renamed.iter().take(NAMED).map(|(name, safe)| format!("{:?} is kept as {safe:?}", short(name))));
+    part.notes.extend(renamed.iter().take(RENAMED).map(|(name, safe)| renaming(name, safe)));
     Ok(part)
+}
+
+/// Maximum number of renamed keys that are told.
+const RENAMED: usize = 5;
+
+/// Bytes of a key that may be repeated with each value until [`bounded`] renames it.
+const REPEATED_KEY: usize = 4 * key::LONGEST_KEY;
+
+/// Shortens a key that is too long to be repeated with each value, by the rule of [`key::kept`], and tells it.
+fn short_key(name: String, notes: &mut Vec<String>) -> String {
+    if name.len() <= REPEATED_KEY {
+        return name;
+    }
+    let safe = key::kept(&name).into_owned();
+    let note = renaming(&name, &safe);
+    if notes.len() < RENAMED && !notes.contains(&note) {
+        notes.push(note);
+    }
+    safe
+}
+
+fn renaming(name: &str, safe: &str) -> String {
+    format!("{:?} is kept as {safe:?}", short(name))
 }
 
 /// A shortened name, for people.

@@ -1,5 +1,6 @@
 //! Walks a folder: possible images, other files, and skipped ones.
 
+use crate::layout::above;
 use crate::names::{name_of, natural, slashed};
 use assay_domain::content::{Content, HEAD_BYTES};
 use std::fs::{File, FileType};
@@ -155,33 +156,69 @@ fn is_hidden(name: &str) -> bool {
     name.starts_with('.')
 }
 
-/// Files that systems and programs create by themselves.
-fn is_passed_over(name: &str, kind: FileType) -> bool {
-    const FOLDERS: [&str; 16] = [
+/// Whether systems and programs create files or folders of this name by themselves.
+pub(crate) fn is_passed_over(name: &str, kind: FileType) -> bool {
+    is_hidden(name) || (kind.is_dir() && is_system_folder(name)) || (kind.is_file() && is_system_file(name))
+}
+
+/// Whether an image at this path is passed over for its name or that of a folder above it.
+pub(crate) fn has_passed_over_name(path: &str) -> bool {
+    let name = name_of(path);
+    let is_folder_passed_over = |folder: &str| is_hidden(folder) || is_system_folder(folder);
+    is_hidden(name) || is_system_file(name) || above(path).split('/').any(is_folder_passed_over)
+}
+
+fn is_system_folder(name: &str) -> bool {
+    const FOLDERS: [&str; 30] = [
         "__macosx",
         "__pycache__",
+        "node_modules",
+        // Windows
+        "$recycle.bin",
+        "recycler",
+        "system volume information",
+        "$extend",
+        "msocache",
+        // macOS on network volumes
+        "network trash folder",
+        "temporary items",
+        "thevolumesettingsfolder",
+        "thefindbycontentfolder",
+        // Linux and Android
+        "lost+found",
+        "lost.dir",
+        // Synology, QNAP and NetApp
         "@eadir",
         "@tmp",
         "@recycle",
         "@recently-snapshot",
         "@sharebin",
+        "@sharesnap",
+        "@snapshot",
+        "@synoresource",
+        "@synoeastream",
+        "@__thumb",
+        "@__qini",
+        "@__desc",
         "#recycle",
         "#snapshot",
         "~snapshot",
-        "$recycle.bin",
-        "system volume information",
-        "lost+found",
-        "found.000",
-        "node_modules",
-        "lost.dir",
+        "__thumb",
     ];
+    let lower = name.to_lowercase();
+    // CHKDSK numbers its folders.
+    let is_of_chkdsk = |number: &str| number.len() == 3 && number.bytes().all(|digit| digit.is_ascii_digit());
+    FOLDERS.contains(&lower.as_str()) || lower.strip_prefix("found.").is_some_and(is_of_chkdsk)
+}
+
+fn is_system_file(name: &str) -> bool {
     const FILES: [&str; 7] =
         ["thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "icon\r", "albumart.db"];
     let lower = name.to_lowercase();
-    // `~$` begins the lock files of Office documents.
-    is_hidden(name)
-        || (kind.is_dir() && FOLDERS.contains(&lower.as_str()))
-        || (kind.is_file() && (FILES.contains(&lower.as_str()) || lower.starts_with("~$")))
+    // `~$` begins the lock files of Office documents; Synology adds its own files to the names of others.
+    FILES.contains(&lower.as_str())
+        || lower.starts_with("~$")
+        || ["@synoresource", "@synoeastream"].iter().any(|end| lower.ends_with(end))
 }
 
 /// Text files that commonly lie beside images.
@@ -267,6 +304,36 @@ mod tests {
         assert!(tree.problems[0].1.contains("HEIC"), "{:?}", tree.problems);
         assert_eq!(tree.others.iter().map(|(item, _)| item.path.as_str()).collect::<Vec<_>>(), ["cat/c.xyz"]);
         assert_eq!(tree.folders, ["cat"]);
+    }
+
+    #[test]
+    fn folders_of_systems_and_servers_are_passed_over_in_any_case() {
+        let root = tempfile::tempdir().unwrap();
+        let folders = [
+            "RECYCLER",
+            "@__thumb",
+            "@SynoResource",
+            "@eaDIR",
+            "Network Trash Folder",
+            "Temporary Items",
+            ".Trash-1000",
+            "#Snapshot",
+            ".thumbnails",
+            "LOST+FOUND",
+            "found.001",
+        ];
+        for folder in folders {
+            write(root.path(), &format!("{folder}/cat/a.jpg"), JPEG);
+            assert!(has_passed_over_name(&format!("train/{folder}/a.jpg")), "{folder}");
+        }
+        write(root.path(), "found.you/a.jpg", JPEG);
+        write(root.path(), "dog/a.jpg", JPEG);
+        write(root.path(), "dog/a.jpg@SynoEAStream", JPEG);
+        let tree = walk(root.path());
+        assert_eq!(paths(&tree.images), ["dog/a.jpg", "found.you/a.jpg"]);
+        assert_eq!(tree.folders, ["dog", "found.you"]);
+        assert_eq!(tree.passed_over.len(), folders.len() + 1, "{:?}", tree.passed_over);
+        assert!(!has_passed_over_name("dog/a.jpg") && has_passed_over_name("dog/Thumbs.db"));
     }
 
     #[cfg(unix)]

@@ -1,7 +1,8 @@
 //! From bytes to upright RGB pixels.
 
-use crate::tiff::Tiff;
+use crate::tiff::{Tiff, TiffFile};
 use crate::window::{Layout, Raster, Samples, Shape};
+use crate::{exif, jpeg};
 use assay_domain::content::{Content, HEAD_BYTES, ImageKind};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage, RgbaImage};
@@ -25,7 +26,7 @@ pub enum MediaError {
     #[error("not an image that can be read ({})", ImageKind::NAMES)]
     NotAnImage,
     /// An image of an unsupported format.
-    #[error("not an image that can be read ({known}): {0}", known = ImageKind::NAMES)]
+    #[error("this cannot be read: {0}; convert it to PNG or JPEG")]
     Unread(String),
     /// Too large to decode safely.
     #[error("the image claims {width} x {height} pixels; at most {} megapixels are decoded", MAX_PIXELS / 1_000_000)]
@@ -50,25 +51,34 @@ pub struct Facts {
 }
 
 /// Size and orientation, and whether the file is whole. All formats but JPEG are decoded too, since damage between
-/// header and end shows nowhere else; a JPEG must have its end marker.
+/// header and end shows nowhere else; of a JPEG only the markers are read (see `jpeg.rs`), for speed: [`decode`] may
+/// still find damage within its scans.
 pub fn inspect(bytes: &[u8]) -> Result<Facts, MediaError> {
     guarded(|| {
         let kind = kind_of(bytes)?;
-        let (width, height, orientation) = if kind == ImageKind::Tiff {
-            let tiff = Tiff::open(bytes)?;
-            (tiff.width, tiff.height, tiff.orientation)
-        } else {
-            let (decoder, orientation) = open(bytes)?;
-            (decoder.dimensions().0, decoder.dimensions().1, orientation)
+        let (width, height, orientation) = match kind {
+            ImageKind::Tiff => {
+                let file = TiffFile::of(bytes);
+                let tiff = Tiff::open(&file)?;
+                (tiff.width, tiff.height, tiff.orientation)
+            }
+            ImageKind::Jpeg => {
+                let header = jpeg::header(bytes)?;
+                (header.width, header.height, header.orientation)
+            }
+            _ => {
+                let (decoder, orientation) = open(bytes)?;
+                (decoder.dimensions().0, decoder.dimensions().1, orientation)
+            }
         };
         is_of_size(width, height)?;
-        if kind != ImageKind::Jpeg {
+        if kind == ImageKind::Jpeg {
+            jpeg::check(bytes)?;
+        } else {
             // Limit memory: one large image at a time.
             let is_large = u64::from(width) * u64::from(height) > LARGE_PIXELS;
             let _turn = is_large.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
             pixels(bytes, kind)?;
-        } else if !jpeg_is_whole(bytes) {
-            return Err(MediaError::Damaged("it ends before its end marker".into()));
         }
         Ok(match orientation {
             Orientation::Rotate90
@@ -94,10 +104,16 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, MediaError> {
 /// The pixels as stored, and their orientation.
 fn pixels(bytes: &[u8], kind: ImageKind) -> Result<(RgbImage, Orientation), MediaError> {
     if kind == ImageKind::Tiff {
-        let tiff = Tiff::open(bytes)?;
+        let file = TiffFile::of(bytes);
+        let tiff = Tiff::open(&file)?;
         is_of_size(tiff.width, tiff.height)?;
         let orientation = tiff.orientation;
         return Ok((tiff.decode()?, orientation));
+    }
+    if kind == ImageKind::Jpeg {
+        let header = jpeg::header(bytes)?;
+        is_of_size(header.width, header.height)?;
+        return Ok((jpeg::decode(bytes)?, header.orientation));
     }
     let (decoder, orientation) = open(bytes)?;
     let image = DynamicImage::from_decoder(decoder).map_err(reason)?;
@@ -114,15 +130,19 @@ fn in_8_bits(image: DynamicImage) -> Result<RgbImage, MediaError> {
         ImageRgb32F(pixels) => (Shape::Rgb, pixels.as_raw().as_slice().into()),
         ImageRgba32F(pixels) => (Shape::RgbAlpha, pixels.as_raw().as_slice().into()),
         _ if !image.color().has_alpha() => return Ok(image.into_rgb8()),
-        _ => return Ok(over_white(&image.into_rgba8())),
+        _ => return Ok(over_white(image.into_rgba8())),
     };
     let (width, height) = (image.width(), image.height());
     let channels = usize::from(image.color().channel_count());
-    let raster = Raster { width, height, channels, shape, layout: Layout::Interleaved, samples };
+    let raster = Raster { width, height, channels, shape, layout: Layout::Interleaved, samples, no_data: None };
     raster.shown().map_err(MediaError::Damaged)
 }
 
-fn over_white(rgba: &RgbaImage) -> RgbImage {
+/// An image without any visible pixel is taken as opaque: its writer left the alpha unset.
+fn over_white(rgba: RgbaImage) -> RgbImage {
+    if rgba.pixels().all(|pixel| pixel.0[3] == 0) {
+        return DynamicImage::ImageRgba8(rgba).into_rgb8();
+    }
     RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
         let [red, green, blue, alpha] = rgba.get_pixel(x, y).0;
         let over_white =
@@ -146,33 +166,6 @@ pub fn encode_png(image: &RgbImage) -> Result<Vec<u8>, MediaError> {
     Ok(bytes)
 }
 
-/// Whether the end marker follows the image data (in which it cannot occur). Segments before the data, which may hold
-/// a thumbnail with its own end marker, are stepped over (ITU T.81, annex B).
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
-        at += 2 + usize::from(u16::from_be_bytes([high, low]));
-        if marker == 0xda {
-            break;
-        }
-    }
-    bytes.get(at..).is_some_and(|data| data.windows(2).any(|pair| pair == [0xff, 0xd9]))
-}
-
-/// The orientation in a PNG's `eXIf` chunk, which may follow the pixels (PNG, third edition, 11.3.4.6).
-fn png_orientation(bytes: &[u8]) -> Option<Orientation> {
-    let mut at = 8;
-    while let Some(&[a, b, c, d]) = bytes.get(at..at + 4) {
-        let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        let body = (at + 8)..(at + 8).checked_add(length)?;
-        if bytes.get(at + 4..at + 8)? == b"eXIf" {
-            return Orientation::from_exif_chunk(bytes.get(body)?);
-        }
-        at = body.end.checked_add(4)?;
-    }
-    None
-}
-
 fn kind_of(bytes: &[u8]) -> Result<ImageKind, MediaError> {
     match Content::of(&bytes[..bytes.len().min(HEAD_BYTES)]) {
         Content::Image(kind) => Ok(kind),
@@ -192,6 +185,8 @@ fn is_of_size(width: u32, height: u32) -> Result<(), MediaError> {
     Ok(())
 }
 
+/// Opens what is neither JPEG nor TIFF. The reader has the type of that in `image::load_from_memory`, so that the
+/// compiler has the decoders once.
 fn open(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, Orientation), MediaError> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| MediaError::NotAnImage)?;
     let is_png = reader.format() == Some(ImageFormat::Png);
@@ -201,11 +196,10 @@ fn open(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, Orientation), MediaErro
     let mut decoder = reader.into_decoder().map_err(reason)?;
     let (width, height) = decoder.dimensions();
     is_of_size(width, height)?;
-    // An orientation that cannot be read is none: the pixels are still good.
-    let orientation = match png_orientation(bytes).filter(|_| is_png) {
-        Some(orientation) => orientation,
-        None => decoder.orientation().unwrap_or(Orientation::NoTransforms),
-    };
+    let of_png = if is_png { exif::orientation_of_png(bytes) } else { None };
+    // Ignore an unreadable orientation: the pixels are still good.
+    let orientation = of_png.or_else(|| exif::orientation(&decoder.exif_metadata().ok().flatten()?));
+    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
     Ok((decoder, orientation))
 }
 

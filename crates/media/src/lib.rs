@@ -4,6 +4,8 @@
 
 mod change;
 mod decode;
+mod exif;
+mod jpeg;
 mod scale;
 mod tiff;
 mod window;

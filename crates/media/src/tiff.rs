@@ -1,6 +1,7 @@
 //! TIFF as written by microscopes, scanners and cameras: 1 to 64 bits, signed, float, palette, planar, JPEG.
 
 use crate::decode::{MAX_PIXELS, MediaError};
+use crate::exif::Numbers;
 use crate::window::{Layout, Raster, Samples, Shape};
 use image::RgbImage;
 use image::metadata::Orientation;
@@ -10,39 +11,74 @@ use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 use tiff::{ColorType, TiffError};
 
-/// The first image of a TIFF, before its pixels are read.
+/// The bytes of a TIFF as its decoder takes them, and which of its images is shown.
+pub(crate) struct TiffFile<'a> {
+    bytes: Cow<'a, [u8]>,
+    image: usize,
+    has_palette: bool,
+}
+
+/// An image of a TIFF, before its pixels are read.
 pub(crate) struct Tiff<'a> {
-    decoder: Decoder<Cursor<Cow<'a, [u8]>>>,
+    /// Of the same reader as that in the `image` crate, so that the compiler has it once.
+    decoder: Decoder<Cursor<&'a [u8]>>,
     /// The palette in 16 bits: all reds, greens, then blues; empty without one.
     palette: Vec<u16>,
+    /// The value of pixels without data, as GDAL writes it.
+    no_data: Option<f64>,
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) orientation: Orientation,
 }
 
-/// The PhotometricInterpretation tag, and two of its values (TIFF 6.0, section 8).
+/// Tags, and values of PhotometricInterpretation (TIFF 6.0, section 8).
+const NEW_SUBFILE_TYPE: u16 = 254;
 const PHOTOMETRIC: u16 = 262;
 const BLACK_IS_ZERO: u16 = 1;
 const PALETTE: u16 = 3;
 
+/// Directories looked through for an image that is no thumbnail.
+const MAX_DIRECTORIES: usize = 64;
+
+impl<'a> TiffFile<'a> {
+    /// Chooses the first image that is no reduced version of another. A palette image is relabelled as greyscale, which
+    /// the decoder reads.
+    pub(crate) fn of(bytes: &'a [u8]) -> TiffFile<'a> {
+        let chosen = Directories::of(bytes).and_then(|directories| {
+            let (image, directory) = directories.full_image()?;
+            let palette = directories.value(directory, PHOTOMETRIC);
+            let palette = palette.filter(|place| directories.numbers.at(*place, 2) == Some(u64::from(PALETTE)));
+            Some((image, palette.map(|place| (place, directories.numbers.stored(BLACK_IS_ZERO)))))
+        });
+        let (image, palette) = chosen.unwrap_or((0, None));
+        let mut bytes = Cow::Borrowed(bytes);
+        if let Some((place, grey)) = palette {
+            bytes.to_mut()[place..place + 2].copy_from_slice(&grey);
+        }
+        TiffFile { bytes, image, has_palette: palette.is_some() }
+    }
+}
+
 impl<'a> Tiff<'a> {
-    pub(crate) fn open(bytes: &'a [u8]) -> Result<Tiff<'a>, MediaError> {
-        let grey = values_of_palette(bytes);
-        let has_palette = grey.is_some();
-        let bytes = grey.map_or(Cow::Borrowed(bytes), Cow::Owned);
+    pub(crate) fn open(file: &'a TiffFile<'_>) -> Result<Tiff<'a>, MediaError> {
         let mut limits = Limits::default();
         limits.decoding_buffer_size = MAX_PIXELS as usize * 4;
         limits.intermediate_buffer_size = limits.decoding_buffer_size;
-        let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(why)?.with_limits(limits);
-        let (width, height) = decoder.dimensions().map_err(why)?;
+        let mut decoder = Decoder::new(Cursor::new(&*file.bytes)).map_err(why)?.with_limits(limits);
         if is_thumbnail_of_raw(&mut decoder) {
             return Err(MediaError::Unread("a raw image of a camera".into()));
         }
-        let palette = if has_palette { decoder.get_tag_u16_vec(Tag::ColorMap).map_err(why)? } else { Vec::new() };
+        if file.image > 0 {
+            decoder.seek_to_image(file.image).map_err(why)?;
+        }
+        let (width, height) = decoder.dimensions().map_err(why)?;
+        let palette = if file.has_palette { decoder.get_tag_u16_vec(Tag::ColorMap).map_err(why)? } else { Vec::new() };
+        let no_data = decoder.get_tag_ascii_string(Tag::GdalNodata).ok();
+        let no_data = no_data.and_then(|text| text.trim_matches([' ', '\0']).parse().ok());
         // Ignore an unreadable orientation: the pixels are still good.
         let orientation = decoder.find_tag_unsigned::<u8>(Tag::Orientation).ok().flatten();
         let orientation = orientation.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms);
-        Ok(Tiff { decoder, palette, width, height, orientation })
+        Ok(Tiff { decoder, palette, no_data, width, height, orientation })
     }
 
     /// Decodes the pixels as stored.
@@ -71,8 +107,9 @@ impl<'a> Tiff<'a> {
         };
         let channels = usize::from(color.num_samples());
         let layout = if layout.planes > 1 { Layout::Planar } else { Layout::Interleaved };
+        let (width, height, no_data) = (self.width, self.height, self.no_data);
         let shown = |samples: Samples<'_>| {
-            let raster = Raster { width: self.width, height: self.height, channels, shape, layout, samples };
+            let raster = Raster { width, height, channels, shape, layout, samples, no_data };
             raster.shown().map_err(MediaError::Damaged)
         };
         match &samples {
@@ -160,7 +197,7 @@ impl<'a> Tiff<'a> {
 }
 
 /// Whether the first image is a thumbnail of raw camera data (TIFF/EP, DNG).
-fn is_thumbnail_of_raw(decoder: &mut Decoder<Cursor<Cow<'_, [u8]>>>) -> bool {
+fn is_thumbnail_of_raw(decoder: &mut Decoder<Cursor<&[u8]>>) -> bool {
     let kind = decoder.find_tag_unsigned::<u32>(Tag::NewSubfileType).ok().flatten();
     let has_others = decoder.find_tag(Tag::SubIfd).is_ok_and(|tag| tag.is_some());
     kind.is_some_and(|kind| kind & 1 == 1) && has_others
@@ -173,33 +210,65 @@ fn rgb_of_ycbcr(pixel: &[u8]) -> [u8; 3] {
     [y + 1.402 * red, y - 0.344_136 * blue - 0.714_136 * red, y + 1.772 * blue].map(|part| part.round() as u8)
 }
 
-/// A palette image relabelled as greyscale, which the decoder reads; `None` for others.
-fn values_of_palette(bytes: &[u8]) -> Option<Vec<u8>> {
-    let is_little = bytes.starts_with(b"II");
-    let number = |at: usize, length: usize| {
-        let part = bytes.get(at..at.checked_add(length)?)?;
-        let add = |sum: u64, byte: &u8| (sum << 8) | u64::from(*byte);
-        Some(if is_little { part.iter().rev().fold(0, add) } else { part.iter().fold(0, add) })
-    };
-    let is_big = number(2, 2)? == 43;
-    let (start, counted, entry, value) = if is_big { (number(8, 8)?, 8, 20, 12) } else { (number(4, 4)?, 2, 12, 8) };
-    let start = usize::try_from(start).ok()?;
-    let count = number(start, counted)?.min(65_535) as usize;
-    let first = start.checked_add(counted)?;
-    let at = (0..count).map(|index| first + index * entry).find(|at| number(*at, 2) == Some(u64::from(PHOTOMETRIC)))?;
-    let place = at + value;
-    if number(place, 2)? != u64::from(PALETTE) {
-        return None;
+/// The chain of a TIFF's directories (TIFF 6.0, section 2; BigTIFF).
+struct Directories<'a> {
+    numbers: Numbers<'a>,
+    is_big: bool,
+}
+
+impl<'a> Directories<'a> {
+    fn of(bytes: &'a [u8]) -> Option<Directories<'a>> {
+        let numbers = Numbers::of(bytes)?;
+        let is_big = numbers.at(2, 2)? == 43;
+        Some(Directories { numbers, is_big })
     }
-    let grey = if is_little { BLACK_IS_ZERO.to_le_bytes() } else { BLACK_IS_ZERO.to_be_bytes() };
-    let mut copy = bytes.to_vec();
-    copy[place..place + 2].copy_from_slice(&grey);
-    Some(copy)
+
+    /// The number of the first image that is no reduced version of another, and the place of its directory; the first
+    /// image if all are.
+    fn full_image(&self) -> Option<(usize, usize)> {
+        let first = self.pointer(if self.is_big { 8 } else { 4 })?;
+        let directories = std::iter::successors(Some(first), |directory| self.next(*directory));
+        let is_full = |directory: usize| self.number(directory, NEW_SUBFILE_TYPE).is_none_or(|kind| kind & 1 == 0);
+        let mut images = directories.take(MAX_DIRECTORIES).enumerate();
+        Some(images.find(|(_, directory)| is_full(*directory)).unwrap_or((0, first)))
+    }
+
+    /// The place that is written at a place.
+    fn pointer(&self, place: usize) -> Option<usize> {
+        usize::try_from(self.numbers.at(place, if self.is_big { 8 } else { 4 })?).ok()
+    }
+
+    /// The places of a directory's first entry and of what follows its last.
+    fn entries(&self, directory: usize) -> Option<(usize, usize)> {
+        let (counted, entry) = if self.is_big { (8, 20) } else { (2, 12) };
+        let count = self.numbers.at(directory, counted)?.min(65_535) as usize;
+        let first = directory.checked_add(counted)?;
+        Some((first, first.checked_add(count * entry)?))
+    }
+
+    fn next(&self, directory: usize) -> Option<usize> {
+        self.pointer(self.entries(directory)?.1).filter(|next| *next != 0)
+    }
+
+    /// The place of a tag's value, where that fits into its entry.
+    fn value(&self, directory: usize, tag: u16) -> Option<usize> {
+        let (first, end) = self.entries(directory)?;
+        let (entry, value) = if self.is_big { (20, 12) } else { (12, 8) };
+        let mut entries = (first..end).step_by(entry);
+        entries.find(|place| self.numbers.at(*place, 2) == Some(u64::from(tag))).map(|place| place + value)
+    }
+
+    /// The value of a tag of type SHORT or LONG.
+    fn number(&self, directory: usize, tag: u16) -> Option<u64> {
+        let place = self.value(directory, tag)?;
+        let kind = self.numbers.at(place - if self.is_big { 10 } else { 6 }, 2)?;
+        self.numbers.at(place, if kind == 3 { 2 } else { 4 })
+    }
 }
 
 fn why(error: TiffError) -> MediaError {
     match error {
-        TiffError::UnsupportedError(why) => MediaError::Unread(format!("a TIFF image: {why}")),
+        TiffError::UnsupportedError(why) => MediaError::Unread(format!("a TIFF image ({why})")),
         TiffError::LimitsExceeded => {
             MediaError::Unread(format!("a TIFF image that needs more than {} MB", MAX_PIXELS * 4 / 1_000_000))
         }

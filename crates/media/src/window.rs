@@ -41,6 +41,8 @@ pub(crate) struct Raster<'a> {
     pub(crate) shape: Shape,
     pub(crate) layout: Layout,
     pub(crate) samples: Samples<'a>,
+    /// The value of samples without data: black, and not counted for the window. Ignored for bytes.
+    pub(crate) no_data: Option<f64>,
 }
 
 /// Samples of any type, read one by one through a closure, so that the window code is compiled once.
@@ -54,6 +56,8 @@ pub(crate) struct Samples<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SampleKind {
+    /// Unsigned in 8 bits: shown as they are.
+    Byte,
     Unsigned,
     Signed,
     Float,
@@ -71,7 +75,7 @@ macro_rules! samples {
 }
 
 samples! {
-    u8, Unsigned, u8::MAX;
+    u8, Byte, u8::MAX;
     u16, Unsigned, u16::MAX;
     u32, Unsigned, u32::MAX;
     u64, Unsigned, u64::MAX;
@@ -96,14 +100,18 @@ impl Raster<'_> {
             Layout::Interleaved => (self.samples.value)(pixel * self.channels + channel),
             Layout::Planar => (self.samples.value)(channel * pixels + pixel),
         };
+        let color = |pixel: usize, channel: usize| {
+            let value = at(pixel, channel);
+            if self.is_no_data(value) { f64::NAN } else { value }
+        };
         let window =
-            Window::of(self.samples.kind, pixels * colors, colors, &|index| at(index / colors, index % colors));
+            Window::of(self.samples.kind, pixels * colors, colors, &|index| color(index / colors, index % colors));
         let mut bytes = Vec::with_capacity(pixels * 3);
         let opaque = self.opaque(&window, pixels, &at);
         for pixel in 0..pixels {
             let alpha = opaque.map_or(1.0, |opaque| (at(pixel, colors) / opaque).clamp(0.0, 1.0));
             let shade = |channel: usize| {
-                let shade = window.shade(at(pixel, channel));
+                let shade = window.shade(color(pixel, channel));
                 (255.0 * (shade * alpha + 1.0 - alpha)).round() as u8
             };
             match colors {
@@ -114,15 +122,29 @@ impl Raster<'_> {
         RgbImage::from_raw(self.width, self.height, bytes).ok_or_else(|| "its size does not fit into memory".into())
     }
 
+    /// Floats are compared in 32 bits, since the value is written as a decimal text; bytes are shown as they are.
+    fn is_no_data(&self, value: f64) -> bool {
+        self.no_data.is_some_and(|no_data| match self.samples.kind {
+            SampleKind::Byte => false,
+            SampleKind::Unsigned | SampleKind::Signed => value == no_data,
+            SampleKind::Float => value as f32 == no_data as f32,
+        })
+    }
+
     /// The alpha of opaque pixels: the type's maximum, or that of the window if all alphas fit it, e.g. 12 bits stored
-    /// in 16.
+    /// in 16. `None` without alpha, and where no pixel is visible: the writer left it unset.
     fn opaque(&self, window: &Window, pixels: usize, at: &dyn Fn(usize, usize) -> f64) -> Option<f64> {
         if !self.shape.has_alpha() || self.channels <= self.shape.colors() {
             return None;
         }
         let most = (0..pixels).map(|pixel| at(pixel, self.shape.colors())).fold(0.0, f64::max);
+        if most <= 0.0 {
+            return None;
+        }
         let full = if self.samples.kind == SampleKind::Float && most > 1.0 { 255.0 } else { self.samples.opaque };
-        Some(if window.low == 0.0 && most <= window.high { window.high.min(full) } else { full })
+        // Alpha has at least 8 bits also beside colours of fewer.
+        let high = if self.samples.kind == SampleKind::Float { window.high } else { window.high.max(255.0) };
+        Some(if window.low == 0.0 && most <= high { high.min(full) } else { full })
     }
 }
 
@@ -130,10 +152,12 @@ impl Raster<'_> {
 ///
 /// Let p be the interval of 99.8 % of all samples, so that dead or hot pixels have no effect.
 ///
-/// * Unsigned integers: 0 to 2^k - 1, k being the smallest number of bits, at least 8, that the largest value fits: 12
-///   bits of a sensor in 16 are shown as 12 bits, and an image that uses all 16 as 16. Where p needs 3 bits less than the
-///   largest value, k is that of p.
-/// * Floats: 0 to 1 where p lies within it, else 0 to 255 where p lies within that (2 % of overshoot is allowed); else p.
+/// * Unsigned integers in 8 bits: 0 to 255, as they are.
+/// * Other integers from 0 on: 0 to 2^k - 1, k being the smallest number of bits that the largest value fits: 12 bits
+///   of a sensor in 16 are shown as 12 bits, an image that uses all 16 as 16, and classes from 0 to 15 as 4. Where p
+///   needs 3 bits less than the largest value, k is that of p, but at least 8; a plain area has at least 8, too.
+/// * Floats: 0 to 1 where p lies within it, else 0 to 255 where p lies within that (2 % of overshoot is allowed); else
+///   p.
 /// * Integers below zero: p.
 /// * Where p covers less than an eighth of such a window (a thermal image, an offset), the window is p.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -150,6 +174,9 @@ const BEYOND: f64 = 0.001;
 impl Window {
     /// For `count` samples, `colors` per pixel.
     fn of(kind: SampleKind, count: usize, colors: usize, at: &dyn Fn(usize) -> f64) -> Window {
+        if kind == SampleKind::Byte {
+            return Window { low: 0.0, high: 255.0 };
+        }
         let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in (0..count).map(at).filter(|value| value.is_finite()) {
             least = least.min(value);
@@ -164,14 +191,12 @@ impl Window {
         let (low, high) = (place(BEYOND).unwrap_or(least), place(1.0 - BEYOND).unwrap_or(most));
         let window = match kind {
             SampleKind::Float => of_floats(low, high),
-            _ if least >= 0.0 => Some(of_whole_numbers(high, most)),
+            _ if least >= 0.0 => Some(of_whole_numbers(least, high, most)),
             _ => None,
         };
         let is_narrow = |window: &Window| high > low && high - low < (window.high - window.low) / 8.0;
         match window {
-            // 8-bit images stay as they are, and a plain area has no contrast.
-            Some(window) if window.high <= 255.0 && kind != SampleKind::Float => window,
-            Some(window) if !is_narrow(&window) || (kind != SampleKind::Float && high - low < 16.0) => window,
+            Some(window) if !is_narrow(&window) => window,
             _ if high > low => Window { low, high },
             _ if most > least => Window { low: least, high: most },
             _ => Window { low: least.min(0.0), high: most.max(0.0) },
@@ -185,9 +210,10 @@ impl Window {
     }
 }
 
-fn of_whole_numbers(high: f64, most: f64) -> Window {
-    let bits = |value: f64| (8..64).find(|bits| value < f64::from(*bits).exp2()).unwrap_or(64);
-    let bits = if bits(most) >= bits(high) + 3 { bits(high) } else { bits(most) };
+fn of_whole_numbers(least: f64, high: f64, most: f64) -> Window {
+    let bits = |value: f64, fewest: i32| (fewest..64).find(|bits| value < f64::from(*bits).exp2()).unwrap_or(64);
+    let (all, usual) = (bits(most, if most > least { 1 } else { 8 }), bits(high, 8));
+    let bits = if all >= usual + 3 { usual } else { all };
     Window { low: 0.0, high: f64::from(bits).exp2() - 1.0 }
 }
 
@@ -214,7 +240,7 @@ mod tests {
         let channels = shape.colors() + usize::from(shape.has_alpha());
         let samples = Samples::from(values);
         let height = (samples.count / channels) as u32 / width;
-        let raster = Raster { width, height, channels, shape, layout: Layout::Interleaved, samples };
+        let raster = Raster { width, height, channels, shape, layout: Layout::Interleaved, samples, no_data: None };
         raster.shown().unwrap().into_raw().chunks(3).map(|pixel| pixel[0]).collect()
     }
 
@@ -286,5 +312,41 @@ mod tests {
         assert_eq!(shown(&values, 2, Shape::GreyAlpha), [0, 255, 128, 255]);
         let values = [0u16, 65535, 0, 0, 65535, 65535, 65535, 65535];
         assert_eq!(shown(&values, 2, Shape::GreyAlpha), [0, 255, 255, 255]);
+    }
+
+    #[test]
+    fn few_values_in_16_bits_are_visible() {
+        for (from, to) in [(0.0, 15.0), (0.0, 127.0), (1000.0, 1010.0), (0.0, 1.0)] {
+            let values: Vec<u16> = ramp(from, to).map(|value| value.round() as u16).collect();
+            is_full_range(&shown(&values, 64, Shape::Grey));
+        }
+        assert_eq!(shown(&[0u16, 25, 50, 100], 2, Shape::Grey), [0, 50, 100, 201]);
+        // 8 bits stay as they are, however dark.
+        assert_eq!(shown(&[0u8, 1, 2, 15], 2, Shape::Grey), [0, 1, 2, 15]);
+        assert_eq!(shown(&[15u16, 255, 0, 255], 2, Shape::GreyAlpha), [255, 0]);
+    }
+
+    #[test]
+    fn alpha_that_is_zero_everywhere_is_taken_as_unset() {
+        assert_eq!(shown(&[10u8, 0, 200, 0], 2, Shape::GreyAlpha), [10, 200]);
+        assert_eq!(shown(&[10u8, 0, 200, 255], 2, Shape::GreyAlpha), [255, 200]);
+        assert_eq!(shown(&[0.0f32, 0.0, 1.0, 0.0], 2, Shape::GreyAlpha), [0, 255]);
+    }
+
+    #[test]
+    fn pixels_without_data_are_black_and_do_not_stretch_the_window() {
+        fn shown<'a, T>(values: &'a [T], no_data: f64) -> Vec<u8>
+        where
+            Samples<'a>: From<&'a [T]>,
+        {
+            let (layout, samples) = (Layout::Interleaved, Samples::from(values));
+            let no_data = Some(no_data);
+            let raster = Raster { width: 2, height: 2, channels: 1, shape: Shape::Grey, layout, samples, no_data };
+            raster.shown().unwrap().into_raw().chunks(3).map(|pixel| pixel[0]).collect()
+        }
+        assert_eq!(shown(&[-9999.0f32, 100.0, 200.0, 300.0], -9999.0), [0, 0, 128, 255]);
+        assert_eq!(shown(&[f32::MIN, 100.0, 200.0, 300.0], -3.402_823_466_385_288_6e38), [0, 0, 128, 255]);
+        assert_eq!(shown(&[-32768i16, -100, 0, 100], -32768.0), [0, 0, 128, 255]);
+        assert_eq!(shown(&[65535u16, 0, 500, 1000], 65535.0), [0, 0, 125, 249]);
     }
 }

@@ -82,6 +82,18 @@ pub struct MergeReply {
     pub edits: u64,
     /// How many samples both sides labelled differently since they parted; ours stayed.
     pub differing: u64,
+    /// How many samples were removed there, and are removed here now.
+    #[serde(default)]
+    pub removed: u64,
+    /// How many samples that were removed there stayed, since a person labelled them here later.
+    #[serde(default)]
+    pub kept: u64,
+    /// How many samples are in the split that a person chose there.
+    #[serde(default)]
+    pub splits: u64,
+    /// How many samples people put into different splits on both sides; ours stayed.
+    #[serde(default)]
+    pub differing_splits: u64,
     /// The names of registered models that came.
     pub models: Vec<String>,
     /// The names of registered models that are here already, and stayed as they are.
@@ -104,6 +116,14 @@ impl MergeReply {
         if self.differing > 0 {
             let differing = counted(self.differing, "image");
             lines.push(format!("labelled differently on both sides since: {differing}; the labels here stayed"));
+        }
+        for (count, what) in [
+            (self.removed, "removed there: removed here too, and can be restored"),
+            (self.kept, "removed there and labelled here since: they stayed"),
+            (self.splits, "put into another split by a person there: followed"),
+            (self.differing_splits, "put into different splits on both sides: the splits here stayed"),
+        ] {
+            lines.extend((count > 0).then(|| format!("{} {what}", counted(count, "image"))));
         }
         lines.extend(listed("registered models", &self.models));
         let known = "registered models that were here already, and stayed as they are";

@@ -12,6 +12,7 @@ mod fields;
 pub(crate) mod hostile;
 mod logged;
 mod metrics;
+mod operands;
 mod registry;
 mod runs;
 mod wire;

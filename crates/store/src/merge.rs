@@ -4,8 +4,12 @@
 //!
 //! The other database is attached to the writer's connection as `other`. A run is one transaction, as a dataset is.
 
+mod edits;
 mod gained;
 mod run;
+mod samples;
+#[cfg(test)]
+mod tests;
 
 pub use gained::Gain;
 pub use run::OtherRuns;
@@ -15,7 +19,6 @@ use crate::retention::copy_folder;
 use crate::table::label::EditsTaken;
 use crate::{Blobs, Hash, Holder, Result, Store, StoreError, WriteTx};
 use assay_domain::entity::Event;
-use assay_domain::matching::{Found, Known, Match, match_files};
 use assay_domain::{ClassId, DatasetId, ExperimentId, SampleId};
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
@@ -39,7 +42,7 @@ pub struct MergedDataset {
     pub is_new: bool,
     /// Each sample of the other workspace, and what it is here.
     pub samples: HashMap<SampleId, SampleId>,
-    /// Edits of labels that were taken, and samples that both sides labelled otherwise.
+    /// What was taken over for samples that both have.
     pub edits: EditsTaken,
 }
 
@@ -58,31 +61,12 @@ const SERIES: &str = "key, segment, count, last, last_step, min, min_step, max, 
     is_latest, kept_count, kept_last, kept_last_step, kept_last_wall, kept_min, kept_min_step, kept_max, kept_max_step";
 const CHUNKS: &str = "number, sealed, count, first_step, last_step, whole, level, points";
 const SAMPLES: &str = "path, hash, bytes, modified, stamp, width, height, split, split_by, changed_from, removed";
+const ANNOTATIONS: &str = "before, after, at, author, person, action, confirmed";
 const PREDICTIONS: &str = "label, predicted, loss, confidence, probabilities";
 const EVALUATIONS: &str = "checkpoint, split, created, classes, loss, confusion";
 const VERSIONS: &str = "version, description, user, source, run, run_link, logged_model, stage, created, updated";
 const RUNS: &str = "uid, name, note, status, reason, created, started, ended, heartbeat, done, total, config, deleted, client, \
     user, hides_name";
-
-/// A sample's path and contents.
-struct Place {
-    id: SampleId,
-    path: String,
-    hash: String,
-    changed_from: Option<String>,
-    is_missing: bool,
-}
-
-impl Place {
-    fn known(&self) -> Known<'_> {
-        Known {
-            path: &self.path,
-            hash: &self.hash,
-            labelled_hash: self.changed_from.as_deref(),
-            is_missing: self.is_missing,
-        }
-    }
-}
 
 impl Store {
     /// Opens another workspace to take over what it has.
@@ -199,7 +183,8 @@ impl WriteTx<'_> {
     }
 
     /// Takes over a dataset whose images lie at `source` now: as a new one, or what is new of one that both have. Of labels
-    /// that only one side changed, that change stays; where both did, ours.
+    /// and splits that only one side changed, that change stays; where both did, ours. A sample removed there is removed
+    /// here, unless a person labelled it here later.
     pub fn merge_dataset(&mut self, theirs: DatasetId, source: &str) -> Result<MergedDataset> {
         let no_hash =
             "SELECT 1 FROM other.samples WHERE dataset = ?1 AND (length(hash) <> 64 OR hash GLOB '*[^0-9a-f]*')";
@@ -279,10 +264,11 @@ impl WriteTx<'_> {
             [theirs.0, ours, sample],
         )?;
         self.db.execute(
-            "INSERT INTO main.annotations
-                 (id, dataset, sample, before, after, at, author, person, action, undoes, undone_by)
-             SELECT id + ?4, ?2, sample + ?3, before, after, at, author, person, action, undoes + ?4, undone_by + ?4
-             FROM other.annotations WHERE dataset = ?1 ORDER BY id",
+            &format!(
+                "INSERT INTO main.annotations (id, dataset, sample, undoes, undone_by, {ANNOTATIONS})
+                 SELECT id + ?4, ?2, sample + ?3, undoes + ?4, undone_by + ?4, {ANNOTATIONS}
+                 FROM other.annotations WHERE dataset = ?1 ORDER BY id"
+            ),
             [theirs.0, ours, sample, edit],
         )?;
         Ok(DatasetId(ours))
@@ -296,51 +282,12 @@ impl WriteTx<'_> {
             [theirs.0, ours.0],
         )?;
         self.join_samples(theirs, ours)?;
-        self.take_edits(theirs, ours, &classes)
-    }
-
-    /// Maps their samples to ours by contents; new ones come without labels, since the edits follow. A new one is
-    /// marked missing if our sample at its path differs.
-    fn join_samples(&mut self, theirs: DatasetId, ours: DatasetId) -> Result<()> {
-        let here = self.places("main", ours)?;
-        let there = self.places("other", theirs)?;
-        let known: Vec<Known<'_>> = here.iter().map(Place::known).collect();
-        let found: Vec<Found<'_>> = there.iter().map(|place| Found { path: &place.path, hash: &place.hash }).collect();
-        let mut pair = self.db.prepare("INSERT INTO merged_samples (theirs, ours) VALUES (?1, ?2)")?;
-        let mut insert = self.db.prepare(&format!(
-            "INSERT INTO main.samples (dataset, missing, {SAMPLES})
-             SELECT ?2, CASE WHEN EXISTS (SELECT 1 FROM main.samples AS own
-                 WHERE own.dataset = ?2 AND own.path = other.samples.path AND own.missing IS NULL)
-                 THEN ?3 ELSE missing END, {SAMPLES}
-             FROM other.samples WHERE id = ?1"
-        ))?;
-        for (place, matched) in there.iter().zip(match_files(&known, &found)) {
-            let ours = match matched {
-                Some((index, Match::Same | Match::Moved | Match::Returned)) => here[index].id.0,
-                Some((_, Match::Edited)) | None => {
-                    insert.execute(params![place.id.0, ours.0, self.now.0])?;
-                    self.db.last_insert_rowid()
-                }
-            };
-            pair.execute([place.id.0, ours])?;
-        }
-        Ok(())
-    }
-
-    fn places(&self, database: &str, dataset: DatasetId) -> Result<Vec<Place>> {
-        let mut statement = self.db.prepare(&format!(
-            "SELECT id, path, hash, changed_from, missing IS NOT NULL FROM {database}.samples WHERE dataset = ?1 ORDER BY id"
-        ))?;
-        let rows = statement.query_map([dataset.0], |row| {
-            Ok(Place {
-                id: SampleId(row.get(0)?),
-                path: row.get(1)?,
-                hash: row.get(2)?,
-                changed_from: row.get(3)?,
-                is_missing: row.get(4)?,
-            })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let mut taken = EditsTaken::default();
+        // Before take_edits, so that only edits made here keep a sample.
+        self.take_removals(theirs, ours, &mut taken)?;
+        self.take_splits(theirs, &mut taken)?;
+        self.take_edits(theirs, ours, &classes, &mut taken)?;
+        Ok(taken)
     }
 
     /// The classes of both, ours first; returns what each of theirs is here.
@@ -441,51 +388,4 @@ fn of_experiment(path: &str, experiments: &HashMap<ExperimentId, ExperimentId>) 
         Some(format!("{ours}/{rest}"))
     });
     numbered.unwrap_or_else(|| path.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-    use std::sync::Arc;
-
-    /// A column that is added to a table must be taken over as well, or be named here.
-    #[test]
-    fn every_column_of_what_is_taken_over_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let clock: crate::Clock = Arc::new(|| assay_domain::Timestamp(0));
-        let store = Store::open(folder.path(), &Holder::default(), clock, |_| ()).unwrap();
-        let columns = |table: &'static str| {
-            let read = move |db: &rusqlite::Connection| {
-                let mut statement = db.prepare("SELECT name FROM pragma_table_info(?1)")?;
-                Ok(statement.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<BTreeSet<String>>>()?)
-            };
-            store.alone(read).unwrap()
-        };
-        let given = |own: &str, taken: &str| {
-            format!("{own}, {taken}").split(", ").map(str::to_owned).collect::<BTreeSet<String>>()
-        };
-        for (table, taken, _) in OF_RUN {
-            let own = if table == "run_log" { "run, number" } else { "run" };
-            assert_eq!(columns(table), given(own, taken), "{table}");
-        }
-        let others = [
-            ("series", "id, run", SERIES),
-            ("chunks", "series", CHUNKS),
-            ("samples", "id, dataset, label, missing", SAMPLES),
-            ("predictions", "evaluation, sample", PREDICTIONS),
-            ("embeddings", "evaluation, sample", "embedding"),
-            ("evaluations", "id, run, snapshot", EVALUATIONS),
-            ("runs", "id, experiment, dataset, snapshot, record, parent", RUNS),
-            ("experiments", "id", "name, created, location, updated, deleted"),
-            ("datasets", "id, removed", "name, source, created, seed, val, test, multi_label, archive"),
-            ("model_versions", "model, location", VERSIONS),
-            ("sources", "id", "path, experiment, followed, step, time"),
-            ("source_runs", "source, run", "key, heard, said"),
-            ("source_files", "source", "path, read, state"),
-        ];
-        for (table, own, taken) in others {
-            assert_eq!(columns(table), given(own, taken), "{table}");
-        }
-    }
 }

@@ -366,6 +366,7 @@ fn problems_ui(ui: &mut Ui, cx: &Cx<'_>, dataset: DatasetId) {
                                 ProblemKind::LeftOut => ("left out", cx.tokens.warning),
                                 ProblemKind::LabelDiffers => ("label", cx.tokens.accent),
                                 ProblemKind::SameImage => ("copies", cx.tokens.accent),
+                                ProblemKind::Contradicted => ("source", cx.tokens.accent),
                             };
                             badge_ui(ui, word, color);
                             ui.label(RichText::new(&problem.path).monospace());

@@ -164,6 +164,8 @@ pub enum ProblemKind {
     LabelDiffers,
     /// Copies of an image differ in label, or are in training and test.
     SameImage,
+    /// The source says two things about an image, which is taken.
+    Contradicted,
 }
 
 impl ProblemKind {
@@ -173,12 +175,13 @@ impl ProblemKind {
             ProblemKind::LeftOut => "left-out",
             ProblemKind::LabelDiffers => "label-differs",
             ProblemKind::SameImage => "same-image",
+            ProblemKind::Contradicted => "contradicted",
         }
     }
 
     /// Parses its name.
     pub fn parse(word: &str) -> Option<ProblemKind> {
-        [ProblemKind::LeftOut, ProblemKind::LabelDiffers, ProblemKind::SameImage]
+        [ProblemKind::LeftOut, ProblemKind::LabelDiffers, ProblemKind::SameImage, ProblemKind::Contradicted]
             .into_iter()
             .find(|kind| kind.as_str() == word)
     }

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 pub enum JobKind {
     /// Reads a source into a dataset.
     Import {
+        /// The dataset, if it exists already: its name may change while the job waits.
+        #[serde(default)]
+        dataset: Option<DatasetId>,
         /// The dataset's name.
         name: String,
         /// The folder, archive or CSV.

@@ -17,13 +17,8 @@ pub(super) struct Seen {
 pub(super) fn look(entry: &Entry, known: Option<&FileFacts>) -> Result<Seen, Problem> {
     let problem = |reason: String| Problem { path: entry.path.clone(), kind: ProblemKind::LeftOut, reason };
     let facts = std::fs::metadata(&entry.file).map_err(|why| problem(format!("cannot be opened: {why}")))?;
-    let modified = facts.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    let modified_ms = modified.map_or(0, |since| since.as_millis() as i64);
     let seen = |file: FileFacts| Seen { file, label: entry.label.clone(), split: entry.split };
-    let stamp = stamp(&facts);
-    let is_as_known =
-        |known: &&FileFacts| known.bytes == facts.len() && known.modified_ms == modified_ms && known.stamp == stamp;
-    if let Some(known) = known.filter(is_as_known) {
+    if let Some(known) = known.filter(|known| is_as_known(known, &facts)) {
         return Ok(seen(known.clone()));
     }
     let bytes = std::fs::read(&entry.file).map_err(|why| problem(format!("cannot be read: {why}")))?;
@@ -32,11 +27,21 @@ pub(super) fn look(entry: &Entry, known: Option<&FileFacts>) -> Result<Seen, Pro
         path: entry.path.clone(),
         hash: blake3::hash(&bytes).to_hex().to_string(),
         bytes: bytes.len() as u64,
-        modified_ms,
-        stamp,
+        modified_ms: modified_ms(&facts),
+        stamp: stamp(&facts),
         width: image.width,
         height: image.height,
     }))
+}
+
+/// Whether size, times and inode are those of the last import: the contents are then not read again.
+pub(crate) fn is_as_known(known: &FileFacts, facts: &std::fs::Metadata) -> bool {
+    known.bytes == facts.len() && known.modified_ms == modified_ms(facts) && known.stamp == stamp(facts)
+}
+
+fn modified_ms(facts: &std::fs::Metadata) -> i64 {
+    let modified = facts.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    modified.map_or(0, |since| since.as_millis() as i64)
 }
 
 /// Mixes inode and change time, which renaming and setting times also update: images unpacked together share size and

@@ -125,6 +125,7 @@ impl World {
     fn import(&mut self) -> Result<Done> {
         let source = self.folder.path().join("images");
         let work = JobKind::Import {
+            dataset: None,
             name: "images".into(),
             source: source.display().to_string(),
             val: None,
@@ -424,4 +425,110 @@ fn a_source_that_was_moved_is_found_by_its_contents() {
         world.engine.dataset(dataset).expect("the dataset").source,
         place.canonicalize().unwrap().display().to_string()
     );
+}
+
+#[test]
+fn an_image_is_shown_only_while_its_file_has_its_contents() {
+    let mut world = World::new(3);
+    world.import_and_check();
+    let sample = world.samples()[0].id;
+    assert!(world.engine.sample_image(sample).is_ok());
+    world.do_one(&Operation::Swap(0, 1));
+    for shown in [world.engine.sample_image(sample), world.engine.sample_thumbnail(sample, 64)] {
+        let why = shown.expect_err("another picture lies there").to_string();
+        assert!(why.contains("has changed since it was imported"), "{why}");
+    }
+    world.import_and_check();
+    let image = world.engine.sample_thumbnail(sample, 64).expect("its picture is found again");
+    assert_eq!(image, world.engine.sample_thumbnail(sample, 64).expect("from the cache"));
+}
+
+#[test]
+fn equal_images_share_a_split_however_many_are_imported() {
+    let world = World::new(0);
+    for folder in ["a", "b"] {
+        std::fs::create_dir(world.path(folder)).expect("a folder");
+        for number in 0..600 {
+            std::fs::write(world.path(&format!("{folder}/{number}.png")), png(number)).expect("a file");
+        }
+    }
+    let mut world = world;
+    world.import().expect("an import");
+    let mut splits: HashMap<String, Vec<Split>> = HashMap::new();
+    for sample in world.samples() {
+        splits.entry(sample.hash).or_default().push(sample.split);
+    }
+    assert_eq!(splits.len(), 600);
+    assert!(splits.values().all(|of| of.len() == 2 && of[0] == of[1]), "an image is in two splits");
+}
+
+#[test]
+fn an_import_that_waits_finds_its_dataset_under_a_new_name() {
+    let mut world = World::new(2);
+    world.import_and_check();
+    let dataset = world.dataset().expect("a dataset");
+    world.engine.store.write(move |tx| tx.rename_dataset(dataset, "mine")).expect("a name");
+    let work = JobKind::Import {
+        dataset: Some(dataset),
+        name: "images".into(),
+        source: world.folder.path().join("images").display().to_string(),
+        val: None,
+        test: None,
+        seed: None,
+        labelling: Labelling::OneClass,
+        relocate: false,
+    };
+    let queued = work.clone();
+    let job = world.engine.store.write(move |tx| tx.queue_job(&queued)).expect("a job");
+    world.engine.import(job, &work, &AtomicBool::new(false)).expect("an import");
+    let names: Vec<String> = world.engine.datasets().expect("datasets").into_iter().map(|found| found.name).collect();
+    assert_eq!(names, ["mine"]);
+}
+
+#[test]
+fn a_file_that_is_half_written_strands_no_label() {
+    let mut world = World::new(2);
+    world.import_and_check();
+    let sample = world.samples().remove(0);
+    world.label(&sample, 1);
+    let whole = png(99);
+    std::fs::write(world.path("0.png"), &whole[..whole.len() / 2]).expect("a file");
+    world.import().expect("an import");
+    assert_eq!(world.sample(0).expect("a sample").missing, None, "it is there, and cannot be read yet");
+    std::fs::write(world.path("0.png"), whole).expect("a file");
+    world.import().expect("an import");
+    assert_eq!(world.samples().len(), 2);
+    let edited = world.samples().remove(0);
+    assert_eq!((edited.state(), edited.label), (Some(SampleState::Changed), Some(Label::one(ClassId(1)))));
+}
+
+#[test]
+fn another_folder_with_an_image_in_common_hands_no_sample_to_other_pictures() {
+    let mut world = World::new(4);
+    world.import_and_check();
+    let place = world.folder.path().join("elsewhere");
+    std::fs::create_dir(&place).expect("a folder");
+    for (name, content) in [("0.png", 1), ("1.png", 71), ("2.png", 72), ("3.png", 73)] {
+        std::fs::write(place.join(name), png(content)).expect("a file");
+    }
+    let before = world.samples();
+    let work = JobKind::Import {
+        dataset: world.dataset(),
+        name: "images".into(),
+        source: place.display().to_string(),
+        val: None,
+        test: None,
+        seed: None,
+        labelling: Labelling::OneClass,
+        relocate: true,
+    };
+    let queued = work.clone();
+    let job = world.engine.store.write(move |tx| tx.queue_job(&queued)).expect("a job");
+    world.engine.import(job, &work, &AtomicBool::new(false)).expect("an import");
+    let after = world.samples();
+    for old in &before {
+        let now = after.iter().find(|sample| sample.id == old.id).expect("no sample is lost");
+        assert_eq!(now.hash, old.hash);
+    }
+    assert_eq!(after.len(), 7);
 }

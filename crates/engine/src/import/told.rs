@@ -30,6 +30,7 @@ impl Told {
         let of_kind = |kind: ProblemKind| problems.iter().filter(|problem| problem.kind == kind).count();
         also(of_kind(ProblemKind::LabelDiffers), "labelled differently by a person and the source");
         also(of_kind(ProblemKind::SameImage), "with contradicting copies");
+        also(of_kind(ProblemKind::Contradicted), "about which the source contradicts itself");
         let mut sentence = format!(
             "{}; {} has {}, {} labelled, {}",
             parts.join(", "),

@@ -1,6 +1,6 @@
 //! Runs of an MLflow server's database.
 
-use super::reading::{Reading, Round, looks, marked, text};
+use super::reading::{Attention, Reading, Round, looks, marked, text};
 use crate::jobs::GoesOn;
 use crate::{Engine, Result};
 use assay_domain::Point;
@@ -23,14 +23,17 @@ impl Engine {
         let beside = path.with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().to_string_lossy()));
         let looks: Vec<_> =
             [path, &beside].into_iter().filter_map(|path| Some((text(path), looks(path, self.now())?))).collect();
-        // A deleted run may be restored later.
         let is_unchanged =
             looks.iter().all(|(path, looks)| reading.own.get(path).and_then(|known| known.looks) == Some(*looks));
-        if is_unchanged && !reading.deleted.values().any(|is_gone| !is_gone) {
+        // A deleted run may be restored later.
+        let may_be_restored = reading.deleted.values().any(|is_gone| !is_gone);
+        if is_unchanged && !may_be_restored && reading.attention == Attention::Changed {
             return Ok(true);
         }
         let database = MlflowDb::open(path)?;
-        let runs = database.runs()?;
+        let found = database.runs()?;
+        reading.tell_damage(path, found.problems);
+        let runs = found.read;
         let units = [format!("{}#points", path.display()), format!("{}#last", path.display())];
         let mut from = self.begin_of_points(reading, &database, &runs, &units)?;
         let total = runs.len() as u64;
@@ -46,7 +49,8 @@ impl Engine {
                 if known.is_none() {
                     // A new or restored run: read its earlier points too.
                     let points = database.points_of(&run.uid, from)?;
-                    round.logged.extend(points.into_iter().map(|(_, key, point)| Logged::Point(key, point)));
+                    reading.tell_damage(path, points.problems);
+                    round.logged.extend(points.read.into_iter().map(|(_, key, point)| Logged::Point(key, point)));
                 }
                 // Record whose the database is, for other sources.
                 round.read.extend([marked(unit, run.fingerprint), marked(text(path), 0)]);
@@ -59,12 +63,13 @@ impl Engine {
         let known: HashSet<&str> = runs.iter().map(|run| run.uid.as_str()).collect();
         loop {
             let (points, last) = database.points(from, super::ROUND)?;
+            reading.tell_damage(path, points.problems);
             if last == from {
                 reading.see(looks);
                 return Ok(true);
             }
             let mut rounds: BTreeMap<String, Round> = BTreeMap::new();
-            for (uid, key, point) in points {
+            for (uid, key, point) in points.read {
                 if known.contains(uid.as_str()) && reading.deleted.get(&uid) != Some(&true) {
                     rounds.entry(uid).or_default().logged.push(Logged::Point(key, point));
                 }
@@ -73,6 +78,10 @@ impl Engine {
             rounds.entry(String::new()).or_insert(read_until(&database, last, &units)?);
             self.take(reading, rounds.into_iter().map(|(uid, round)| (uid, "mlflow", round)).collect())?;
             from = last;
+            if !points.is_whole {
+                reading.see(looks);
+                return Ok(true);
+            }
             if !goes_on(Progress { done: total, total })? {
                 return Ok(false);
             }
@@ -111,7 +120,7 @@ impl Engine {
         let of = |point: &Point| (point.step, point.wall_ms, point.value.to_bits());
         let mut here: HashMap<String, HashMap<_, u64>> = HashMap::new();
         let mut round = Round::default();
-        for (_, key, point) in database.points_of(uid, until)? {
+        for (_, key, point) in database.points_of(uid, until)?.read {
             if !here.contains_key(&key) {
                 let mut counts = HashMap::new();
                 for point in self.store.read(|reader| reader.points(run, &key))? {

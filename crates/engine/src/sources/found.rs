@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 /// What reading a source brought.
 #[derive(Default)]
 pub(super) struct Found {
+    /// Runs that there are, new or known before; counted where an import was asked for.
     pub(super) runs: u64,
+    /// Log files, with and without anything in them.
+    pub(super) logs: u64,
     pub(super) new: u64,
     pub(super) points: u64,
     pub(super) files: u64,
@@ -25,16 +28,12 @@ const TOLD: usize = 20;
 
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Found { runs, new, points, files, left_out, left_out_of, notes, damaged, elsewhere: _ } = self;
+        let Found { runs, new, points, files, left_out, notes, damaged, .. } = self;
         let [runs, points, files] =
             [(runs, "run"), (points, "point"), (files, "file")].map(|(count, what)| counted(*count, what));
         write!(f, "{runs}, {new} of them new; {points} and {files} taken")?;
         if *left_out > 0 {
-            write!(f, "; {} left out, neither numbers nor files", counted(*left_out, "value"))?;
-            let of = listed(left_out_of.iter().map(|(name, count)| format!("{name} {count}")));
-            if !of.is_empty() {
-                write!(f, " ({of})")?;
-            }
+            write!(f, "; {}", self.told_left_out())?;
         }
         let note =
             |(note, count): (&String, &u64)| if *count > 1 { format!("{note} ({count} times)") } else { note.clone() };
@@ -60,6 +59,13 @@ pub(super) fn listed(texts: impl ExactSizeIterator<Item = String>) -> String {
 }
 
 impl Found {
+    /// How many values were left out, by name.
+    pub(super) fn told_left_out(&self) -> String {
+        let told = format!("{} left out, neither numbers nor files", counted(self.left_out, "value"));
+        let of = listed(self.left_out_of.iter().map(|(name, count)| format!("{name} {count}")));
+        if of.is_empty() { told } else { format!("{told} ({of})") }
+    }
+
     /// Logs in full what messages cut.
     pub(super) fn log_all(&self, path: &str) {
         for why in &self.damaged {

@@ -4,7 +4,7 @@ use super::Found;
 use crate::import::own_name;
 use crate::{Engine, EngineError, NOTE, RUN_NAME, Result};
 use assay_domain::foreign::{Contents, Logged};
-use assay_domain::{SourceId, key};
+use assay_domain::{SourceId, counted, key};
 use assay_formats::logs::{LogFile, Mark};
 use assay_formats::{path_of_text, place_text};
 use assay_store::{FileMark, NewBlob, Source, StoreError, Taken};
@@ -33,13 +33,23 @@ pub(super) struct File {
     pub(super) asked: Option<(Option<String>, Option<String>)>,
 }
 
+/// Which files are read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Attention {
+    /// All, as somebody asked for it: metadata can be the same after a change.
+    Asked,
+    /// Those whose metadata changed.
+    Changed,
+}
+
 /// Metadata of an unopened file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Looks {
     pub(super) bytes: u64,
     pub(super) modified: SystemTime,
-    /// File identity: a file renamed over it may have the same size and time.
-    pub(super) id: u64,
+    /// File identity and time of its last change of any kind: a file renamed or copied over it may have the same size
+    /// and time of modification.
+    pub(super) id: [i64; 4],
     /// Whether it was idle for [`SETTLED`].
     pub(super) is_settled: bool,
 }
@@ -47,6 +57,7 @@ pub(super) struct Looks {
 impl Engine {
     /// Copies files into blobs, outside of the transaction because it is slow; cuts long values.
     pub(super) fn gather(&self, round: &mut Round, logged: Vec<Logged>) -> Result<()> {
+        let mut early = 0u64;
         for logged in logged {
             match logged {
                 Logged::File(name, contents) => {
@@ -58,9 +69,16 @@ impl Engine {
                     blob.sync()?;
                     round.files.push((name, blob));
                 }
-                Logged::Tag(key, value) if key == RUN_NAME => round.logged.push(Logged::Name(value)),
+                // The name that its program or folder gives it stays.
+                Logged::Tag(key, name) if key == RUN_NAME && name.trim().is_empty() => {}
+                Logged::Name(name) if name.trim().is_empty() => {}
+                Logged::Tag(key, name) if key == RUN_NAME => round.name(name),
                 Logged::Tag(key, value) if key == NOTE => round.logged.push(Logged::Note(value)),
-                Logged::Point(key, point) => round.logged.push(Logged::Point(kept(key), point)),
+                Logged::Point(key, mut point) => {
+                    early += u64::from(point.wall_ms < 0);
+                    point.wall_ms = point.wall_ms.max(0);
+                    round.logged.push(Logged::Point(kept(key), point));
+                }
                 Logged::Param(key, value) => {
                     let value = round.cut("param", &key, value);
                     round.logged.push(Logged::Param(kept(key), value));
@@ -69,12 +87,12 @@ impl Engine {
                     let value = round.cut("tag", &key, value);
                     round.logged.push(Logged::Tag(kept(key), value));
                 }
-                Logged::Name(name) => {
-                    let name = round.cut("name of run", &name.clone(), name);
-                    round.logged.push(Logged::Name(name));
-                }
+                Logged::Name(name) => round.name(name),
                 other => round.logged.push(other),
             }
+        }
+        if early > 0 {
+            round.notes.push(format!("{} before 1970 taken with the time 0", counted(early, "point")));
         }
         Ok(())
     }
@@ -94,6 +112,14 @@ impl Engine {
             }
             seen.extend(seen_of_run);
             if logged.is_empty() && files.is_empty() && read.is_empty() {
+                continue;
+            }
+            // The file is read from its beginning when it has more, so nothing of it is remembered.
+            if !logged.is_empty()
+                && files.is_empty()
+                && !logged.iter().any(makes_run)
+                && !self.is_known(reading, &run)?
+            {
                 continue;
             }
             reading.found.points += logged.iter().filter(|logged| matches!(logged, Logged::Point(..))).count() as u64;
@@ -126,9 +152,31 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Whether the source has this run.
+    pub(super) fn is_known(&self, reading: &Reading<'_>, run: &str) -> Result<bool> {
+        let source = reading.source.id;
+        Ok(self.store.read(|reader| reader.run_of_source(source, run))?.is_some())
+    }
+}
+
+/// Whether it is worth a run; others only tell when and how a file was read.
+fn makes_run(logged: &Logged) -> bool {
+    matches!(
+        logged,
+        Logged::Point(..)
+            | Logged::Param(..)
+            | Logged::Tag(..)
+            | Logged::Note(_)
+            | Logged::File(..)
+            | Logged::Status(..)
+    )
+}
+
 /// State of reading a source.
 pub(super) struct Reading<'a> {
     pub(super) source: &'a Source,
+    pub(super) attention: Attention,
     pub(super) own: HashMap<String, File>,
     pub(super) others: &'a Files,
     /// Deleted runs, which are skipped; the flag: for good.
@@ -150,6 +198,11 @@ pub(super) struct Round {
 }
 
 impl Round {
+    fn name(&mut self, name: String) {
+        let name = self.cut("name of run", &name.clone(), name);
+        self.logged.push(Logged::Name(name));
+    }
+
     /// Cuts a value that is too long, with a note.
     fn cut(&mut self, what: &str, key: &str, mut value: String) -> String {
         let end = value.floor_char_boundary(VALUE_BYTES);
@@ -182,6 +235,13 @@ impl Reading<'_> {
         self.others.values().any(|files| files.contains_key(&unit))
     }
 
+    /// Whether a file need not be read: its metadata are those when it was read to its end, by the same columns.
+    pub(super) fn is_unchanged(&self, unit: &str, looks: Option<Looks>) -> bool {
+        let Some(known) = self.own.get(unit) else { return false };
+        let is_same = looks.is_some() && known.looks == looks && known.asked.as_ref() == Some(&self.asked());
+        is_same && self.attention == Attention::Changed
+    }
+
     pub(super) fn read_to(&self, unit: &str) -> Option<u64> {
         Some(self.own.get(unit)?.mark.as_ref()?.read)
     }
@@ -197,6 +257,11 @@ impl Reading<'_> {
             let file = self.own.entry(path).or_default();
             (file.looks, file.asked) = (Some(looks), Some(asked.clone()));
         }
+    }
+
+    /// Records what of a file was left out.
+    pub(super) fn tell_damage(&mut self, path: &Path, problems: Vec<String>) {
+        self.found.damaged.extend(problems.into_iter().map(|why| format!("{}: {why}", path.display())));
     }
 
     /// Records a run's failure and continues; returns store-wide errors.
@@ -226,15 +291,16 @@ pub(super) fn looks(path: &Path, now: SystemTime) -> Option<Looks> {
     Some(Looks { bytes: metadata.len(), modified, id: id_of(&metadata), is_settled })
 }
 
+/// Device, inode, and time of change in seconds and nanoseconds.
 #[cfg(unix)]
-fn id_of(metadata: &std::fs::Metadata) -> u64 {
+fn id_of(metadata: &std::fs::Metadata) -> [i64; 4] {
     use std::os::unix::fs::MetadataExt;
-    metadata.ino() ^ metadata.dev().rotate_left(32)
+    [metadata.dev() as i64, metadata.ino() as i64, metadata.ctime(), metadata.ctime_nsec()]
 }
 
 #[cfg(not(unix))]
-fn id_of(_: &std::fs::Metadata) -> u64 {
-    0
+fn id_of(_: &std::fs::Metadata) -> [i64; 4] {
+    [0; 4]
 }
 
 fn copy(path: &Path, blob: &mut NewBlob) -> Result<()> {

@@ -1,9 +1,10 @@
 //! Tar archives, plain and gzipped.
 
 use super::Stop;
+use super::gzip::Members;
 use super::target::{LinkBase, Target};
 use assay_domain::content::{ArchiveKind, Content, HEAD_BYTES};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::rc::Rc;
@@ -16,28 +17,49 @@ const END: u64 = 2 * BLOCK;
 /// Maximum parts of a sparse file.
 const MAX_PARTS: u64 = 1_000_000;
 
-/// A gzip may have several members in sequence.
-pub(super) fn unpack_gzipped(file: File, target: &mut Target<'_>) -> Result<(), Stop> {
-    let mut plain = flate2::bufread::MultiGzDecoder::new(BufReader::new(file));
-    let mut head = Vec::with_capacity(HEAD_BYTES);
-    let first = (&mut plain).take(HEAD_BYTES as u64).read_to_end(&mut head);
-    match Content::of(&head) {
-        Content::Archive(ArchiveKind::Tar) => {}
-        _ if head.len() == HEAD_BYTES && head.iter().all(|byte| *byte == 0) => {}
-        _ => {
-            let why = match first {
-                Err(why) => format!("it is damaged or cut off: {why}"),
-                Ok(_) => "it is gzipped, but there is no tar in it: unpack it first".into(),
-            };
-            return Err(Stop::Why(why));
-        }
-    }
-    unpack(std::io::Cursor::new(head).chain(plain), target)
+/// What may follow an archive's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Behind {
+    /// Another archive.
+    Archive,
+    /// Another archive, or padding of any bytes, as from a tape or a disk.
+    ArchiveOrPadding,
 }
 
-pub(super) fn unpack(reader: impl Read, target: &mut Target<'_>) -> Result<(), Stop> {
-    let zeros = Rc::new(Zeros::default());
-    let mut archive = tar::Archive::new(Counted { reader, zeros: zeros.clone() });
+/// A gzip may have several members in sequence.
+pub(super) fn unpack_gzipped(file: File, target: &mut Target<'_>) -> Result<(), Stop> {
+    let mut plain = Members::new(BufReader::new(file));
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    let first = (&mut plain).take(HEAD_BYTES as u64).read_to_end(&mut head);
+    let is_tar = begins(&head) || Content::of(&head) == Content::Archive(ArchiveKind::Tar);
+    let is_empty = head.len() == HEAD_BYTES && head.iter().all(|byte| *byte == 0);
+    if !is_tar && !is_empty {
+        let why = match first {
+            Err(why) => format!("it is damaged or cut off: {why}"),
+            Ok(_) => "it is gzipped, but there is no tar in it: unpack it first".into(),
+        };
+        return Err(Stop::Why(why));
+    }
+    unpack_entries(std::io::Cursor::new(head).chain(plain), Behind::Archive, target)
+}
+
+pub(super) fn unpack(file: File, target: &mut Target<'_>) -> Result<(), Stop> {
+    unpack_entries(file, Behind::ArchiveOrPadding, target)
+}
+
+/// Whether a tar begins so, whatever its first name looks like: `P1 scans/` begins as a PBM image does.
+pub(super) fn begins(head: &[u8]) -> bool {
+    let mut header = tar::Header::new_old();
+    let Some(bytes) = head.get(..header.as_bytes().len()) else { return false };
+    header.as_mut_bytes().copy_from_slice(bytes);
+    // The checksum's own bytes count as blanks (POSIX.1-1988, ustar).
+    let sum: u32 = bytes[..148].iter().chain(&bytes[156..]).map(|byte| u32::from(*byte)).sum::<u32>() + 8 * 32;
+    bytes[0] != 0 && header.cksum().is_ok_and(|stored| stored == sum)
+}
+
+fn unpack_entries(reader: impl Read, behind: Behind, target: &mut Target<'_>) -> Result<(), Stop> {
+    let place = Rc::new(Place::default());
+    let mut archive = tar::Archive::new(Tracked { reader, place: place.clone() });
     // Concatenated archives count as one.
     archive.set_ignore_zeros(true);
     let mut last = b"the beginning".to_vec();
@@ -45,29 +67,48 @@ pub(super) fn unpack(reader: impl Read, target: &mut Target<'_>) -> Result<(), S
         match found {
             Ok(mut found) => {
                 last = found.path_bytes().into_owned();
+                place.enter(stored_bytes(&found));
                 entry(&mut found, target)?;
             }
-            // Ignore trailing garbage after the end.
-            Err(_) if zeros.now.get() >= END || zeros.before.get() >= END => return Ok(()),
             Err(why) => {
                 let after = [b"after ", last.as_slice()].concat();
-                target.leave_out(&after, format!("the archive is damaged or cut off, what follows is lost: {why}"));
+                let is_padding =
+                    behind == Behind::ArchiveOrPadding && why.raw_os_error().is_none() && !place.is_behind_header();
+                if !place.has_ended.get() {
+                    target.leave_out(&after, format!("the archive is damaged or cut off, what follows is lost: {why}"));
+                } else if !is_padding {
+                    target.leave_out(&after, format!("what lies behind the archive's end cannot be read: {why}"));
+                }
                 return Ok(());
             }
         }
     }
-    if zeros.now.get() < BLOCK && !target.is_empty() {
+    if place.zeros.get() < BLOCK && !target.is_empty() {
         let after = [b"after ", last.as_slice()].concat();
         target.leave_out(&after, "the archive has no end: it may be cut off");
     }
     Ok(())
 }
 
+/// The length of an entry's data in the archive.
+fn stored_bytes(entry: &tar::Entry<'_, impl Read>) -> u64 {
+    match entry.header().entry_type() {
+        // Its size is the expanded one.
+        EntryType::GNUSparse => entry.header().entry_size().unwrap_or(0),
+        _ => entry.size(),
+    }
+}
+
 fn entry(entry: &mut tar::Entry<'_, impl Read>, target: &mut Target<'_>) -> Result<(), Stop> {
     let name = entry.path_bytes().into_owned();
     let link = entry.link_name_bytes().map(|to| to.into_owned()).unwrap_or_default();
     match entry.header().entry_type() {
-        EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => Ok(()),
+        EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => {
+            if entry.size() > 0 {
+                target.leave_out(&name, "its name is that of a folder, but it holds data; left out");
+            }
+            Ok(())
+        }
         EntryType::Regular | EntryType::Continuous => {
             let size = entry.size();
             match Sparse::of(entry) {
@@ -78,7 +119,7 @@ fn entry(entry: &mut tar::Entry<'_, impl Read>, target: &mut Target<'_>) -> Resu
                     target.file(&name, &mut sparse.reading(entry), Some(size))
                 }
                 Err(why) => {
-                    target.leave_out(&name, format!("a sparse file that does not read: {why}"));
+                    target.leave_out_file(&name, format!("a sparse file that does not read: {why}"));
                     Ok(())
                 }
             }
@@ -108,28 +149,62 @@ fn entry(entry: &mut tar::Entry<'_, impl Read>, target: &mut Target<'_>) -> Resu
     }
 }
 
-/// Length of the trailing run of zeros, and of the one before the last other bytes.
+/// Where the library reads, and what it read between the data of entries.
 #[derive(Default)]
-struct Zeros {
-    now: Cell<u64>,
-    before: Cell<u64>,
+struct Place {
+    position: Cell<u64>,
+    /// The end of the current entry's data, in whole blocks.
+    data_end: Cell<u64>,
+    /// The run of zeros before `position`, without those of data.
+    zeros: Cell<u64>,
+    /// Whether an archive ended since the current entry.
+    has_ended: Cell<bool>,
+    /// The last block, or what was read of it.
+    block: RefCell<Vec<u8>>,
 }
 
-struct Counted<R> {
+impl Place {
+    /// An entry's data begins at `position`.
+    fn enter(&self, stored_bytes: u64) {
+        let length = stored_bytes.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX);
+        self.data_end.set(self.position.get().saturating_add(length));
+        self.zeros.set(0);
+        self.has_ended.set(false);
+        self.block.borrow_mut().clear();
+    }
+
+    fn pass(&self, bytes: &[u8]) {
+        let position = self.position.get();
+        self.position.set(position + bytes.len() as u64);
+        let data = usize::try_from(self.data_end.get().saturating_sub(position)).unwrap_or(usize::MAX);
+        let between = bytes.get(data..).unwrap_or_default();
+        let zeros = between.iter().rev().take_while(|byte| **byte == 0).count();
+        let before = if zeros == between.len() { self.zeros.get() } else { 0 };
+        self.zeros.set(before + zeros as u64);
+        if self.zeros.get() >= END {
+            self.has_ended.set(true);
+        }
+        let mut block = self.block.borrow_mut();
+        block.extend_from_slice(between);
+        let surplus = block.len().saturating_sub(BLOCK as usize);
+        block.drain(..surplus);
+    }
+
+    /// Whether the last block was meant as a header, by its magic (POSIX.1-1988, ustar).
+    fn is_behind_header(&self) -> bool {
+        self.block.borrow().get(257..262) == Some(b"ustar")
+    }
+}
+
+struct Tracked<R> {
     reader: R,
-    zeros: Rc<Zeros>,
+    place: Rc<Place>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for Tracked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.reader.read(buffer)?;
-        let zeros = buffer[..count].iter().rev().take_while(|byte| **byte == 0).count();
-        if zeros == count {
-            self.zeros.now.set(self.zeros.now.get() + zeros as u64);
-        } else {
-            self.zeros.before.set(self.zeros.now.get());
-            self.zeros.now.set(zeros as u64);
-        }
+        self.place.pass(&buffer[..count]);
         Ok(count)
     }
 }
@@ -147,10 +222,15 @@ impl Sparse {
     fn of(entry: &mut tar::Entry<'_, impl Read>) -> std::io::Result<Option<Sparse>> {
         let damaged = |why: &str| std::io::Error::other(why.to_owned());
         let mut sparse = Sparse { name: None, size: 0, parts: Vec::new() };
-        let (mut is_sparse, mut has_map_inside, mut offset) = (false, false, 0);
+        let (mut is_sparse, mut has_size, mut is_malformed) = (false, false, false);
+        let (mut has_map_inside, mut offset) = (false, 0);
         let Some(extensions) = entry.pax_extensions()? else { return Ok(None) };
         for extension in extensions {
-            let extension = extension?;
+            // The library splits records at line breaks, which a binary attribute may contain.
+            let Ok(extension) = extension else {
+                is_malformed = true;
+                continue;
+            };
             let Some(key) = extension.key_bytes().strip_prefix(b"GNU.sparse.") else { continue };
             let value = extension.value_bytes();
             let number = || std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
@@ -158,7 +238,10 @@ impl Sparse {
             match key {
                 b"major" => has_map_inside = number() == Some(1),
                 b"name" => sparse.name = Some(value.to_vec()),
-                b"size" | b"realsize" => sparse.size = number().ok_or_else(|| damaged("its size is no number"))?,
+                b"size" | b"realsize" => {
+                    sparse.size = number().ok_or_else(|| damaged("its size is no number"))?;
+                    has_size = true;
+                }
                 b"offset" => offset = number().ok_or_else(|| damaged("an offset is no number"))?,
                 b"numbytes" => {
                     let length = number().ok_or_else(|| damaged("a length is no number"))?;
@@ -176,8 +259,13 @@ impl Sparse {
         if !is_sparse {
             return Ok(None);
         }
+        if !has_size {
+            return Err(damaged("its size is missing"));
+        }
         if has_map_inside {
             sparse.parts = map_inside(entry)?;
+        } else if is_malformed {
+            return Err(damaged("its map may be incomplete: a record beside it is malformed"));
         }
         Ok(Some(sparse))
     }

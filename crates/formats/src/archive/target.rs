@@ -12,6 +12,8 @@ const MAX_FILE_BYTES: u64 = 1 << 30;
 const MAX_TOTAL_BYTES: u64 = 200 << 30;
 /// Longest name on common file systems, in bytes.
 const MAX_NAME_BYTES: usize = 255;
+/// Longest name of a folder that can be a class (`assay_domain::text::class_name`).
+const MAX_FOLDER_CHARS: usize = 200;
 /// Maximum depth of links to links.
 const MAX_LINKS: usize = 16;
 
@@ -24,8 +26,15 @@ pub(super) struct Target<'a> {
     files: HashMap<Vec<u8>, Below>,
     /// Folders created so far.
     folders: HashSet<PathBuf>,
-    /// Links, made once all files exist: name shown, path, target path.
-    links: Vec<(String, Vec<u8>, Vec<u8>)>,
+    /// Made once all files exist.
+    links: Vec<Link>,
+}
+
+/// A link inside the archive. Its paths are normalised; that of the archive's own folder is empty.
+struct Link {
+    shown: String,
+    path: Vec<u8>,
+    to: Vec<u8>,
 }
 
 /// Why an entry is left out, or all that follow.
@@ -50,21 +59,38 @@ impl<'a> Target<'a> {
         self.left_out.push((shown(name), why.into()));
     }
 
+    /// Leaves out a file that does not read; an earlier one of the same path stays.
+    pub(super) fn leave_out_file(&mut self, name: &[u8], why: impl Into<String>) {
+        let mut why: String = why.into();
+        if self.holds(name) {
+            why.push_str("; an earlier one of this name is taken");
+        }
+        self.leave_out(name, why);
+    }
+
+    /// Whether there is a file of this path.
+    pub(super) fn holds(&self, name: &[u8]) -> bool {
+        parts_of(name).is_ok_and(|parts| self.files.contains_key(&parts.join(&b'/')))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty() && self.links.is_empty()
     }
 
     /// Writes a file, of this size if known; an error of this file alone is noted.
     pub(super) fn file(&mut self, name: &[u8], contents: &mut dyn Read, bytes: Option<u64>) -> Result<(), Stop> {
-        let Some(parts) = inside(name) else {
-            self.leave_out(name, "its name leads outside the archive; left out");
-            return Ok(());
+        let parts = match parts_of(name) {
+            Ok(parts) => parts,
+            Err(why) => {
+                self.leave_out(name, why);
+                return Ok(());
+            }
         };
         match self.write(&parts, contents, bytes) {
             Ok(()) => Ok(()),
             Err(Failure::Stop(stop)) => Err(stop),
             Err(Failure::Entry(why)) => {
-                self.leave_out(name, why);
+                self.leave_out_file(name, why);
                 Ok(())
             }
         }
@@ -75,21 +101,23 @@ impl<'a> Target<'a> {
         let path = self.folder.join(&below);
         let copied = self.copy(contents, &mut out, bytes);
         drop(out);
-        let key = parts.join(&b'/');
-        match copied {
-            Ok(()) => {
-                if self.files.insert(key.clone(), below).is_some() {
-                    self.leave_out(&key, "the archive has it more than once: the last one is taken");
-                }
-                Ok(())
-            }
-            Err(failure) => {
-                // Remove the partial file; if that fails, import finds it damaged.
-                let _ = std::fs::remove_file(&path);
-                self.files.remove(&key);
-                Err(failure)
-            }
+        let kept = copied.and_then(|()| self.keep(parts.join(&b'/'), below));
+        if kept.is_err() {
+            // Remove the partial file; if that fails, import finds it damaged.
+            let _ = std::fs::remove_file(&path);
         }
+        kept
+    }
+
+    /// Enters a complete file, in place of an earlier one of the same path.
+    fn keep(&mut self, path: Vec<u8>, below: Below) -> Result<(), Failure> {
+        if let Some(earlier) = self.files.get(&path) {
+            std::fs::rename(self.folder.join(below), self.folder.join(earlier)).map_err(failure)?;
+            self.leave_out(&path, "the archive has it more than once: the last one is taken");
+        } else {
+            self.files.insert(path, below);
+        }
+        Ok(())
     }
 
     /// Creates a file under its archive name, or the nearest possible free one.
@@ -99,20 +127,14 @@ impl<'a> Target<'a> {
         };
         let mut below = PathBuf::new();
         for part in folders {
-            below = self.make_folder(&below, &possible(part))?;
-        }
-        if let Some(known) = self.files.get(&parts.join(&b'/')) {
-            // Replaces the same entry.
-            let known = known.clone();
-            let file = File::create(self.folder.join(&known)).map_err(failure)?;
-            return Ok((known, file));
+            below = self.make_folder(&below, &possible_folder(part))?;
         }
         let name = possible(name);
         for attempt in 0.. {
             let own = below.join(numbered(&name, attempt));
             match OpenOptions::new().write(true).create_new(true).open(self.folder.join(&own)) {
                 Ok(file) => return Ok((own, file)),
-                // A folder has this name, or a file that differs in case only.
+                // A folder has this name, or an earlier file that differs in case only or not at all.
                 Err(why) if why.kind() == ErrorKind::AlreadyExists && attempt < 10_000 => {}
                 Err(why) => return Err(failure(why)),
             }
@@ -174,48 +196,80 @@ impl<'a> Target<'a> {
 
     /// Notes a link; `to` is relative to the link's folder or the archive's root.
     pub(super) fn link(&mut self, name: &[u8], to: &[u8], from: LinkBase) {
-        let Some(parts) = inside(name) else {
-            return self.leave_out(name, "its name leads outside the archive; left out");
+        let parts = match parts_of(name) {
+            Ok(parts) => parts,
+            Err(why) => return self.leave_out(name, why),
         };
-        let told = shown(to);
         let start: &[Vec<u8>] = match from {
             LinkBase::Folder => &parts[..parts.len() - 1],
             LinkBase::Root => &[],
         };
         match resolved(start, to) {
-            Some(target) => self.links.push((shown(name), parts.join(&b'/'), target)),
-            None => self.leave_out(name, format!("a link that leads outside the archive, to {told}; left out")),
+            Some(to) => {
+                self.links.push(Link { shown: shown(name), path: parts.join(&b'/'), to: to.join(&b'/') });
+            }
+            None => self.leave_out(name, format!("a link that leads outside the archive, to {}; left out", shown(to))),
         }
     }
 
     /// Makes the links; returns the number of files, and the entries left out.
     pub(super) fn finish(mut self) -> Result<(usize, Vec<(String, String)>), Stop> {
         let links = std::mem::take(&mut self.links);
-        let by_name: HashMap<Vec<u8>, Vec<u8>> = links.iter().map(|(_, name, to)| (name.clone(), to.clone())).collect();
-        for (told, name, first) in links {
-            let mut to = &first;
-            for _ in 0..MAX_LINKS {
-                match by_name.get(to) {
-                    Some(next) if !self.files.contains_key(to) => to = next,
-                    _ => break,
-                }
-            }
-            let Some(file) = self.files.get(to).cloned() else {
-                self.left_out
-                    .push((told, format!("a link to {}, which is no file in the archive; left out", shown(to))));
+        let folders: HashSet<Vec<u8>> = if links.is_empty() {
+            HashSet::new()
+        } else {
+            let paths = self.files.keys().chain(links.iter().map(|link| &link.path));
+            // The archive's own folder has the empty path.
+            paths.flat_map(|path| folder_ends(path).map(move |end| path[..end].to_vec())).chain([Vec::new()]).collect()
+        };
+        let by_path: HashMap<&[u8], &[u8]> = links.iter().map(|link| (&link.path[..], &link.to[..])).collect();
+        for link in &links {
+            let to = self.followed(&link.to, &by_path);
+            let Some(file) = self.files.get(&to) else {
+                let why = if folders.contains(&to) {
+                    "a link to a folder of the archive, whose files are taken once".into()
+                } else {
+                    format!("a link to {}, which is no file in the archive; left out", shown(&to))
+                };
+                self.left_out.push((link.shown.clone(), why));
                 continue;
             };
-            let parts: Vec<Vec<u8>> = name.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect();
-            let source = self.folder.join(file);
-            let mut opened = File::open(&source).map_err(|why| Stop::Why(format!("{why}: {}", source.display())))?;
-            match self.write(&parts, &mut opened, None) {
+            let parts: Vec<Vec<u8>> = link.path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect();
+            let written = match File::open(self.folder.join(file)) {
+                Ok(mut contents) => self.write(&parts, &mut contents, None),
+                Err(why) => Err(Failure::Entry(format!("a link to {}, which does not read: {why}", shown(&to)))),
+            };
+            match written {
                 Ok(()) => {}
                 Err(Failure::Stop(stop)) => return Err(stop),
-                Err(Failure::Entry(why)) => self.left_out.push((told, why)),
+                Err(Failure::Entry(why)) => self.left_out.push((link.shown.clone(), why)),
             }
         }
         Ok((self.files.len(), self.left_out))
     }
+
+    /// Where a path leads through links, to files and to folders; the last path reached if there are too many.
+    fn followed(&self, path: &[u8], links: &HashMap<&[u8], &[u8]>) -> Vec<u8> {
+        let mut path = path.to_vec();
+        for _ in 0..MAX_LINKS {
+            if self.files.contains_key(&path) {
+                break;
+            }
+            let link_at = |end: usize| links.get(&path[..end]).map(|to| (end, *to));
+            let Some((end, to)) = folder_ends(&path).chain([path.len()]).find_map(link_at) else { break };
+            let rest = &path[end..];
+            path = match to {
+                [] => rest.strip_prefix(b"/").unwrap_or(rest).to_vec(),
+                to => [to, rest].concat(),
+            };
+        }
+        path
+    }
+}
+
+/// Where the folders of a path end in it.
+fn folder_ends(path: &[u8]) -> impl Iterator<Item = usize> {
+    path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at)
 }
 
 /// The base of a link's target.
@@ -241,6 +295,9 @@ fn failure(why: std::io::Error) -> Failure {
 
 /// A name for messages.
 fn shown(name: &[u8]) -> String {
+    if name.is_empty() {
+        return "(no name)".into();
+    }
     let text = String::from_utf8_lossy(name).replace('\0', "\u{2400}");
     match text.char_indices().nth(200) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -248,22 +305,24 @@ fn shown(name: &[u8]) -> String {
     }
 }
 
-/// The parts of an archive path; `None` if it leads outside.
-fn inside(name: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let has_drive = matches!(name, [drive, b':', b'/' | b'\\', ..] if drive.is_ascii_alphabetic());
-    if has_drive || name.starts_with(b"/") || name.starts_with(b"\\") {
-        return None;
+/// The parts of a file's path in the archive, or why it has none.
+fn parts_of(name: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
+    let has_drive = matches!(name, [drive, b':', b'/', ..] if drive.is_ascii_alphabetic());
+    match resolved(&[], name) {
+        Some(parts) if !parts.is_empty() && !has_drive => Ok(parts),
+        Some(_) if name.is_empty() => Err("it has no name; left out"),
+        Some(_) if !has_drive => Err("its name is that of the archive's own folder; left out"),
+        _ => Err("its name leads outside the archive; left out"),
     }
-    resolved(&[], name).map(|path| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect())
 }
 
-/// Normalises a path relative to `start`; `None` if it leads outside or is empty.
-fn resolved(start: &[Vec<u8>], path: &[u8]) -> Option<Vec<u8>> {
-    if path.starts_with(b"/") || path.starts_with(b"\\") {
+/// Normalises a path relative to `start`; `None` if it leads outside.
+fn resolved(start: &[Vec<u8>], path: &[u8]) -> Option<Vec<Vec<u8>>> {
+    if path.starts_with(b"/") {
         return None;
     }
     let mut parts = start.to_vec();
-    for part in path.split(|byte| matches!(byte, b'/' | b'\\')) {
+    for part in path.split(|byte| *byte == b'/') {
         match part {
             b"" | b"." => {}
             b".." => {
@@ -272,11 +331,39 @@ fn resolved(start: &[Vec<u8>], path: &[u8]) -> Option<Vec<u8>> {
             part => parts.push(part.to_vec()),
         }
     }
-    (!parts.is_empty()).then(|| parts.join(&b'/'))
+    Some(parts)
 }
 
 /// A similar file name that is possible here.
 fn possible(part: &[u8]) -> String {
+    let name = escaped(part);
+    if name.len() <= MAX_NAME_BYTES - 8 {
+        return name;
+    }
+    let ending = match name.rfind('.') {
+        Some(dot) if name.len() - dot <= 12 => &name[dot..],
+        _ => "",
+    };
+    format!("{}{ending}", shortened(&name, 200, part))
+}
+
+/// A similar name of a folder that is possible here, and as a class.
+fn possible_folder(part: &[u8]) -> String {
+    let name = escaped(part);
+    if name.len() <= MAX_NAME_BYTES - 8 && name.chars().count() <= MAX_FOLDER_CHARS {
+        return name;
+    }
+    shortened(&name, 180, part)
+}
+
+/// The beginning, with a hash of the whole to tell similar names apart.
+fn shortened(name: &str, bytes: usize, whole: &[u8]) -> String {
+    let end = name.floor_char_boundary(bytes);
+    format!("{}~{:08x}", &name[..end], crc32fast::hash(whole))
+}
+
+/// Impossible characters and bytes become `%` and hexadecimal digits.
+fn escaped(part: &[u8]) -> String {
     let mut name = String::new();
     for chunk in part.utf8_chunks() {
         for sign in chunk.valid().chars() {
@@ -292,20 +379,7 @@ fn possible(part: &[u8]) -> String {
     if cfg!(windows) && name.ends_with(['.', ' ']) {
         name.push('_');
     }
-    if name.len() <= MAX_NAME_BYTES - 8 {
-        return name;
-    }
-    // Keep beginning and ending, with a hash of the whole between to tell similar names apart.
-    let ending = match name.rfind('.') {
-        Some(dot) if name.len() - dot <= 12 => name[dot..].to_owned(),
-        _ => String::new(),
-    };
-    let number = crc32fast::hash(part);
-    let mut end = 200;
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}~{number:08x}{ending}", &name[..end])
+    name
 }
 
 fn is_possible(sign: char) -> bool {
@@ -327,16 +401,26 @@ mod tests {
 
     #[test]
     fn names_that_lead_outside_are_left_out() {
-        let names: [&[u8]; 7] =
-            [b"../evil.png", b"/etc/passwd", b"a/../../b.png", b"..\\evil.png", b"C:\\evil.png", b"", b"a/.."];
+        let names: [&[u8]; 4] = [b"../evil.png", b"/etc/passwd", b"a/../../b.png", b"C:/evil.png"];
         for name in names {
-            assert_eq!(inside(name), None, "{}", shown(name));
+            assert!(parts_of(name).is_err_and(|why| why.contains("outside")), "{}", shown(name));
         }
-        let parts = |parts: &[&str]| Some(parts.iter().map(|part| part.as_bytes().to_vec()).collect::<Vec<_>>());
-        assert_eq!(inside(b"./cat/a.png"), parts(&["cat", "a.png"]));
-        assert_eq!(inside(b"cat\\a.png"), parts(&["cat", "a.png"]));
-        assert_eq!(inside(b"cat/2024-05-01T12:30.png"), parts(&["cat", "2024-05-01T12:30.png"]));
-        assert_eq!(inside(b"cam:1/../cat/a.png"), parts(&["cat", "a.png"]));
+        let parts = |parts: &[&str]| -> Result<Vec<Vec<u8>>, &'static str> {
+            Ok(parts.iter().map(|part| part.as_bytes().to_vec()).collect())
+        };
+        assert_eq!(parts_of(b"./cat/a.png"), parts(&["cat", "a.png"]));
+        assert_eq!(parts_of(b"cat/2024-05-01T12:30.png"), parts(&["cat", "2024-05-01T12:30.png"]));
+        assert_eq!(parts_of(b"cam:1/../cat/a.png"), parts(&["cat", "a.png"]));
+        assert_eq!(parts_of(b"cat\\a.png"), parts(&["cat\\a.png"]));
+    }
+
+    #[test]
+    fn names_that_are_none_are_told_as_such() {
+        assert_eq!(parts_of(b""), Err("it has no name; left out"));
+        for name in [&b"."[..], b"./", b"a/.."] {
+            assert!(parts_of(name).is_err_and(|why| why.contains("own folder")), "{}", shown(name));
+        }
+        assert_eq!(shown(b""), "(no name)");
     }
 
     #[test]
@@ -346,6 +430,11 @@ mod tests {
         assert_eq!(possible(b"a\0.jpg"), "a%00.jpg");
         let long = |end: char| possible(format!("{}{end}.jpg", "ä".repeat(200)).as_bytes());
         assert!(long('x').len() <= MAX_NAME_BYTES - 8 && long('x').ends_with(".jpg") && long('x') != long('y'));
+        for folder in ["c".repeat(201), "c".repeat(300), "ä".repeat(200), format!("{}.of.many", "c".repeat(195))] {
+            let name = possible_folder(folder.as_bytes());
+            assert!(name.chars().count() <= 190 && name != possible_folder(format!("{folder}x").as_bytes()), "{name}");
+        }
+        assert_eq!(possible_folder("c".repeat(200).as_bytes()), "c".repeat(200));
         assert_eq!(numbered("a.jpg", 2), "a~2.jpg");
         assert_eq!(numbered("cat", 1), "cat~1");
     }

@@ -1,3 +1,5 @@
+mod damaged;
+
 use super::*;
 use ::zip::ZipWriter;
 use ::zip::write::SimpleFileOptions;

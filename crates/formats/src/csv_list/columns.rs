@@ -1,10 +1,11 @@
 //! Identifies the columns of a table: names propose, values decide.
 
+use super::class_list;
 use super::files::{Files, Lookup};
-use super::text::Table;
-use crate::splits;
+use super::split_columns::{SplitColumns, Taken};
+use super::text::{Table, field};
 use assay_domain::{ClassNameError, Labelling, Split, class_name};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// Path columns, best first; in lower case without separators.
 const PATHS: [&str; 25] = [
@@ -58,30 +59,13 @@ const ONE: [&str; 19] = [
 ];
 /// Columns of class lists.
 const LISTS: [&str; 7] = ["labels", "classes", "tags", "categories", "choices", "targets", "multilabel"];
-/// Columns of splits.
-const SPLITS: [&str; 6] = ["split", "subset", "partition", "datasplit", "splitname", "traintestsplit"];
-/// Columns of splits if their values agree.
-const PERHAPS_SPLITS: [&str; 8] = ["set", "phase", "usage", "fold", "kfold", "stage", "dataset", "group"];
-/// Boolean columns: the split if true, the split if false.
-const FLAGS: [(&str, Split, Split); 7] = [
-    ("isvalid", Split::Val, Split::Train),
-    ("isval", Split::Val, Split::Train),
-    ("isvalidation", Split::Val, Split::Train),
-    ("istest", Split::Test, Split::Train),
-    ("istrain", Split::Train, Split::Test),
-    ("istraining", Split::Train, Split::Test),
-    ("istrainingimage", Split::Train, Split::Test),
-];
 /// Box coordinates.
 const BOXES: [&str; 8] = ["xmin", "ymin", "xmax", "ymax", "bboxx", "bboxy", "bboxx1", "bboxy1"];
 /// Columns of whole boxes.
 const WHOLE_BOXES: [&str; 4] = ["bbox", "bndbox", "boundingbox", "segmentation"];
 
 /// Rows inspected to choose columns.
-const LOOKED_AT: usize = 100;
-
-/// Value for the empty list of classes.
-const NONE: &str = "none";
+pub(super) const LOOKED_AT: usize = 100;
 
 /// Where a row has its classes.
 pub(crate) enum Labels {
@@ -89,7 +73,7 @@ pub(crate) enum Labels {
     None,
     /// One, in this column.
     One(usize),
-    /// A list in this column, with its separator.
+    /// A list in this column, with its separator ([`class_list`]).
     List(usize, char),
     /// A column of 0 and 1 for each class.
     Columns(Vec<(usize, String)>),
@@ -102,14 +86,15 @@ pub(crate) enum SplitOf {
     Split(Split),
     /// An unknown word.
     Unknown(String),
+    /// Several splits, and why.
+    Unclear(String),
 }
 
 /// The roles of columns.
 pub(crate) struct Columns {
     pub(crate) path: usize,
     pub(crate) labels: Labels,
-    split: Option<usize>,
-    meanings: HashMap<String, Split>,
+    splits: SplitColumns,
     /// Notes on the choice.
     pub(crate) notes: Vec<String>,
     /// It has boxes, which are not read yet.
@@ -119,6 +104,17 @@ pub(crate) struct Columns {
 /// Normalises a header for comparison.
 fn bare(header: &str) -> String {
     header.to_lowercase().chars().filter(|sign| sign.is_alphanumeric()).collect()
+}
+
+/// Whether the header is one of a column of files or classes.
+pub(super) fn is_known(header: &str) -> bool {
+    let header = bare(header);
+    [&PATHS[..], &ONE, &LISTS].iter().any(|names| names.contains(&header.as_str()))
+}
+
+/// The column of the first of these names.
+fn named(headers: &[String], names: &[&str], is_free: impl Fn(&usize) -> bool) -> Option<usize> {
+    names.iter().find_map(|name| (0..headers.len()).filter(&is_free).find(|place| headers[*place] == *name))
 }
 
 /// The chosen path column.
@@ -162,9 +158,31 @@ pub(crate) fn no_path_column(table: &Table) -> String {
     )
 }
 
+/// Why no image is found by a column of paths.
+pub(crate) fn no_file_found(table: &Table, place: usize, files: &Files<'_>) -> String {
+    const TOLD: usize = 3;
+    let why = |(line, row): &(u64, csv::StringRecord)| {
+        let path = field(row, place)?;
+        match files.find(path) {
+            Lookup::Found(_) => None,
+            Lookup::Not(why) => Some(format!("{path}: {why} (line {line})")),
+        }
+    };
+    let reasons: Vec<String> = table.rows.iter().filter_map(why).take(TOLD).collect();
+    let header = &table.headers[place];
+    match reasons.as_slice() {
+        [] => format!("it names no files: its column {header} has no values"),
+        reasons => format!("its column {header} names no image here: {}", reasons.join("; ")),
+    }
+}
+
 fn names(table: &Table, places: impl IntoIterator<Item = usize>) -> String {
+    const TOLD: usize = 12;
     let names: Vec<&str> = places.into_iter().map(|place| table.headers[place].as_str()).collect();
-    names.join(", ")
+    match names.get(TOLD..) {
+        Some(more) if !more.is_empty() => format!("{} and {} more", names[..TOLD].join(", "), more.len()),
+        _ => names.join(", "),
+    }
 }
 
 impl Columns {
@@ -177,8 +195,10 @@ impl Columns {
         // One corner alone is no evidence.
         let of_boxes = headers.iter().filter(|header| BOXES.contains(&header.as_str())).count();
         let has_boxes = of_boxes > 1 || headers.iter().any(|header| WHOLE_BOXES.contains(&header.as_str()));
-        let (split, meanings) = splits_of(table, &headers, path, &mut notes);
-        let mut columns = Columns { path, labels: Labels::None, split, meanings, notes, has_boxes };
+        let is_free = |place: &usize| *place != path;
+        let label = named(&headers, &ONE, is_free).or_else(|| named(&headers, &LISTS, is_free));
+        let splits = SplitColumns::choose(table, &headers, Taken { path, label }, &mut notes);
+        let mut columns = Columns { path, labels: Labels::None, splits, notes, has_boxes };
         if has_boxes {
             columns.notes.push("it has columns of boxes, which are not read yet: its images have no classes".into());
         } else {
@@ -188,15 +208,12 @@ impl Columns {
     }
 
     fn labels_of(&mut self, table: &Table, headers: &[String], wanted: Labelling) -> Result<Labels, ClassNameError> {
-        let is_free = |place: &usize| *place != self.path && Some(*place) != self.split;
-        let column = |names: &[&str]| {
-            names.iter().find_map(|name| (0..headers.len()).filter(is_free).find(|place| headers[*place] == *name))
-        };
-        if let Some(one) = column(&ONE) {
+        let is_free = |place: &usize| *place != self.path && !self.splits.contains(*place);
+        if let Some(one) = named(headers, &ONE, is_free) {
             return Ok(Labels::One(one));
         }
-        if let Some(list) = column(&LISTS) {
-            return Ok(Labels::List(list, separator(table.column(list))));
+        if let Some(list) = named(headers, &LISTS, is_free) {
+            return Ok(Labels::List(list, class_list::separator(table.column(list))));
         }
         let others: Vec<usize> = (0..headers.len()).filter(is_free).collect();
         let is_flags = |place: &usize| {
@@ -243,22 +260,16 @@ impl Columns {
 
     /// The split of a row.
     pub(crate) fn split_of(&self, row: &csv::StringRecord) -> SplitOf {
-        match self.split.and_then(|place| row.get(place)).map(str::trim).filter(|word| !word.is_empty()) {
-            None => SplitOf::Nothing,
-            Some(word) => match self.meanings.get(word) {
-                Some(split) => SplitOf::Split(*split),
-                None => SplitOf::Unknown(word.to_owned()),
-            },
-        }
+        self.splits.of(row)
     }
 
     /// Whether it has more than paths.
     pub(crate) fn says_something(&self) -> bool {
-        self.split.is_some() || self.has_boxes || !matches!(self.labels, Labels::None)
+        self.has_split() || self.has_boxes || !matches!(self.labels, Labels::None)
     }
 
     pub(crate) fn has_split(&self) -> bool {
-        self.split.is_some()
+        !self.splits.is_empty()
     }
 }
 
@@ -270,59 +281,16 @@ fn is_of_words(table: &Table, place: usize) -> bool {
     !values.is_empty() && different.iter().all(is_word) && (different.len() * 2 <= values.len() || different.len() <= 3)
 }
 
-/// The split column and its words.
-fn splits_of(
-    table: &Table,
-    headers: &[String],
-    path: usize,
-    notes: &mut Vec<String>,
-) -> (Option<usize>, HashMap<String, Split>) {
-    let column = |name: &str| (0..headers.len()).find(|place| *place != path && headers[*place] == name);
-    let words = |place: usize| table.column(place).map(str::trim).filter(|word| !word.is_empty());
-    if let Some(place) = SPLITS.iter().find_map(|name| column(name)) {
-        return (Some(place), splits::meanings(words(place)));
-    }
-    for (name, yes, no) in FLAGS {
-        if let Some(place) = column(name) {
-            let meaning = |word: &str| Some((word.to_owned(), if flag(word)? { yes } else { no }));
-            return (Some(place), words(place).filter_map(meaning).collect());
-        }
-    }
-    for place in PERHAPS_SPLITS.iter().filter_map(|name| column(name)) {
-        let meanings = splits::meanings(words(place));
-        let has_words = meanings.keys().any(|word| word.parse::<f64>().is_err());
-        if has_words {
-            return (Some(place), meanings);
-        }
-        let some: BTreeSet<&str> = words(place).take(LOOKED_AT).collect();
-        let some: Vec<&str> = some.into_iter().take(3).collect();
-        notes.push(format!(
-            "the column {} ({}) was not taken for splits, which are drawn",
-            table.headers[place],
-            some.join(", ")
-        ));
-    }
-    (None, HashMap::new())
-}
-
 impl Labels {
     pub(crate) fn of(&self, line: &csv::StringRecord) -> Result<Option<Vec<String>>, ClassNameError> {
-        let field = |place: usize| line.get(place).filter(|text| !text.is_empty());
         match self {
             Labels::None => Ok(None),
-            Labels::One(place) => Ok(field(*place).map(class_name).transpose()?.map(|class| vec![class])),
-            Labels::List(place, separator) => match field(*place) {
-                None => Ok(None),
-                Some(text) if text.eq_ignore_ascii_case(NONE) => Ok(Some(Vec::new())),
-                Some(text) => {
-                    let bare = text.trim_matches(['[', ']', '{', '}', '(', ')']);
-                    let parts = bare.split(*separator).map(|part| part.trim().trim_matches(['"', '\'']));
-                    let parts = parts.filter(|part| !part.is_empty());
-                    Ok(Some(parts.map(class_name).collect::<Result<_, _>>()?))
-                }
-            },
+            Labels::One(place) => Ok(field(line, *place).map(class_name).transpose()?.map(|class| vec![class])),
+            Labels::List(place, separator) => {
+                field(line, *place).map(|text| class_list::read(text, *separator)).transpose()
+            }
             Labels::Columns(columns) => {
-                let flags = columns.iter().filter_map(|(place, name)| Some((flag(field(*place)?)?, name)));
+                let flags = columns.iter().filter_map(|(place, name)| Some((flag(field(line, *place)?)?, name)));
                 let flags: Vec<(bool, &String)> = flags.collect();
                 let own = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| (*name).clone()).collect();
                 Ok((!flags.is_empty()).then_some(own))
@@ -331,15 +299,10 @@ impl Labels {
     }
 }
 
-/// Class separator: the first of these that occurs.
-fn separator<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> char {
-    ['|', ';', ','].into_iter().find(|sign| fields.clone().any(|field| field.contains(*sign))).unwrap_or('|')
-}
-
 pub(crate) fn flag(field: &str) -> Option<bool> {
     match field.trim().to_ascii_lowercase().as_str() {
-        "1" | "1.0" | "true" | "yes" | "t" => Some(true),
-        "0" | "0.0" | "false" | "no" | "f" => Some(false),
+        "1" | "1.0" | "true" | "t" | "yes" | "y" | "on" => Some(true),
+        "0" | "0.0" | "false" | "f" | "no" | "n" | "off" => Some(false),
         _ => None,
     }
 }

@@ -61,7 +61,8 @@ fn files_may_have_several_classes_in_three_ways() {
 fn lines_that_contradict_each_other_are_one_finding_that_names_them_all() {
     let text = "path,label\na.png,cat\na.png,dog\nb.png,dog\n./a.png,bird\nb.png,dog\na.png,cat\nc.png,\nc.png,cat\n";
     let found = listing(text).unwrap();
-    assert_eq!(labels(&found), [("b.png", "dog".into()), ("c.png", "cat".into())]);
+    // It is one sample without a label.
+    assert_eq!(labels(&found), [("a.png", "?".into()), ("b.png", "dog".into()), ("c.png", "cat".into())]);
     assert_eq!(found.problems.len(), 1);
     let (path, why) = &found.problems[0];
     assert_eq!(path, "a.png");
@@ -73,12 +74,50 @@ fn lines_that_contradict_each_other_are_one_finding_that_names_them_all() {
 
 #[test]
 fn spellings_of_one_path_are_one_sample() {
-    for path in
-        ["img/e.jpg", "./img/e.jpg", "img//e.jpg", "img/../img/e.jpg", "img\\e.jpg", "e.jpg", "D:\\old\\img\\e.jpg"]
-    {
+    for path in ["img/e.jpg", "./img/e.jpg", "img//e.jpg", "img/../img/e.jpg", "img\\e.jpg", "IMG/E.JPG", "img/e"] {
         let found = listing(&format!("path,label\nimg/e.jpg,cat\n{path},cat\n")).unwrap();
         assert_eq!((labels(&found), found.problems.len()), (vec![("img/e.jpg", "cat".into())], 0), "{path}");
     }
+    for path in ["e.jpg", "e", "D:\\old\\img\\e.jpg", "/home/ann/img/e.jpg"] {
+        let found = listing(&format!("path,label\n{path},cat\n")).unwrap();
+        assert_eq!((labels(&found), found.problems.len()), (vec![("img/e.jpg", "cat".into())], 0), "{path}");
+    }
+}
+
+#[test]
+fn a_row_whose_file_is_gone_takes_no_other_file_of_its_name() {
+    let read_in = |folder: &tempfile::TempDir| read(&folder.path().join("list.csv"), Labelling::OneClass).unwrap();
+    // Absolute paths, as an export writes them.
+    let folder = folder_of(&["dog/1.png", "dog/2.png"], b"");
+    let root = folder.path().display();
+    let table = format!("path,label\n{root}/cat/1.png,cat\n{root}/dog/1.png,dog\n{root}/dog/2.png,dog\n");
+    std::fs::write(folder.path().join("list.csv"), table).unwrap();
+    let found = read_in(&folder);
+    assert_eq!(labels(&found), [("dog/1.png", "dog".into()), ("dog/2.png", "dog".into())]);
+    assert!(found.problems.len() == 1 && found.problems[0].0.ends_with("cat/1.png"), "{:?}", found.problems);
+    assert!(found.problems[0].1.contains("no such file") && found.problems[0].1.contains("(line 2)"));
+    // A file that has a row without a label.
+    let found = read_in(&folder_of(&["sub/1.png"], b"path,label\n1.png,cat\nsub/1.png,\n"));
+    assert_eq!((labels(&found), found.problems.len()), (vec![("sub/1.png", "?".into())], 1));
+    // A file that has no row.
+    let found = read_in(&folder_of(&["b/1.png", "a/2.png"], b"path,label\n/old/a/1.png,cat\n/old/a/2.png,dog\n"));
+    assert_eq!((labels(&found), found.problems.len()), (vec![("a/2.png", "dog".into())], 1));
+}
+
+#[test]
+fn rows_may_be_shorter_or_longer_than_the_header() {
+    let found = listing("path,label\na.png\nb.png,cat,train,more\n c.png , dog , \n").unwrap();
+    assert_eq!(labels(&found), [("a.png", "?".into()), ("b.png", "cat".into()), ("c.png", "dog".into())]);
+    assert_eq!(found.problems, []);
+}
+
+#[test]
+fn lists_of_classes_may_be_json_and_keep_their_signs() {
+    let list = "path,labels\na.png,\"[\"\"a|b\"\", \"\"none\"\"]\"\nb.png,cat (wild)\n\
+                c.png,(big) cat;dog (old)\nd.png,[]\n";
+    let found = listing(list).unwrap();
+    let expected = [("a.png", "a|b+none"), ("b.png", "cat (wild)"), ("c.png", "(big) cat+dog (old)"), ("d.png", "")];
+    assert_eq!(labels(&found), expected.map(|(path, own)| (path, own.to_owned())));
 }
 
 #[test]
@@ -180,7 +219,113 @@ fn files_that_are_not_there_are_told_with_their_line() {
     let found = listing("path,label\na.png,cat\nmissing.png,dog\nsub,cat\n").unwrap();
     assert_eq!(found.entries.len(), 1);
     assert!(found.problems[0].1.contains("no such file (line 3)"), "{:?}", found.problems);
-    assert_eq!(found.problems[1].0, "sub");
+    let folder = ("sub".to_owned(), "it is a folder, not a file (line 4)".to_owned());
+    assert_eq!(found.problems[1], folder);
+}
+
+/// A table of the first files with these columns behind `path`.
+fn table_of(headers: &str, rows: &[&str]) -> String {
+    let rows = ["a", "b", "c", "d"].iter().zip(rows).map(|(name, row)| format!("{name}.png,{row}\n"));
+    format!("path,{headers}\n{}", rows.collect::<String>())
+}
+
+#[test]
+fn columns_of_split_words_are_taken_under_any_name() {
+    use Split::{Test, Train, Val};
+    for header in ["mode", "purpose", "data_type", "sample_type", "train_test", "train_val_test", "image_set"]
+        .into_iter()
+        .chain(["dataset_split", "train/test", "usage", "partition", "fold", "set"])
+    {
+        let rows = ["cat,train", "dog,test", "cat,Validation", "dog,train"];
+        let found = listing(&table_of(&format!("label,{header}"), &rows)).unwrap();
+        assert_eq!(splits(&found), [Train, Test, Val, Train].map(Some), "{header}");
+        assert_eq!(labels(&found)[0], ("a.png", "cat".into()), "{header}");
+    }
+    let found = listing(&table_of("label,mode", &["cat,train", "dog,", "cat,test"])).unwrap();
+    let note = found.note.clone().unwrap_or_default();
+    assert!(note.contains("mode was taken for the splits") && note.contains("1 of 3 rows name no split"), "{note}");
+    assert_eq!(splits(&found), [Some(Train), None, Some(Test)]);
+    // Other words, and the words of the classes, are no splits.
+    let found = listing(&table_of("label,mode", &["cat,train", "dog,night"])).unwrap();
+    assert_eq!(splits(&found), [None, None]);
+    let found = listing(&table_of("label,split", &["train,train", "test,val"])).unwrap();
+    assert_eq!((labels(&found)[1].1.as_str(), splits(&found)), ("test", vec![Some(Train), Some(Val)]));
+}
+
+#[test]
+fn all_columns_of_flags_decide_about_a_split() {
+    use Split::{Test, Train, Val};
+    for (headers, rows, expected) in [
+        ("label,is_valid,is_test", ["cat,0,0", "dog,1,0", "cat,0,1"], [Train, Val, Test]),
+        ("label,is_train,is_val,is_test", ["cat,1,0,0", "dog,0,1,0", "cat,0,0,1"], [Train, Val, Test]),
+        ("label,train,val,test", ["cat,1,0,0", "dog,0,1,0", "cat,0,0,1"], [Train, Val, Test]),
+        ("label,is_train,is_val", ["cat,1,0", "dog,0,1", "cat,0,0"], [Train, Val, Test]),
+        ("label,is_holdout", ["cat,True", "dog,False", "cat,False"], [Test, Train, Train]),
+        ("label,holdout", ["cat,on", "dog,off", "cat,off"], [Test, Train, Train]),
+        ("label,valid", ["cat,y", "dog,n", "cat,Y"], [Val, Train, Val]),
+        ("label,test", ["cat,t", "dog,f", "cat,no"], [Test, Train, Train]),
+    ] {
+        let found = listing(&table_of(headers, &rows)).unwrap();
+        assert_eq!(splits(&found), expected.map(Some), "{headers}");
+        assert_eq!(labels(&found).len(), 3, "{headers}");
+    }
+    let two = listing(&table_of("label,is_valid,is_test", &["cat,1,1", "dog,0,1"])).unwrap();
+    assert_eq!((splits(&two), two.problems.len()), (vec![Some(Test)], 1));
+    assert!(two.problems[0].1.contains("is_valid and is_test are set"), "{:?}", two.problems);
+    // They are classes beside other classes.
+    let classes = listing(&table_of("train,bus", &["1,0", "0,1"])).unwrap();
+    assert_eq!((labels(&classes)[0].1.as_str(), splits(&classes)), ("train", vec![None, None]));
+}
+
+#[test]
+fn split_columns_that_contradict_each_other_are_told() {
+    let text = table_of("label,split,is_valid", &["cat,train,False", "dog,train,True", "cat,test,False"]);
+    let found = listing(&text).unwrap();
+    assert_eq!(splits(&found), [Split::Train, Split::Train, Split::Test].map(Some));
+    let note = found.note.unwrap_or_default();
+    assert!(note.contains("the columns split and is_valid contradict each other"), "{note}");
+    assert!(note.contains("1 row, first in line 3"), "{note}");
+    let found = listing(&table_of("label,split,is_valid", &["cat,train,False", "dog,val,True"])).unwrap();
+    assert_eq!(found.note, None);
+}
+
+#[test]
+fn lines_before_the_header_are_no_rows() {
+    let expected = [("a.png", "cat".to_owned()), ("b.png", "dog".to_owned())];
+    for text in [
+        "sep=;\npath;label\na.png;cat\nb.png;dog\n",
+        "# made by hand\n\n# on a Monday, late\npath,label\na.png,cat\nb.png,dog\n",
+        "#path,label\na.png,cat\nb.png,dog\n",
+        "# made by hand\na.png,cat\nb.png,dog\n",
+    ] {
+        let found = listing(text).unwrap();
+        assert_eq!((labels(&found).as_slice(), found.problems.len()), (expected.as_slice(), 0), "{text}");
+    }
+    let found = listing("sep=;\n# by hand\npath;label\na.png;cat\ngone.png;dog\n").unwrap();
+    assert!(found.problems[0].1.contains("(line 5)"), "{:?}", found.problems);
+}
+
+#[test]
+fn utf16_without_a_mark_is_read_even_with_signs_beyond_latin() {
+    let text = "path,label\na.png,犬\nb.png,猫\nc.png,犬\n";
+    let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for bytes in [little, big] {
+        let found = read(&folder_of(&LETTERS, &bytes).path().join("list.csv"), Labelling::OneClass).unwrap();
+        assert_eq!(labels(&found), [("a.png", "犬".into()), ("b.png", "猫".into()), ("c.png", "犬".into())]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn paths_of_one_file_through_links_and_folders_above_are_one_sample() {
+    let folder = folder_of(&["img/a.png"], b"");
+    let name = folder.path().file_name().unwrap().to_str().unwrap().to_owned();
+    std::os::unix::fs::symlink(folder.path().join("img"), folder.path().join("lnk")).unwrap();
+    let table = format!("path,label\n../{name}/img/a.png,cat\nlnk/a.png,cat\nimg/a.png,cat\n");
+    std::fs::write(folder.path().join("list.csv"), table).unwrap();
+    let found = read(&folder.path().join("list.csv"), Labelling::OneClass).unwrap();
+    assert_eq!((labels(&found), found.problems.len()), (vec![("img/a.png", "cat".into())], 0));
 }
 
 #[cfg(unix)]

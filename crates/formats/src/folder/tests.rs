@@ -1,5 +1,4 @@
 use super::*;
-use assay_domain::Split;
 
 const JPEG: &[u8] = &[0xff, 0xd8, 0xff, 0xe0, 0, 16, b'J', b'F', b'I', b'F'];
 
@@ -114,8 +113,10 @@ fn a_table_beside_the_images_labels_them() {
             "path,label,split\nimg/a.jpg,cat,train\nimg/a.jpg,dog,train\nimg/b.jpg,dog,7\nimg/c.jpg,dog,test\n",
         ),
     ]);
-    assert_eq!(seen(&faults), [("img/c.jpg", Some("dog"), Some(Split::Test))]);
-    assert!(faults.problems[0].1.contains("line 2 and labels.csv, line 3"), "{:?}", faults.problems);
+    let expected = [("img/a.jpg", None, Some(Split::Train)), ("img/c.jpg", Some("dog"), Some(Split::Test))];
+    assert_eq!(seen(&faults), expected);
+    assert!(faults.problems[0].1.contains("labels.csv, lines 2 and 3"), "{:?}", faults.problems);
+    assert!(faults.note.as_deref().is_some_and(|note| note.contains("the classes of 1 of 3 images")));
     assert!(faults.problems[1].1.contains("\"7\" is not understood"), "{:?}", faults.problems);
 }
 
@@ -153,6 +154,122 @@ fn where_folders_and_a_table_name_classes_values_decide() {
     ]);
     assert_eq!(classes(&others), [Some("cat"), Some("cat"), Some("dog"), Some("dog")]);
     assert!(others.note.unwrap().contains("the folders' were taken"));
+}
+
+#[test]
+fn a_table_that_is_not_understood_tells_its_columns() {
+    let images = [("img/a.jpg", ""), ("img/b.jpg", ""), ("img/c.jpg", "")];
+    let with = |table: (&'static str, &'static str)| {
+        let files: Vec<(&str, &str)> = images.into_iter().chain([table]).collect();
+        listing(&files)
+    };
+    let rows = "path,breed,color\nimg/a.jpg,x,red\nimg/b.jpg,y,red\n";
+    let found = with(("labels.csv", rows));
+    let note = found.note.unwrap_or_default();
+    assert!(note.contains("labels.csv: no column of classes: there are breed, color; looked for"), "{note}");
+    assert_eq!(found.problems, []);
+    // No column of paths, and paths of no images.
+    let found = with(("labels.csv", "foo,bar\nzzz,cat\n"));
+    assert!(found.problems.len() == 1 && found.problems[0].1.contains("its columns are foo, bar"), "{found:?}");
+    let found = with(("labels.csv", "path,label\nzzz.jpg,cat\nyyy.jpg,dog\n"));
+    assert!(found.problems[0].1.contains("zzz.jpg: there is no such file (line 2); yyy.jpg"), "{found:?}");
+    // A single column is a list.
+    let found = with(("some.csv", "path\nimg/a.jpg\n"));
+    assert!(found.problems.is_empty() && found.note.is_some_and(|note| note.contains("lists of images (1 file)")));
+    let found = with(("metadata.jsonl", "{\"file_name\": \"img/a.jpg\", \"label\": \"cat\"}\n"));
+    assert!(found.problems[0].1.contains("write them as a CSV"), "{found:?}");
+}
+
+#[test]
+fn a_table_in_utf16_labels_the_images_beside_it() {
+    let root = folder_of(&[("img/a.jpg", ""), ("img/b.jpg", "")]);
+    let text = "path,label\nimg/a.jpg,犬\nimg/b.jpg,cat\n";
+    for mark in [&[0xff, 0xfe][..], &[]] {
+        let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        std::fs::write(root.path().join("labels.csv"), [mark, &units].concat()).unwrap();
+        let found = read(root.path(), Labelling::OneClass).unwrap();
+        assert_eq!((classes(&found), found.problems.len()), (vec![Some("犬"), Some("cat")], 0));
+    }
+}
+
+#[test]
+fn tables_that_contradict_each_other_are_told_with_their_lines() {
+    let found = listing(&[
+        ("img/a.jpg", ""),
+        ("img/b.jpg", ""),
+        ("img/c.jpg", ""),
+        ("one.csv", "path,label,split\nimg/a.jpg,cat,train\nimg/b.jpg,dog,train\nimg/c.jpg,dog,val\n"),
+        ("two.csv", "path,label,split\nimg/a.jpg,dog,train\nimg/b.jpg,dog,test\n"),
+    ]);
+    let expected = [
+        ("img/a.jpg", Some("cat"), Some(Split::Train)),
+        ("img/b.jpg", Some("dog"), Some(Split::Train)),
+        ("img/c.jpg", Some("dog"), Some(Split::Val)),
+    ];
+    assert_eq!(seen(&found), expected);
+    let expected = [
+        "its classes contradict each other: cat (one.csv, line 2), dog (two.csv, line 2); cat was taken",
+        "its splits contradict each other: train (one.csv, line 3), test (two.csv, line 3); train was taken",
+    ];
+    assert_eq!(found.problems.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>(), expected);
+    // Folders of splits against a table.
+    let found = listing(&[
+        ("train/cat/a.jpg", ""),
+        ("test/cat/b.jpg", ""),
+        ("labels.csv", "path,label,split\ntrain/cat/a.jpg,cat,test\ntest/cat/b.jpg,cat,test\n"),
+    ]);
+    assert_eq!(seen(&found)[1], ("train/cat/a.jpg", Some("cat"), Some(Split::Test)));
+    let note = found.note.unwrap_or_default();
+    assert!(note.contains("labels.csv gives 1 image another split than the folders"), "{note}");
+}
+
+#[test]
+fn a_row_whose_file_is_gone_labels_no_image_of_another_folder() {
+    // No row names b/1.jpg, and the file of the first row is gone.
+    let mut files: Vec<(String, String)> = (2..=9).map(|number| (format!("a/{number}.jpg"), String::new())).collect();
+    files.push(("b/1.jpg".into(), String::new()));
+    let rows: String = (1..=9).map(|number| format!("/old/pets/a/{number}.jpg,fox\n")).collect();
+    files.push(("labels.csv".into(), format!("path,label\n{rows}")));
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let found = listing(&files);
+    let mut expected = vec![Some("a"); 8];
+    expected.push(Some("b"));
+    assert_eq!(classes(&found), expected);
+    assert!(
+        found.note.as_deref().is_some_and(|note| note.contains("the classes of 8 of 9 images")),
+        "{:?}",
+        found.note
+    );
+    assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
+    assert_eq!(found.problems[0].0, "/old/pets/a/1.jpg");
+}
+
+#[test]
+fn places_are_told_as_they_would_be_read() {
+    let files = [
+        ("train/cat/a.jpg", ""),
+        ("train/images/b.jpg", ""),
+        ("train/mask/c.jpg", ""),
+        ("val/cat/.d.jpg", ""),
+        ("val/RECYCLER/e.jpg", ""),
+        ("val/train/f.jpg", ""),
+        ("val/cat/Thumbs.db", ""),
+    ];
+    let masks = [("train/images/a.jpg", ""), ("train/data/b.jpg", ""), ("train/masks/a.jpg", "")];
+    for files in [files.as_slice(), masks.as_slice()] {
+        let read = listing(files);
+        let read: Vec<_> = seen(&read)
+            .into_iter()
+            .map(|(path, class, split)| (path.to_owned(), class.map(str::to_owned), split))
+            .collect();
+        let paths: Vec<&str> = files.iter().map(|(path, _)| *path).collect();
+        let told = paths.iter().zip(places_of(&paths));
+        let mut told: Vec<_> = told
+            .filter_map(|(path, place)| place.map(|place| ((*path).to_owned(), place.class, place.split)))
+            .collect();
+        told.sort_by(|(a, _, _), (b, _, _)| natural(a, b));
+        assert_eq!(told, read);
+    }
 }
 
 #[test]

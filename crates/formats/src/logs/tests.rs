@@ -165,3 +165,54 @@ fn keys_that_nobody_could_ask_for_are_kept_under_a_name_that_is_told() {
     assert_eq!(keys.collect::<Vec<_>>(), ["unnamed", "a/_/b", "acc@1"]);
     assert!(part.notes.iter().any(|note| note.contains("\"a//b\" is kept as \"a/_/b\"")), "{:?}", part.notes);
 }
+
+#[test]
+fn a_key_of_any_length_is_kept_under_a_shorter_name() {
+    let root = tempfile::tempdir().expect("a folder");
+    let long = "k".repeat(2_000);
+    for (name, named, text) in [
+        ("a.csv", Named::Csv, format!("step,{long}a,{long}b\n1,2,3\n")),
+        ("a.jsonl", Named::JsonLines, format!("{{\"step\": 1, \"{long}a\": 2, \"{long}b\": 3}}\n")),
+    ] {
+        touch(root.path(), name, &text);
+        let file = LogFile { path: root.path().join(name), run: String::new(), named };
+        let options = Options { now: Timestamp(1_800_000_000_000), ..Options::default() };
+        let part = read(&file, &Mark::default(), &options).expect("it reads");
+        let keys: Vec<&str> = part
+            .logged
+            .iter()
+            .filter_map(|one| if let Logged::Point(key, _) = one { Some(key.as_str()) } else { None })
+            .collect();
+        assert_eq!((keys.len(), part.left_out), (2, 0), "{name}");
+        assert!(keys[0] != keys[1] && keys.iter().all(|key| key::kept(key) == *key), "{keys:?}");
+        assert!(part.notes.iter().any(|note| note.contains("is kept as")), "{:?}", part.notes);
+    }
+}
+
+#[test]
+fn records_whose_stored_state_cannot_be_parsed_are_read_anew_and_superseded() {
+    let root = tempfile::tempdir().expect("a folder");
+    touch(root.path(), "loss", "1700000000000 0.5 1\n1700000000000 0.25 2\n");
+    let file =
+        LogFile { path: root.path().join("loss"), run: String::new(), named: Named::MlflowMetric("loss".into()) };
+    let options = Options { now: Timestamp(1_800_000_000_000), ..Options::default() };
+    let part = read(&file, &Mark { read: 20, state: Some("{".into()) }, &options).expect("it reads");
+    let restarted = Logged::Restarted { step: 1, keys: vec!["loss".into()] };
+    assert!(part.logged.contains(&restarted), "{:?}", part.logged);
+    let points = part.logged.iter().filter(|one| matches!(one, Logged::Point(..))).count();
+    assert_eq!((points, part.notes.len()), (2, 1));
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_whose_names_look_alike_have_positions_of_their_own() {
+    use std::os::unix::ffi::OsStrExt;
+    let unit = |name: &[u8], named: Named| {
+        let path = Path::new(std::ffi::OsStr::from_bytes(name)).join("metrics.csv");
+        LogFile { path, run: String::new(), named }.unit()
+    };
+    for named in [Named::Csv, Named::WandbCsv("a".into()), Named::TrainerState] {
+        assert_ne!(unit(b"\xff", named.clone()), unit(b"\xfe", named));
+    }
+    assert_eq!(unit(b"run", Named::Csv), "run/metrics.csv");
+}

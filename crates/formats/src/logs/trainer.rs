@@ -1,10 +1,11 @@
 //! `trainer_state.json` of the Hugging Face trainer: each checkpoint repeats the whole history. Also tells `.json`
 //! formats apart.
 
+use super::columns::Cell;
 use super::json::{self, Leaves};
 use super::seal::hash;
 use super::text::Piece;
-use super::{Mark, Options, modified_ms};
+use super::{Former, Mark, Options, WRITTEN_ANEW, first_step, modified_ms, supersede};
 use assay_domain::foreign::{Logged, Part};
 use assay_domain::{Point, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -79,27 +80,40 @@ pub(super) fn read(path: &Path, mark: &Mark, options: &Options) -> std::io::Resu
     };
     let hash_of =
         |entries: &[Value]| hash(entries.iter().map(Value::to_string).collect::<Vec<_>>().join("\n").as_bytes());
-    let known: Known = mark.state.as_ref().and_then(|state| serde_json::from_str(state).ok()).unwrap_or_default();
+    let known: Option<Known> = match &mark.state {
+        Some(state) => serde_json::from_str(state).ok(),
+        None => Some(Known::default()),
+    };
     let before = mark.read as usize;
-    let is_same = before == 0 || entries.get(..before).is_some_and(|entries| hash_of(entries) == known.hash);
+    let is_known = |known: &Known| entries.get(..before).is_some_and(|entries| hash_of(entries) == known.hash);
+    let is_same = before == 0 || known.as_ref().is_some_and(is_known);
     let from = if is_same { before } else { 0 };
     if entries.len() == from {
         return Ok(waits(None));
     }
     let wall_ms = modified_ms(path)?.min(options.now.0);
     let mut part = Part { read: entries.len() as u64, ..Part::default() };
-    let mut keys = if is_same { known.keys.clone() } else { BTreeSet::new() };
+    let former = match &known {
+        Some(known) => Former { keys: Some(known.keys.iter().cloned().collect()), why: WRITTEN_ANEW },
+        None => Former::unknown(),
+    };
+    let mut keys = known.filter(|_| is_same).unwrap_or_default().keys;
     for (number, entry) in entries.iter().enumerate().skip(from) {
         let Value::Object(entry) = entry else {
             part.left_out += 1;
             continue;
         };
-        let step = entry.get("step").and_then(|step| step.as_i64().or_else(|| step.as_f64().map(|step| step as i64)));
+        let nearest = |cell: &Cell| cell.number().filter(|step| step.is_finite()).map(|step| step as i64);
+        let step = entry.get("step").and_then(json::cell).and_then(|cell| cell.step().or_else(|| nearest(&cell)));
         let mut leaves = Leaves::default();
         entry.iter().filter(|(key, _)| *key != "step").for_each(|(key, value)| leaves.add(key.clone(), value.clone()));
-        part.left_out += leaves.left_out;
+        for note in leaves.notes {
+            if !part.notes.contains(&note) {
+                part.notes.push(note);
+            }
+        }
         for (key, value) in leaves.found.into_iter().filter(|(_, value)| !value.is_null()) {
-            match json::number(&value) {
+            match json::cell(&value).and_then(|cell| cell.number()) {
                 Some(value) => {
                     let point = Point { step: step.unwrap_or(number as i64), wall_ms, value };
                     keys.insert(key.clone());
@@ -119,12 +133,11 @@ pub(super) fn read(path: &Path, mark: &Mark, options: &Options) -> std::io::Resu
     }
     part.logged.push(Logged::Heard(Timestamp(wall_ms)));
     if !is_same {
-        let step = |logged: &Logged| if let Logged::Point(_, point) = logged { Some(point.step) } else { None };
-        let step = part.logged.iter().filter_map(step).min().unwrap_or_default();
-        let line = format!("{NAME} was written anew");
-        let restarted = Logged::Restarted { step, keys: known.keys.into_iter().collect() };
-        part.logged.splice(0..0, [Logged::Line(line), restarted]);
-        part.notes.push(format!("{} was written anew", path.display()));
+        // The old points stand until the new file has some.
+        if first_step(&part).is_none() {
+            return Ok(waits(None));
+        }
+        supersede(&mut part, path, &former);
     }
     part.state = serde_json::to_string(&Known { hash: hash_of(&entries), keys }).ok();
     Ok(part)
@@ -174,5 +187,53 @@ mod tests {
         let anew = read(&second, &Mark { read: rest.read, state: rest.state }, &options).expect("it reads");
         assert!(matches!(&anew.logged[1], Logged::Restarted { step: 1, keys } if keys.contains(&"loss".to_owned())));
         assert_eq!(losses(&anew), [(1, 0.7), (5, 0.6)]);
+    }
+
+    #[test]
+    fn a_replaced_trainer_state_without_points_supersedes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(NAME);
+        let options = Options { now: Timestamp(i64::MAX), is_settled: true, ..Options::default() };
+        history(&path, &[(1, 0.5), (5, 0.4)]);
+        let part = read(&path, &Mark::default(), &options).expect("it reads");
+        let mark = Mark { read: part.read, state: part.state };
+        std::fs::write(&path, r#"{"log_history": [{"note": "x"}], "max_steps": 9}"#).expect("a file");
+        let waits = read(&path, &mark, &options).expect("it reads");
+        assert_eq!((waits.logged, waits.read, &waits.state), (Vec::new(), mark.read, &mark.state));
+        // Nor does one whose first file had no points supersede those of other files.
+        let mark = Mark { read: 2, state: Some(r#"{"hash": "", "keys": []}"#.into()) };
+        history(&path, &[(1, 0.7)]);
+        let anew = read(&path, &mark, &options).expect("it reads");
+        assert!(!anew.logged.iter().any(|logged| matches!(logged, Logged::Restarted { .. })), "{:?}", anew.logged);
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_parsed_counts_as_a_file_read_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(NAME);
+        let options = Options { now: Timestamp(i64::MAX), is_settled: true, ..Options::default() };
+        history(&path, &[(1, 0.5), (5, 0.4)]);
+        let part = read(&path, &Mark { read: 2, state: Some("{".into()) }, &options).expect("it reads");
+        assert_eq!(losses(&part), [(1, 0.5), (5, 0.4)]);
+        let keys = part.logged.iter().find_map(|logged| match logged {
+            Logged::Restarted { step: 1, keys } => Some(keys.clone()),
+            _ => None,
+        });
+        assert_eq!(keys, Some(vec!["epoch".to_owned(), "loss".to_owned()]));
+        assert!(part.notes.iter().any(|note| note.contains("cannot be read")), "{:?}", part.notes);
+    }
+
+    #[test]
+    fn one_odd_number_costs_no_other_value() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(NAME);
+        let options = Options { now: Timestamp(i64::MAX), is_settled: true, ..Options::default() };
+        let text =
+            r#"{"log_history": [{"step": 1, "loss": 1e400}, {"step": "2", "loss": nan}, {"step": 3, "loss": "0.25"}]}"#;
+        std::fs::write(&path, text).expect("a file");
+        let part = read(&path, &Mark::default(), &options).expect("it reads");
+        let losses = losses(&part);
+        assert_eq!((losses[0], losses[2]), ((1, f64::INFINITY), (3, 0.25)));
+        assert!(losses[1].0 == 2 && losses[1].1.is_nan());
     }
 }

@@ -241,7 +241,9 @@ impl Reading {
         for (key, value) in tree.into_iter().filter(|(key, _)| !key.starts_with(own)) {
             leaves.add(key, value);
         }
-        self.part.left_out += leaves.left_out;
+        let is_new = |note: &String| !self.part.notes.contains(note);
+        let notes: Vec<String> = leaves.notes.into_iter().filter(is_new).collect();
+        self.part.notes.extend(notes);
         leaves.found
     }
 }

@@ -122,10 +122,36 @@ fn bits_of_a_sensor_in_a_png_of_16_are_visible() {
     }
 }
 
+#[test]
+fn alpha_that_is_zero_everywhere_is_taken_as_unset() {
+    let rgba = |alpha: u8| {
+        let image = RgbaImage::from_fn(4, 4, |x, _| image::Rgba([40, 50, 60, if x == 0 { alpha } else { 0 }]));
+        let mut png = Vec::new();
+        image.write_with_encoder(image::codecs::png::PngEncoder::new(&mut png)).unwrap();
+        decode(&png).unwrap()
+    };
+    assert!(rgba(0).pixels().all(|pixel| pixel.0 == [40, 50, 60]));
+    assert_eq!((rgba(255).get_pixel(0, 0).0, rgba(255).get_pixel(1, 0).0), ([40, 50, 60], [255; 3]));
+}
+
+#[test]
+fn an_orientation_in_a_webp_is_found_with_and_without_a_prefix() {
+    let exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    for chunk in [exif.to_vec(), [&b"Exif\0\0"[..], exif].concat()] {
+        let mut webp = Vec::new();
+        let mut encoder = image::codecs::webp::WebPEncoder::new_lossless(&mut webp);
+        image::ImageEncoder::set_exif_metadata(&mut encoder, chunk).unwrap();
+        RgbImage::new(20, 10).write_with_encoder(encoder).unwrap();
+        assert_eq!(inspect(&webp).unwrap(), Facts { width: 10, height: 20 });
+        assert_eq!(decode(&webp).unwrap().dimensions(), (10, 20));
+    }
+}
+
 mod tiff_files {
     use super::*;
     use tiff::encoder::colortype::{self, ColorType};
     use tiff::encoder::{TiffEncoder, TiffValue};
+    use tiff::tags::Tag;
 
     /// 16 x 16 pixels by position, from 0 to 1.
     fn of<C: ColorType>(value: impl Fn(f64) -> C::Inner, channels: usize) -> Vec<u8>
@@ -234,9 +260,38 @@ mod tiff_files {
         assert!(most < Some(24), "{most:?}");
         // Unknown features are named by the decoder.
         let old = inspect(&written(16, 16, &jpeg, &tags(6, 6))).unwrap_err().to_string();
-        assert!(old.contains("a TIFF image: "), "{old}");
+        assert!(old.contains("a TIFF image ("), "{old}");
         let lab = inspect(&written(4, 4, &[0; 48], &tags(8, 1))).unwrap_err().to_string();
         assert!(lab.contains("CIELab"), "{lab}");
+    }
+
+    #[test]
+    fn a_thumbnail_before_the_full_image_is_passed_over() {
+        let mut bytes = Cursor::new(Vec::new());
+        let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
+        let mut thumbnail = encoder.new_image::<colortype::Gray8>(2, 2).unwrap();
+        thumbnail.encoder().write_tag(Tag::NewSubfileType, 1u32).unwrap();
+        thumbnail.write_data(&[9; 4]).unwrap();
+        encoder.write_image::<colortype::Gray8>(4, 3, &[70; 12]).unwrap();
+        encoder.write_image::<colortype::Gray8>(5, 5, &[80; 25]).unwrap();
+        let bytes = bytes.into_inner();
+        assert_eq!(inspect(&bytes).unwrap(), Facts { width: 4, height: 3 });
+        assert!(decode(&bytes).unwrap().pixels().all(|pixel| pixel.0 == [70; 3]));
+        // A file of nothing but a thumbnail shows it.
+        let only =
+            written(2, 2, &[9; 4], &[(254, 4, vec![1]), (258, 3, vec![8]), (259, 3, vec![1]), (262, 3, vec![1])]);
+        assert_eq!(decode(&only).unwrap().get_pixel(1, 1).0, [9; 3]);
+    }
+
+    #[test]
+    fn pixels_without_data_are_black_and_do_not_stretch_the_window() {
+        let mut bytes = Cursor::new(Vec::new());
+        let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
+        let mut image = encoder.new_image::<colortype::Gray32Float>(2, 2).unwrap();
+        image.encoder().write_tag(Tag::GdalNodata, "-9999").unwrap();
+        image.write_data(&[-9999.0, 300.0, 400.0, 500.0]).unwrap();
+        let shown = decode(&bytes.into_inner()).unwrap();
+        assert_eq!(shown.pixels().map(|pixel| pixel.0[0]).collect::<Vec<_>>(), [0, 0, 128, 255]);
     }
 
     #[test]
@@ -254,5 +309,5 @@ fn images_of_other_kinds_are_named() {
     let why = inspect(&heic).unwrap_err().to_string();
     assert!(why.contains("HEIC"), "{why}");
     let why = decode(b"P6\n2 2\n255\n............").unwrap_err().to_string();
-    assert!(why.contains("PPM") && why.contains("JPEG, PNG"), "{why}");
+    assert!(why.contains("PPM") && why.contains("convert it to PNG"), "{why}");
 }

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::fields::Fields;
 use super::runs::check_length;
-use super::{Answer, wire};
+use super::{Answer, operands, wire};
 use assay_domain::ExperimentId;
 use assay_domain::entity::Experiment;
 use assay_domain::search::{self, Comparison, Operand, SortBy};
@@ -124,11 +124,8 @@ fn active(engine: &Engine, fields: &Fields) -> Answer<ExperimentId> {
 
 pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
     let (page, filter, order) = (fields.page(1000, 50_000)?, fields.filter()?, fields.order()?);
-    filter.iter().try_for_each(|comparison| check_column(&comparison.column))?;
-    if filter.iter().any(|comparison| comparison.operand == Operand::Nothing && !is_tag(&comparison.column)) {
-        return Err(Failure::invalid("IS NULL / IS NOT NULL is only supported for tags"));
-    }
-    order.iter().try_for_each(|by| check_column(&by.column))?;
+    filter.iter().try_for_each(check_comparison)?;
+    order.iter().try_for_each(|by| check_column(&by.column, &ORDERED))?;
     let deleted = is_deleted(fields.text("view_type")?.as_deref())?;
     let mut found = engine.experiments()?;
     found.retain(|experiment| {
@@ -161,12 +158,34 @@ pub(super) fn is_deleted(view: Option<&str>) -> Answer<Option<bool>> {
     }
 }
 
-fn check_column(column: &search::Column) -> Answer<()> {
+/// Attributes of filters, and of orders.
+const FILTERED: [&str; 3] = ["name", "creation_time", "last_update_time"];
+const ORDERED: [&str; 4] = ["name", "creation_time", "last_update_time", "experiment_id"];
+
+fn check_comparison(comparison: &Comparison) -> Answer<()> {
+    let column = &comparison.column;
+    if is_tag(column) {
+        return operands::check_textual(comparison, "tag");
+    }
+    check_column(column, &FILTERED)?;
+    if comparison.operand == Operand::Nothing {
+        return Err(Failure::invalid("IS NULL / IS NOT NULL is only supported for tags"));
+    }
+    match column.key.as_str() {
+        "name" => operands::check_textual(comparison, "attributes"),
+        key => operands::check_numeric(comparison, &format!("numeric attribute: {key}")),
+    }
+}
+
+fn check_column(column: &search::Column, known: &[&str]) -> Answer<()> {
     let is_attribute = matches!(column.kind.as_str(), "" | "attribute" | "attributes" | "attr");
-    let is_known = matches!(column.key.as_str(), "name" | "creation_time" | "last_update_time" | "experiment_id");
-    match is_attribute && is_known || is_tag(column) {
+    match is_attribute && known.contains(&column.key.as_str()) {
         true => Ok(()),
-        false => Err(Failure::invalid(format!("Invalid attribute key '{}' specified.", column.key))),
+        false => Err(Failure::invalid(format!(
+            "Invalid attribute key '{}' specified. Valid keys are {}",
+            column.key,
+            known.join(", ")
+        ))),
     }
 }
 
@@ -182,7 +201,6 @@ fn is_fulfilled(comparison: &Comparison, experiment: &Experiment) -> bool {
     match key {
         "creation_time" => comparison.is_fulfilled_by_number(Some(experiment.created.0 as f64)),
         "last_update_time" => comparison.is_fulfilled_by_number(Some(experiment.updated.0 as f64)),
-        "experiment_id" => comparison.is_fulfilled_by_text(Some(&experiment.id.to_string())),
         _ => comparison.is_fulfilled_by_text(Some(&experiment.name)),
     }
 }

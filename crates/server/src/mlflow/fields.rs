@@ -120,9 +120,7 @@ impl Fields<'_> {
     pub(super) fn integer(&self, name: &str) -> Answer<Option<i64>> {
         let Some(value) = self.value(name) else { return Ok(None) };
         let number = match value {
-            Value::Number(number) => {
-                number.as_i64().or_else(|| number.as_f64().filter(|x| x.fract() == 0.0).map(|x| x as i64))
-            }
+            Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
             Value::String(text) => text.parse().ok(),
             _ => None,
         };
@@ -251,6 +249,12 @@ impl Fields<'_> {
     }
 }
 
+/// A float as the whole number that it is, if it is one of 64 bits.
+fn whole(number: f64) -> Option<i64> {
+    const END: f64 = (1_u64 << 63) as f64;
+    (number.fract() == 0.0 && (-END..END).contains(&number)).then_some(number as i64)
+}
+
 /// A part of what is found.
 pub(super) struct Page {
     pub(super) limit: usize,
@@ -284,4 +288,32 @@ const PAGE: &str = "after-";
 /// The token of the page that begins after so many.
 pub(super) fn page_token(offset: usize) -> Value {
     Value::String(format!("{PAGE}{offset}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn whole_numbers_beyond_64_bits_are_refused_and_never_saturate() {
+        let integer = |value: Value| {
+            let values = Map::from_iter([("step".to_owned(), value)]);
+            Fields { values: Cow::Owned(values), place: None }.integer("step").ok().flatten()
+        };
+        for (value, number) in [
+            (json!(i64::MAX), i64::MAX),
+            (json!(-9_223_372_036_854_775_808_f64), i64::MIN),
+            (json!(3.0), 3),
+            (json!("-7"), -7),
+        ] {
+            assert_eq!(integer(value.clone()), Some(number), "{value}");
+        }
+        for value in [json!(1_u64 << 63), json!(u64::MAX), json!(9_223_372_036_854_775_808_f64), json!(1e300)] {
+            assert_eq!(integer(value.clone()), None, "{value}");
+        }
+        for value in [json!(-1e300), json!(1.5), json!("9223372036854775808"), json!("1e3"), json!(true)] {
+            assert_eq!(integer(value.clone()), None, "{value}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::experiments::id_of;
 use super::failure::Failure;
 use super::fields::{Fields, Page, invalid};
 use super::runs::check_length;
-use super::{Answer, wire};
+use super::{Answer, operands, wire};
 use assay_domain::registry::{DatasetInput, LoggedModel, ModelMetric};
 use assay_domain::search::{self, Comparison};
 use assay_domain::{Timestamp, entity::Experiment};
@@ -267,29 +267,38 @@ pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
         let name = by.required("field_name")?;
         let digest = by.word("dataset_digest")?;
         let dataset = by.word("dataset_name")?.map(|name| (name, digest));
-        order.push((search::parse_sort(&name).map_err(invalid)?.column, by.flag_or("ascending", true)?, dataset));
+        let column = search::parse_sort(&name).map_err(invalid)?.column;
+        let is_metric = matches!(column.kind.as_str(), "metrics" | "metric");
+        let is_attribute =
+            matches!(column.kind.as_str(), "" | "attribute" | "attributes") && is_known_attribute(&column.key);
+        if !is_metric && !is_attribute {
+            return Err(Failure::invalid(format!(
+                "Invalid order by field name: {name}. Only metrics.<name> and {} are supported.",
+                known_attributes()
+            )));
+        }
+        order.push((column, by.flag_or("ascending", true)?, dataset));
     }
     found.sort_by(|a, b| {
         let by = |(column, ascending, dataset): &(search::Column, bool, Option<(String, Option<String>)>)| {
-            let order = match (column.kind.as_str(), column.key.as_str()) {
+            let directed = |order: Ordering| if *ascending { order } else { order.reverse() };
+            let of_texts = |a: &str, b: &str| directed(a.cmp(b));
+            match (column.kind.as_str(), column.key.as_str()) {
                 ("metrics" | "metric", key) => {
                     let value = |model: &LoggedModel| match dataset {
                         Some(dataset) => of_dataset(model, dataset).find(|m| m.key == key).map(|m| m.value),
                         None => model.metrics.iter().find(|m| m.key == key).map(|m| m.value),
                     };
-                    match (value(a), value(b)) {
-                        (Some(a), Some(b)) => a.total_cmp(&b),
-                        // What has none comes last either way.
-                        (a, b) if *ascending => b.is_some().cmp(&a.is_some()),
-                        (a, b) => a.is_some().cmp(&b.is_some()),
-                    }
+                    absent_last(value(a), value(b), |a, b| directed(a.total_cmp(&b)))
                 }
-                (_, "name") => a.name.cmp(&b.name),
-                (_, "model_id") => a.id.cmp(&b.id),
-                (_, "last_updated_timestamp" | "last_updated_timestamp_ms") => a.updated.cmp(&b.updated),
-                _ => a.created.cmp(&b.created),
-            };
-            if *ascending { order } else { order.reverse() }
+                (_, "name") => of_texts(&a.name, &b.name),
+                (_, "model_id") => of_texts(&a.id, &b.id),
+                (_, "model_type") => absent_last(a.kind.as_deref(), b.kind.as_deref(), of_texts),
+                (_, "source_run_id") => absent_last(a.run.as_deref(), b.run.as_deref(), of_texts),
+                (_, "status") => of_texts(&a.status, &b.status),
+                (_, key) if UPDATED.contains(&key) => directed(a.updated.cmp(&b.updated)),
+                _ => directed(a.created.cmp(&b.created)),
+            }
         };
         let asked = order.iter().map(by).fold(Ordering::Equal, Ordering::then);
         asked.then(b.created.cmp(&a.created)).then_with(|| b.id.cmp(&a.id))
@@ -348,25 +357,48 @@ fn key_of(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// Attributes of logged models: texts, and the names of the two times.
+const TEXTS: [&str; 5] = ["name", "model_id", "model_type", "status", "source_run_id"];
+const CREATED: [&str; 3] = ["creation_time", "creation_timestamp", "creation_timestamp_ms"];
+const UPDATED: [&str; 3] = ["last_updated_time", "last_updated_timestamp", "last_updated_timestamp_ms"];
+
+fn is_known_attribute(key: &str) -> bool {
+    [&TEXTS[..], &CREATED, &UPDATED].iter().any(|keys| keys.contains(&key))
+}
+
+fn known_attributes() -> String {
+    [&TEXTS[..], &CREATED, &UPDATED].concat().join(", ")
+}
+
+/// Sorts absent values last, and others in their order.
+fn absent_last<T>(a: Option<T>, b: Option<T>, order: impl Fn(T, T) -> Ordering) -> Ordering {
+    match (a, b) {
+        (Some(a), Some(b)) => order(a, b),
+        (a, b) => b.is_some().cmp(&a.is_some()),
+    }
+}
+
 /// Whether a comparison makes sense for logged models.
 fn check_comparison(comparison: &Comparison) -> Answer<()> {
-    use search::Operator::*;
-    let is_of_order = matches!(comparison.operator, Less | AtMost | Greater | AtLeast);
-    let is_of_number = is_of_order || matches!(comparison.operator, Equal | Different);
     let (kind, key) = (comparison.column.kind.as_str(), comparison.column.key.as_str());
-    let is_allowed = match kind {
-        "metric" | "metrics" => is_of_number,
-        "param" | "params" | "tag" | "tags" => !is_of_order,
-        "" | "attribute" | "attributes" if key.contains("timestamp") => is_of_number,
-        "" | "attribute" | "attributes" => !is_of_order,
+    match kind {
+        "metric" | "metrics" => operands::check_numeric(comparison, "metric"),
+        "param" | "params" => operands::check_textual_or_list(comparison, "parameter"),
+        "tag" | "tags" => operands::check_textual_or_list(comparison, "tag"),
+        "" | "attribute" | "attributes" if TEXTS.contains(&key) => {
+            operands::check_textual_or_list(comparison, "attributes")
+        }
+        "" | "attribute" | "attributes" if is_known_attribute(key) => {
+            operands::check_numeric(comparison, &format!("numeric attribute: {key}"))
+        }
+        "" | "attribute" | "attributes" => Err(Failure::invalid(format!(
+            "Invalid attribute key '{key}' specified. Valid keys are {}",
+            known_attributes()
+        ))),
         other => {
             let why = "Valid values are ['metrics', 'params', 'tags', 'attributes']";
-            return Err(Failure::invalid(format!("Invalid entity type {other:?}. {why}")));
+            Err(Failure::invalid(format!("Invalid entity type {other:?}. {why}")))
         }
-    };
-    match is_allowed {
-        true => Ok(()),
-        false => Err(Failure::invalid(format!("Invalid comparison operator for {kind} {key:?}"))),
     }
 }
 
@@ -400,12 +432,8 @@ fn is_fulfilled(comparison: &Comparison, model: &LoggedModel, datasets: &[(Strin
         (_, "model_type") => text(model.kind.as_deref()),
         (_, "status") => text(Some(model.status.trim_start_matches("LOGGED_MODEL_"))),
         (_, "source_run_id") => text(model.run.as_deref()),
-        (_, "creation_timestamp" | "creation_timestamp_ms") => {
-            comparison.is_fulfilled_by_number(Some(model.created.0 as f64))
-        }
-        (_, "last_updated_timestamp" | "last_updated_timestamp_ms") => {
-            comparison.is_fulfilled_by_number(Some(model.updated.0 as f64))
-        }
+        (_, key) if CREATED.contains(&key) => comparison.is_fulfilled_by_number(Some(model.created.0 as f64)),
+        (_, key) if UPDATED.contains(&key) => comparison.is_fulfilled_by_number(Some(model.updated.0 as f64)),
         _ => false,
     }
 }

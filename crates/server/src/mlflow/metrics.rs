@@ -207,7 +207,7 @@ pub(super) fn history_bulk(engine: &Engine, fields: &Fields) -> Answer {
     Ok(json!({ "metrics": points }))
 }
 
-/// Points at some steps: those of every so manieth step of all runs together, and the first and last of each run.
+/// Points at some steps; [`sampled`] says which.
 pub(super) fn history_bulk_interval(engine: &Engine, fields: &Fields) -> Answer {
     let runs = fields.texts("run_ids")?;
     if runs.is_empty() {
@@ -245,21 +245,30 @@ pub(super) fn history_bulk_interval(engine: &Engine, fields: &Fields) -> Answer 
         points.sort_by_key(|point| (point.step, point.wall_ms));
         histories.push((uid, points));
     }
-    let all: BTreeSet<i64> = histories.iter().flat_map(|(_, points)| points.iter().map(|point| point.step)).collect();
-    let all: Vec<i64> = all.into_iter().collect();
-    let mut chosen: BTreeSet<i64> = thinned(all, limit as usize).into_iter().collect();
-    chosen.extend(histories.iter().flat_map(|(_, points)| [points.first(), points.last()]).flatten().map(|p| p.step));
     let mut told = Vec::new();
-    for (uid, points) in histories {
-        let at_chosen: Vec<Point> = points.into_iter().filter(|point| chosen.contains(&point.step)).collect();
-        // A step may have many points.
-        let most = (limit as usize).max(chosen.len());
-        told.extend(thinned(at_chosen, most).iter().map(|point| point_of(&uid, &key, point)));
+    for (uid, points) in sampled(histories, limit as usize) {
+        told.extend(points.iter().map(|point| point_of(&uid, &key, point)));
     }
     Ok(json!({ "metrics": told }))
 }
 
-/// About `most` items, evenly spaced, including the first and last.
+/// The points of runs, each in the order of steps, at `limit` steps that are evenly spaced among those of all runs
+/// together, at the last of them, and at the first and last step of each run, as MLflow's server chooses them.
+///
+/// Where steps have many points, a run has `limit` of these, evenly spaced, and its last one.
+fn sampled(histories: Vec<(String, Vec<Point>)>, limit: usize) -> Vec<(String, Vec<Point>)> {
+    let all: BTreeSet<i64> = histories.iter().flat_map(|(_, points)| points.iter().map(|point| point.step)).collect();
+    let mut chosen: BTreeSet<i64> = thinned(all.into_iter().collect(), limit).into_iter().collect();
+    chosen.extend(histories.iter().flat_map(|(_, points)| [points.first(), points.last()]).flatten().map(|p| p.step));
+    let of_run = |(uid, mut points): (String, Vec<Point>)| {
+        points.retain(|point| chosen.contains(&point.step));
+        let steps = points.chunk_by(|one, next| one.step == next.step).count();
+        (uid, thinned(points, limit.max(steps.saturating_sub(1))))
+    };
+    histories.into_iter().map(of_run).collect()
+}
+
+/// `most` items, evenly spaced from the first on, and the last.
 fn thinned<T: Clone>(all: Vec<T>, most: usize) -> Vec<T> {
     if all.len() <= most {
         return all;
@@ -272,6 +281,33 @@ fn thinned<T: Clone>(all: Vec<T>, most: usize) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn points(steps: impl IntoIterator<Item = i64>, each: usize) -> Vec<Point> {
+        let of_step = |step| (0..each).map(move |place| Point { step, wall_ms: place as i64, value: 0.0 });
+        steps.into_iter().flat_map(of_step).collect()
+    }
+
+    #[test]
+    fn a_sample_has_no_more_points_of_a_run_than_asked_for_and_its_last() {
+        let run = points(0..50, 100);
+        for limit in [1, 2, 3, 10, 49, 50, 51, 100, 2500] {
+            let sample = sampled(vec![("a".into(), run.clone())], limit).remove(0).1;
+            assert_eq!(sample.len(), limit + 1, "{limit}");
+            assert_eq!((sample.first(), sample.last()), (run.first(), run.last()), "{limit}");
+        }
+        let short = points(0..3, 2);
+        assert_eq!(sampled(vec![("a".into(), short.clone())], 6), [("a".to_owned(), short)]);
+    }
+
+    #[test]
+    fn steps_with_one_point_are_chosen_as_by_mlflow() {
+        let steps = |sample: &[Point]| sample.iter().map(|point| point.step).collect::<Vec<_>>();
+        let alone = sampled(vec![("a".into(), points(0..10, 1))], 5);
+        assert_eq!(steps(&alone[0].1), [0, 2, 4, 6, 8, 9]);
+        let together = sampled(vec![("a".into(), points(0..10, 1)), ("b".into(), points(0..20, 1))], 5);
+        assert_eq!(steps(&together[0].1), [0, 4, 8, 9]);
+        assert_eq!(steps(&together[1].1), [0, 4, 8, 9, 12, 16, 19]);
+    }
 
     #[test]
     fn what_is_thinned_begins_and_ends_as_it_did() {

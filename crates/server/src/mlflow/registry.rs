@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::fields::Fields;
 use super::runs::check_length;
-use super::{Answer, logged, wire};
+use super::{Answer, logged, operands, wire};
 use assay_domain::registry::{ModelVersion, RegisteredModel};
 use assay_domain::search::{Column, Comparison, Operand, Operator, SortBy};
 use assay_engine::{Archive, Engine, NewVersion};
@@ -152,15 +152,16 @@ pub(super) fn set_alias(engine: &Engine, fields: &Fields) -> Answer {
     let (name, alias, version) = (fields.required("name")?, fields.required("alias")?, version(fields)?);
     check_length("alias", &alias, ALIAS)?;
     let is_word = alias.chars().all(|sign| sign.is_alphanumeric() || matches!(sign, '_' | '-'));
-    let is_number =
-        alias.strip_prefix('v').is_some_and(|rest| rest.parse::<u32>().is_ok()) || alias.parse::<u32>().is_ok();
+    // Also after a `v`, in either case.
+    let digits = alias.strip_prefix(['v', 'V']).unwrap_or(&alias);
+    let is_number = !digits.is_empty() && digits.chars().all(|digit| digit.is_ascii_digit());
     if !is_word || is_number {
         return Err(Failure::invalid(format!(
             "Invalid alias name: '{alias}'. Names may only contain alphanumerics, underscores (_), and dashes (-), and are no \
              version numbers."
         )));
     }
-    if alias == "latest" {
+    if alias.eq_ignore_ascii_case("latest") {
         return Err(Failure::invalid("'latest' alias name (case insensitive) is reserved."));
     }
     engine.set_alias(name, alias, Some(version))?;
@@ -309,11 +310,13 @@ fn asked(fields: &Fields, columns: &Columns) -> Answer<(Vec<Comparison>, Vec<Sor
     let refused = |what: &str, column: &Column, known: &[&str]| {
         Failure::invalid(format!("{what} '{}' specified. Valid keys are {}", column.key, known.join(", ")))
     };
-    for Comparison { column, operator, operand } in &filter {
+    for comparison in &filter {
+        let Comparison { column, operator, operand } = comparison;
         if matches!(column.kind.as_str(), "tag" | "tags") {
             if !matches!(operator, Operator::Equal | Operator::Different | Operator::Like | Operator::Ilike) {
                 return Err(Failure::invalid(format!("Invalid comparator for tag {:?}", column.key)));
             }
+            operands::refuse_number(comparison, "tag")?;
             continue;
         }
         if !is_attribute(column) || !columns.filter.contains(&column.key.as_str()) {
@@ -328,6 +331,10 @@ fn asked(fields: &Fields, columns: &Columns) -> Answer<(Vec<Comparison>, Vec<Sor
         };
         if !is_allowed || *operand == Operand::Nothing {
             return Err(Failure::invalid(format!("Invalid comparator for attribute {:?}", column.key)));
+        }
+        match column.key.as_str() {
+            "version_number" => operands::require_number(comparison, "numeric attribute: version_number")?,
+            _ => operands::refuse_number(comparison, "attributes")?,
         }
     }
     let mut seen = BTreeSet::new();

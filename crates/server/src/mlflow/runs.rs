@@ -3,7 +3,7 @@
 use super::experiments::{id_of, is_deleted};
 use super::failure::Failure;
 use super::fields::Fields;
-use super::{Answer, wire};
+use super::{Answer, operands, wire};
 use assay_domain::entity::Run;
 use assay_domain::key::{self, KeyFault, LONGEST_KEY};
 use assay_domain::search::{Column, Operand};
@@ -85,7 +85,7 @@ pub(super) fn create(engine: &Engine, fields: &Fields) -> Answer {
     let tags: BTreeMap<String, String> =
         fields.pairs("tags")?.into_iter().map(|(key, value)| (key.clone(), cut(&key, value, TAG))).collect();
     let name = fields.word("run_name")?;
-    let of_tag = tags.get(RUN_NAME).cloned();
+    let of_tag = tags.get(RUN_NAME).filter(|name| !name.trim().is_empty()).cloned();
     if let (Some(name), Some(tag)) = (&name, &of_tag)
         && name != tag
     {
@@ -175,18 +175,14 @@ pub(super) fn search(engine: &Engine, fields: &Fields) -> Answer {
             return Err(Failure::invalid("IS NULL / IS NOT NULL is only supported for params and tags"));
         }
         comparison.column = known(&comparison.column)?;
-        let (kind, key) = (comparison.column.kind.as_str(), comparison.column.key.as_str());
-        let is_number = kind == "metrics" || kind == "attributes" && matches!(key, "start_time" | "end_time");
-        match (&comparison.operand, is_number) {
-            (Operand::Text(text), true) => {
-                return Err(Failure::invalid(format!("Expected numeric value type for {kind}. Found {text}")));
+        match (comparison.column.kind.as_str(), comparison.column.key.as_str()) {
+            ("metrics", _) => operands::check_numeric(comparison, "metric")?,
+            ("attributes", key @ ("start_time" | "end_time")) => {
+                operands::check_numeric(comparison, &format!("numeric attribute: {key}"))?;
             }
-            (Operand::Number(number), false) => {
-                return Err(Failure::invalid(format!(
-                    "Expected a quoted string value for {kind} (e.g. 'my-value'). Got value {number}"
-                )));
-            }
-            _ => {}
+            ("params", _) => operands::check_textual(comparison, "parameter")?,
+            ("tags", _) => operands::check_textual(comparison, "tag")?,
+            (kind, _) => operands::check_textual_or_list(comparison, kind)?,
         }
     }
     for by in &mut order {

@@ -1,12 +1,15 @@
 //! The annotation log: append-only; the current label of a sample is derived from it in the same transaction, and
 //! undo is another entry.
+//!
+//! A person's entry records which contents the previous label was for (`confirmed`). Undo restores that label for those
+//! contents: if the file was edited since, the label must be confirmed.
 
 use super::{from_json, to_json, unknown_word};
 use crate::{Reader, Result, StoreError, WriteTx};
 use assay_domain::entity::{Author, Event, LabelEdit};
 use assay_domain::{AnnotationId, ClassId, DatasetId, Label, LabelChange, Labelling, SampleId, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 pub(crate) const TABLES: &str = "
 CREATE TABLE annotations (
@@ -28,6 +31,9 @@ ALTER TABLE annotations DROP COLUMN after;
 ALTER TABLE annotations RENAME COLUMN label_before TO before;
 ALTER TABLE annotations RENAME COLUMN label_after TO after;
 ";
+
+/// Entries in force: not undone, and not an undo. A redo counts as the edit it repeats.
+const IN_FORCE: &str = "undone_by IS NULL AND action <> 'undo'";
 
 /// A label as a column holds it.
 pub(crate) fn written(label: &Label) -> String {
@@ -60,15 +66,23 @@ pub(crate) fn label_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<
 /// What became of another workspace's edits of samples that both have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EditsTaken {
-    /// The edits that were taken.
+    /// The edits of labels that were taken.
     pub edits: u64,
     /// The samples that both sides edited and labelled differently: ours stayed.
     pub differing: u64,
+    /// The samples removed there and now removed here.
+    pub removed: u64,
+    /// The samples removed there that stay because a person labelled them here later.
+    pub kept: u64,
+    /// The samples moved to the split that a person chose there.
+    pub splits: u64,
+    /// The samples that people put into different splits on both sides: ours stays.
+    pub differing_splits: u64,
 }
 
 /// How an edit came about.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Action {
+pub(crate) enum Action {
     Edit,
     Undo,
     Redo,
@@ -88,6 +102,28 @@ impl Action {
     }
 }
 
+/// An entry to append to the log.
+pub(crate) struct NewEntry<'a> {
+    pub(crate) dataset: DatasetId,
+    pub(crate) sample: SampleId,
+    pub(crate) before: Option<Label>,
+    pub(crate) after: Option<Label>,
+    pub(crate) at: Timestamp,
+    pub(crate) author: &'a Author,
+    pub(crate) action: Action,
+    /// The entry that this one reverts.
+    pub(crate) undoes: Option<AnnotationId>,
+    /// The hash of the contents that the previous label was for; `None` for labels of the source.
+    pub(crate) confirmed: Option<String>,
+}
+
+/// A stored entry, with the columns that [`LabelEdit`] omits.
+pub(crate) struct LogEntry {
+    pub(crate) edit: LabelEdit,
+    pub(crate) action: Action,
+    pub(crate) confirmed: Option<String>,
+}
+
 impl WriteTx<'_> {
     /// Changes the label of a sample.
     pub fn change_label(&mut self, sample: SampleId, change: &LabelChange, author: &Author) -> Result<LabelEdit> {
@@ -96,9 +132,10 @@ impl WriteTx<'_> {
         self.append_label(dataset, sample, before, after, author)
     }
 
-    /// Confirms a sample's label for its current image; `None` if it needs no confirmation.
+    /// Confirms a sample's label for its current image; `None` if it needs no confirmation, or its file is missing, so
+    /// that nobody can look at it.
     pub fn confirm_label(&mut self, sample: SampleId, author: &Author) -> Result<Option<LabelEdit>> {
-        let sql = "SELECT changed_from IS NOT NULL FROM samples WHERE id = ?1";
+        let sql = "SELECT changed_from IS NOT NULL AND missing IS NULL FROM samples WHERE id = ?1";
         let is_open = self.db.prepare_cached(sql)?.query_row([sample.0], |row| row.get(0)).optional()?;
         if !is_open.ok_or_else(|| StoreError::missing("sample", sample))? {
             return Ok(None);
@@ -159,12 +196,13 @@ impl WriteTx<'_> {
         after: Option<Label>,
         author: &Author,
     ) -> Result<LabelEdit> {
-        let edit = self.append(dataset, sample, (before, after), author, (Action::Edit, None), self.now)?;
-        if *author != Author::Import {
-            self.confirm_image(&edit)?;
-        }
+        let is_by_hand = *author != Author::Import;
+        let confirmed = if is_by_hand { Some(self.labelled_contents(sample)?) } else { None };
+        let (at, action, undoes) = (self.now, Action::Edit, None);
+        let edit = self.append(NewEntry { dataset, sample, before, after, at, author, action, undoes, confirmed })?;
         // One event stands for a whole import; a person's edit is followed at once.
-        if *author != Author::Import {
+        if is_by_hand {
+            self.confirm_image(sample)?;
             self.emit(&Event::LabelChanged { dataset, sample })?;
         }
         Ok(edit)
@@ -204,43 +242,56 @@ impl WriteTx<'_> {
                 "somebody else has labelled this sample since; set its label anew".into(),
             ));
         }
-        let author = Author::Person(person.to_owned());
-        let states = (current, edit.before.clone());
-        let reverted = self.append(dataset, edit.sample, states, &author, (action, Some(edit.id)), self.now)?;
-        match action {
-            Action::Redo => self.confirm_image(&reverted)?,
-            Action::Edit | Action::Undo => self.doubt_image(edit)?,
-        }
-        self.emit(&Event::LabelChanged { dataset, sample: edit.sample })?;
+        let (sample, author) = (edit.sample, Author::Person(person.to_owned()));
+        let confirmed = Some(self.labelled_contents(sample)?);
+        let reverted = self.append(NewEntry {
+            dataset,
+            sample,
+            before: current,
+            after: edit.before.clone(),
+            at: self.now,
+            author: &author,
+            action,
+            undoes: Some(edit.id),
+            confirmed,
+        })?;
+        self.restore_labelled_contents(edit)?;
+        self.emit(&Event::LabelChanged { dataset, sample })?;
         Ok(reverted)
     }
 
-    /// Records that an edit confirmed the sample's current image.
-    fn confirm_image(&mut self, edit: &LabelEdit) -> Result<()> {
-        let sql = "UPDATE annotations SET confirmed = (SELECT changed_from FROM samples WHERE id = ?2) WHERE id = ?1";
-        self.db.prepare_cached(sql)?.execute([edit.id.0, edit.sample.0])?;
+    /// The hash of the contents that a sample's label is for.
+    fn labelled_contents(&self, sample: SampleId) -> Result<String> {
+        let sql = "SELECT coalesce(changed_from, hash) FROM samples WHERE id = ?1";
+        Ok(self.db.prepare_cached(sql)?.query_row([sample.0], |row| row.get(0))?)
+    }
+
+    /// Makes a sample's label apply to its current image.
+    pub(crate) fn confirm_image(&mut self, sample: SampleId) -> Result<()> {
         let sql = "UPDATE samples SET changed_from = NULL WHERE id = ?1 AND changed_from IS NOT NULL";
-        self.db.prepare_cached(sql)?.execute([edit.sample.0])?;
+        self.db.prepare_cached(sql)?.execute([sample.0])?;
         Ok(())
     }
 
-    /// Reopens what an edit confirmed; redoing it confirms again.
-    fn doubt_image(&mut self, undone: &LabelEdit) -> Result<()> {
-        let sql = "UPDATE samples SET changed_from = confirmed FROM annotations
-                   WHERE samples.id = ?2 AND annotations.id = ?1 AND confirmed IS NOT NULL AND confirmed <> hash";
-        self.db.prepare_cached(sql)?.execute([undone.id.0, undone.sample.0])?;
-        Ok(())
+    /// Clears `changed_from` unless a person's label is in force: labels of the source need no confirmation.
+    pub(crate) fn confirm_unless_by_hand(&mut self, sample: SampleId) -> Result<()> {
+        match self.is_labelled_by_hand(sample)? {
+            true => Ok(()),
+            false => self.confirm_image(sample),
+        }
     }
 
-    fn append(
-        &mut self,
-        dataset: DatasetId,
-        sample: SampleId,
-        (before, after): (Option<Label>, Option<Label>),
-        author: &Author,
-        (action, undoes): (Action, Option<AnnotationId>),
-        at: Timestamp,
-    ) -> Result<LabelEdit> {
+    /// Makes the label that a revert restored apply to the contents it was set for.
+    fn restore_labelled_contents(&mut self, reverted: &LabelEdit) -> Result<()> {
+        let sql = "UPDATE samples SET changed_from = nullif(confirmed, hash) FROM annotations
+                   WHERE samples.id = ?2 AND annotations.id = ?1 AND confirmed IS NOT NULL";
+        self.db.prepare_cached(sql)?.execute([reverted.id.0, reverted.sample.0])?;
+        self.confirm_unless_by_hand(reverted.sample)
+    }
+
+    /// Appends to the log and updates the sample's label.
+    pub(crate) fn append(&mut self, entry: NewEntry<'_>) -> Result<LabelEdit> {
+        let NewEntry { dataset, sample, before, after, at, author, action, undoes, confirmed } = entry;
         if let Some(label) = &after {
             self.check_label(dataset, label)?;
         }
@@ -250,8 +301,9 @@ impl WriteTx<'_> {
         };
         self.db
             .prepare_cached(
-                "INSERT INTO annotations (dataset, sample, before, after, at, author, person, action, undoes)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO annotations
+                     (dataset, sample, before, after, at, author, person, action, undoes, confirmed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute(params![
                 dataset.0,
@@ -262,7 +314,8 @@ impl WriteTx<'_> {
                 to_json("author", author)?,
                 person,
                 action.as_str(),
-                undoes.map(|edit| edit.0)
+                undoes.map(|edit| edit.0),
+                confirmed
             ])?;
         let id = AnnotationId(self.db.last_insert_rowid());
         if let Some(undone) = undoes {
@@ -307,10 +360,10 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// The author of a sample's latest label edit; `None` if it never had a label.
+    /// The author of a sample's latest label edit in force; `None` if there is none.
     pub(crate) fn last_author(&self, sample: SampleId) -> Result<Option<Author>> {
-        let sql = "SELECT author FROM annotations WHERE sample = ?1 ORDER BY id DESC LIMIT 1";
-        Ok(self.db.prepare_cached(sql)?.query_row([sample.0], |row| from_json(row, 0)).optional()?)
+        let sql = format!("SELECT author FROM annotations WHERE sample = ?1 AND {IN_FORCE} ORDER BY id DESC LIMIT 1");
+        Ok(self.db.prepare_cached(&sql)?.query_row([sample.0], |row| from_json(row, 0)).optional()?)
     }
 
     /// Whether a person set or confirmed the sample's label.
@@ -319,59 +372,14 @@ impl WriteTx<'_> {
         Ok(label.is_some() && self.last_author(sample)?.is_some_and(|author| author != Author::Import))
     }
 
-    /// Takes over the edits that another workspace has of samples that both have (`merged_samples`): where its log goes on
-    /// from where ours ends. `classes` says what its classes are here.
-    pub(crate) fn take_edits(&mut self, theirs: DatasetId, ours: DatasetId, classes: &[ClassId]) -> Result<EditsTaken> {
-        let mut differing = self.db.prepare(
-            "WITH logs (theirs, ours, their_label, our_label, their_edits, our_edits) AS (
-                 SELECT pair.theirs, pair.ours, there.label, here.label,
-                     (SELECT count(*) || ' ' || max(at) FROM other.annotations WHERE sample = pair.theirs),
-                     (SELECT count(*) || ' ' || max(at) FROM main.annotations WHERE sample = pair.ours)
-                 FROM merged_samples AS pair JOIN other.samples AS there ON there.id = pair.theirs
-                 JOIN main.samples AS here ON here.id = pair.ours WHERE there.dataset = ?1)
-             SELECT theirs, ours FROM logs WHERE their_edits IS NOT our_edits OR their_label IS NOT our_label",
-        )?;
-        let differing = differing.query_map([theirs.0], |row| Ok((SampleId(row.get(0)?), SampleId(row.get(1)?))))?;
-        let mut taken = EditsTaken::default();
-        for (their_sample, sample) in differing.collect::<rusqlite::Result<Vec<_>>>()? {
-            let here = |label: &Label| -> Label {
-                label.classes().iter().filter_map(|class| classes.get(class.0 as usize)).copied().collect()
-            };
-            let mut other = self.log_of("other", their_sample)?;
-            for (edit, _) in &mut other {
-                edit.before = edit.before.as_ref().map(here);
-                edit.after = edit.after.as_ref().map(here);
-            }
-            let own = self.log_of("main", sample)?;
-            let told = |(edit, action): &(LabelEdit, Action)| {
-                (edit.before.clone(), edit.after.clone(), edit.at, edit.author.clone(), *action)
-            };
-            let common = own.iter().zip(&other).take_while(|(own, other)| told(own) == told(other)).count();
-            if common < own.len() {
-                let label = |log: &[(LabelEdit, Action)]| log.last().and_then(|(edit, _)| edit.after.clone());
-                taken.differing += u64::from(common < other.len() && label(&own) != label(&other));
-                continue;
-            }
-            let mut known: HashMap<AnnotationId, AnnotationId> =
-                other.iter().zip(&own).map(|((theirs, _), (ours, _))| (theirs.id, ours.id)).collect();
-            for (edit, action) in other.drain(..).skip(common) {
-                let undoes = edit.undoes.and_then(|undone| known.get(&undone).copied());
-                let states = (edit.before, edit.after);
-                let made = self.append(ours, sample, states, &edit.author, (action, undoes), edit.at)?;
-                known.insert(edit.id, made.id);
-                taken.edits += 1;
-            }
-        }
-        Ok(taken)
-    }
-
     /// The edits of a sample, oldest first, in one of the attached databases.
-    fn log_of(&self, database: &str, sample: SampleId) -> Result<Vec<(LabelEdit, Action)>> {
-        let columns = COLUMNS.replace("FROM annotations", &format!(", action FROM {database}.annotations"));
+    pub(crate) fn log_of(&self, database: &str, sample: SampleId) -> Result<Vec<LogEntry>> {
+        let columns = COLUMNS.replace("FROM annotations", &format!(", action, confirmed FROM {database}.annotations"));
         let mut statement = self.db.prepare_cached(&format!("SELECT {columns} WHERE sample = ?1 ORDER BY id"))?;
         let rows = statement.query_map([sample.0], |row| {
             let word: String = row.get(7)?;
-            Ok((edit_of(row)?, Action::parse(&word).ok_or_else(|| unknown_word(7, &word))?))
+            let action = Action::parse(&word).ok_or_else(|| unknown_word(7, &word))?;
+            Ok(LogEntry { edit: edit_of(row)?, action, confirmed: row.get(8)? })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
@@ -403,10 +411,10 @@ fn edit_of(row: &Row<'_>) -> rusqlite::Result<LabelEdit> {
 impl Reader<'_> {
     /// Samples of a dataset labelled by the source.
     pub fn labelled_by_import(&self, dataset: DatasetId) -> Result<HashSet<SampleId>> {
-        let mut statement = self.db.prepare_cached(
+        let mut statement = self.db.prepare_cached(&format!(
             "SELECT id FROM samples AS own WHERE dataset = ?1 AND label IS NOT NULL AND ?2 =
-                 (SELECT author FROM annotations WHERE sample = own.id ORDER BY annotations.id DESC LIMIT 1)",
-        )?;
+                 (SELECT author FROM annotations WHERE sample = own.id AND {IN_FORCE} ORDER BY annotations.id DESC LIMIT 1)"
+        ))?;
         let import = to_json("author", &Author::Import)?;
         let rows = statement.query_map(params![dataset.0, import], |row| row.get(0).map(SampleId))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -417,5 +425,150 @@ impl Reader<'_> {
         let mut statement = self.db.prepare_cached(&format!("SELECT {COLUMNS} WHERE sample = ?1 ORDER BY id"))?;
         let rows = statement.query_map([sample.0], edit_of)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::testing::store_with_run;
+    use crate::{FileFacts, Followed, NewSample, SplitBy, Store};
+    use assay_domain::Split;
+    use assay_domain::matching::Match;
+    use assay_domain::split::Fractions;
+
+    const DATASET: DatasetId = DatasetId(1);
+    const SAMPLE: SampleId = SampleId(1);
+    const CAT: ClassId = ClassId(0);
+    const DOG: ClassId = ClassId(1);
+
+    fn file(contents: &str) -> FileFacts {
+        let (path, hash) = ("0.png".to_owned(), contents.to_owned());
+        FileFacts { path, hash, bytes: 1, modified_ms: 1, stamp: 1, width: 8, height: 8 }
+    }
+
+    /// A dataset of one sample with contents `a`, labelled by the source.
+    struct World {
+        store: Store,
+        _folder: tempfile::TempDir,
+    }
+
+    impl World {
+        fn new(label: Option<ClassId>) -> World {
+            let folder = tempfile::tempdir().unwrap();
+            let (store, _) = store_with_run(folder.path());
+            let label = label.map(Label::one);
+            let new = NewSample { file: file("a"), split: Split::Train, split_by: SplitBy::Draw, label };
+            let made = store.write(move |tx| {
+                let dataset = tx.create_dataset("images", ("images", None), 0, Fractions::default())?;
+                tx.ensure_classes(dataset, &["cat", "dog"].map(str::to_owned))?;
+                Ok((dataset, tx.put_samples(dataset, &[new])?))
+            });
+            assert_eq!(made.unwrap(), (DATASET, vec![SAMPLE]));
+            World { store, _folder: folder }
+        }
+
+        /// A person sets a label.
+        fn label(&self, class: Option<ClassId>) {
+            let change = LabelChange::Set(class.map(Label::one));
+            let author = Author::Person("ann".into());
+            self.store.write(move |tx| tx.change_label(SAMPLE, &change, &author)).unwrap();
+        }
+
+        fn undo(&self) {
+            self.store.write(|tx| tx.undo_label(DATASET, "ann")).unwrap();
+        }
+
+        fn redo(&self) {
+            self.store.write(|tx| tx.redo_label(DATASET, "ann")).unwrap();
+        }
+
+        /// The source says another label.
+        fn follow(&self, class: ClassId) -> Followed {
+            self.store.write(move |tx| tx.follow_label(DATASET, SAMPLE, Some(Label::one(class)))).unwrap()
+        }
+
+        /// The file is edited in place, and the source looked at again.
+        fn edit_image(&self, contents: &'static str) {
+            self.store.write(move |tx| tx.place_sample(SAMPLE, &file(contents), Match::Edited)).unwrap();
+        }
+
+        /// The label, and `changed_from`.
+        fn label_state(&self) -> (Option<ClassId>, Option<String>) {
+            let sample = self.store.read(|reader| reader.sample(SAMPLE)).unwrap();
+            (sample.label.as_ref().and_then(Label::only), sample.changed_from)
+        }
+    }
+
+    fn contents(name: &str) -> Option<String> {
+        Some(name.to_owned())
+    }
+
+    #[test]
+    fn an_undone_label_does_not_count_as_a_persons() {
+        let world = World::new(Some(CAT));
+        let is_of_source = || world.store.read(|reader| reader.labelled_by_import(DATASET)).unwrap().contains(&SAMPLE);
+        world.label(Some(DOG));
+        assert_eq!((world.follow(CAT), is_of_source()), (Followed::Kept(Some(Label::one(DOG))), false));
+        world.undo();
+        assert!(is_of_source());
+        world.redo();
+        assert_eq!((world.follow(CAT), is_of_source()), (Followed::Kept(Some(Label::one(DOG))), false));
+        world.undo();
+        assert_eq!((world.follow(DOG), is_of_source()), (Followed::Taken, true));
+        world.edit_image("b");
+        assert_eq!(world.label_state(), (Some(DOG), None), "the source's label needs no confirmation");
+    }
+
+    #[test]
+    fn without_a_persons_label_nothing_has_to_be_confirmed() {
+        for of_source in [None, Some(DOG)] {
+            let world = World::new(of_source);
+            world.label(Some(CAT));
+            world.edit_image("b");
+            assert_eq!(world.label_state(), (Some(CAT), contents("a")));
+            world.undo();
+            assert_eq!(world.label_state(), (of_source, None));
+            world.redo();
+            assert_eq!(world.label_state(), (Some(CAT), contents("a")), "a redo is no confirmation");
+            world.undo();
+            assert_eq!(world.label_state(), (of_source, None));
+        }
+    }
+
+    #[test]
+    fn a_label_comes_back_for_the_contents_that_it_was_set_for() {
+        let world = World::new(None);
+        world.label(Some(CAT));
+        world.label(None);
+        world.edit_image("b");
+        world.undo();
+        assert_eq!(world.label_state(), (Some(CAT), contents("a")));
+
+        let world = World::new(None);
+        world.label(Some(CAT));
+        world.undo();
+        world.edit_image("b");
+        assert_eq!(world.label_state(), (None, None));
+        world.redo();
+        assert_eq!(world.label_state(), (Some(CAT), contents("a")));
+        // What was set for the present contents needs no confirmation.
+        world.label(Some(DOG));
+        world.undo();
+        world.redo();
+        assert_eq!(world.label_state(), (Some(DOG), None));
+    }
+
+    #[test]
+    fn undoing_a_confirmation_after_the_labelled_contents_returned_leaves_nothing_to_confirm() {
+        let world = World::new(None);
+        world.label(Some(CAT));
+        world.edit_image("b");
+        let author = Author::Person("ann".into());
+        assert!(world.store.write(move |tx| tx.confirm_label(SAMPLE, &author)).unwrap().is_some());
+        world.edit_image("a");
+        assert_eq!(world.label_state(), (Some(CAT), contents("b")));
+        world.undo();
+        assert_eq!(world.label_state(), (Some(CAT), None));
     }
 }

@@ -1,10 +1,10 @@
 //! Samples: their files, contents, and whether they count.
 //!
 //! A sample is one file's contents, and keeps its id and label when the file moves (see [`assay_domain::matching`]). It
-//! does not count while its file is missing, its image differs from the labelled one, or it is removed; its row and
-//! label stay.
+//! does not count while it is removed, its file is missing, or its image differs from the labelled one; its row and
+//! label stay. If several of these states apply, the first counts ([`Sample::state`]).
 
-use super::unknown_word;
+use super::{to_json, unknown_word};
 use crate::table::label::{label_of, written_class};
 use crate::{Reader, Result, StoreError, WriteTx};
 use assay_domain::entity::{Author, Event, Sample, SampleState};
@@ -190,7 +190,7 @@ impl SampleFilter {
             None if table == "samples" => " AND removed IS NULL",
             None => "", // what was removed is in no class
             Some(SampleState::Missing) => " AND removed IS NULL AND missing IS NOT NULL",
-            Some(SampleState::Changed) => " AND removed IS NULL AND changed_from IS NOT NULL",
+            Some(SampleState::Changed) => " AND removed IS NULL AND missing IS NULL AND changed_from IS NOT NULL",
             Some(SampleState::Removed) => " AND removed IS NOT NULL",
         });
         (table, id, condition, values)
@@ -283,61 +283,79 @@ impl WriteTx<'_> {
             return Ok(Followed::Kept(own));
         }
         self.append_label(dataset, sample, own, label, &Author::Import)?;
+        self.confirm_image(sample)?;
         Ok(Followed::Taken)
     }
 
     /// Takes a split from the source, unless a person chose another one.
     pub fn follow_split(&mut self, sample: SampleId, split: Split) -> Result<()> {
-        self.move_to_split(sample, split, SplitBy::Source, "split_by <> 'person'")
+        self.move_to_split(sample, split, SplitBy::Source, "split_by <> 'person'")?;
+        Ok(())
     }
 
-    /// Puts samples into a split.
-    pub fn set_split(&mut self, dataset: DatasetId, samples: &[SampleId], split: Split) -> Result<()> {
+    /// Puts samples into a split; returns how many changed.
+    pub fn set_split(&mut self, dataset: DatasetId, samples: &[SampleId], split: Split) -> Result<u64> {
+        let mut changed = 0;
         for sample in samples {
-            self.move_to_split(*sample, split, SplitBy::Person, "1")?;
+            changed += u64::from(self.choose_split(*sample, split)?);
         }
-        self.emit(&Event::DatasetChanged { dataset })
+        self.emit(&Event::DatasetChanged { dataset })?;
+        Ok(changed)
     }
 
-    fn move_to_split(&mut self, sample: SampleId, split: Split, by: SplitBy, condition: &str) -> Result<()> {
+    /// Stores the split that a person chose for a sample; returns whether it changed.
+    pub(crate) fn choose_split(&mut self, sample: SampleId, split: Split) -> Result<bool> {
+        self.move_to_split(sample, split, SplitBy::Person, "(split <> ?2 OR split_by <> ?3)")
+    }
+
+    /// Moves a sample to a split if `condition` holds; returns whether it does.
+    fn move_to_split(&mut self, sample: SampleId, split: Split, by: SplitBy, condition: &str) -> Result<bool> {
         let (dataset, label) = self.current_label(sample)?;
         let is_removed = self.is_removed(sample)?; // then it is in no class
         let label = label.filter(|_| !is_removed);
         self.leave_classes(dataset, sample, label.as_ref())?;
-        self.db
+        let moved = self
+            .db
             .prepare_cached(&format!("UPDATE samples SET split = ?2, split_by = ?3 WHERE id = ?1 AND {condition}"))?
             .execute(params![sample.0, split.as_str(), by.as_str()])?;
-        self.enter_classes(dataset, sample, label.as_ref())
+        self.enter_classes(dataset, sample, label.as_ref())?;
+        Ok(moved > 0)
     }
 
-    /// Removes samples from a dataset; they can be restored.
-    pub fn remove_samples(&mut self, dataset: DatasetId, samples: &[SampleId]) -> Result<()> {
+    /// Removes samples from a dataset; they can be restored. Returns how many it removed.
+    pub fn remove_samples(&mut self, dataset: DatasetId, samples: &[SampleId]) -> Result<u64> {
+        let mut removed = 0;
         for sample in samples {
-            let removed = self
-                .db
-                .prepare_cached("UPDATE samples SET removed = ?2 WHERE id = ?1 AND removed IS NULL")?
-                .execute(params![sample.0, self.now.0])?;
-            if removed > 0 {
-                let (_, label) = self.current_label(*sample)?;
-                self.leave_classes(dataset, *sample, label.as_ref())?;
-            }
+            removed += u64::from(self.remove_sample(dataset, *sample, self.now)?);
         }
-        self.emit(&Event::DatasetChanged { dataset })
+        self.emit(&Event::DatasetChanged { dataset })?;
+        Ok(removed)
     }
 
-    /// Brings removed samples back.
-    pub fn restore_samples(&mut self, dataset: DatasetId, samples: &[SampleId]) -> Result<()> {
+    /// Removes a sample as of `at`; returns whether it was still there.
+    pub(crate) fn remove_sample(&mut self, dataset: DatasetId, sample: SampleId, at: Timestamp) -> Result<bool> {
+        let sql = "UPDATE samples SET removed = ?2 WHERE id = ?1 AND removed IS NULL";
+        let removed = self.db.prepare_cached(sql)?.execute(params![sample.0, at.0])? > 0;
+        if removed {
+            let (_, label) = self.current_label(sample)?;
+            self.leave_classes(dataset, sample, label.as_ref())?;
+        }
+        Ok(removed)
+    }
+
+    /// Restores removed samples; returns how many it restored.
+    pub fn restore_samples(&mut self, dataset: DatasetId, samples: &[SampleId]) -> Result<u64> {
+        let mut restored = 0;
         for sample in samples {
-            let restored = self
-                .db
-                .prepare_cached("UPDATE samples SET removed = NULL WHERE id = ?1 AND removed IS NOT NULL")?
-                .execute([sample.0])?;
-            if restored > 0 {
+            let sql = "UPDATE samples SET removed = NULL WHERE id = ?1 AND removed IS NOT NULL";
+            if self.db.prepare_cached(sql)?.execute([sample.0])? > 0 {
                 let (_, label) = self.current_label(*sample)?;
                 self.enter_classes(dataset, *sample, label.as_ref())?;
+                restored += 1;
             }
         }
-        self.emit(&Event::DatasetChanged { dataset })
+        self.emit(&Event::DatasetChanged { dataset })?;
+        Ok(restored)
     }
 }
 
@@ -449,6 +467,16 @@ impl Reader<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// The first of these samples that is not in the dataset.
+    pub fn first_outside(&self, dataset: DatasetId, samples: &[SampleId]) -> Result<Option<SampleId>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT value FROM json_each(?2)
+             WHERE NOT EXISTS (SELECT 1 FROM samples WHERE samples.id = json_each.value AND dataset = ?1) LIMIT 1",
+        )?;
+        let samples = to_json("samples", &samples)?;
+        Ok(statement.query_row(params![dataset.0, samples], |row| row.get(0).map(SampleId)).optional()?)
+    }
+
     /// Number of samples of a dataset in a state.
     pub(crate) fn count_in_state(&self, dataset: DatasetId, state: SampleState) -> Result<u64> {
         let filter = SampleFilter { state: Some(state), ..SampleFilter::default() };
@@ -466,5 +494,90 @@ impl Reader<'_> {
         let mut statement = self.db.prepare_cached(&format!("SELECT {SAMPLE} WHERE dataset = ?1 ORDER BY id"))?;
         let rows = statement.query_map([dataset.0], sample_of)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::testing::store_with_run;
+    use assay_domain::split::Fractions;
+    use assay_domain::{ClassId, LabelChange};
+
+    fn file(contents: &str) -> FileFacts {
+        let (path, hash) = ("0.png".to_owned(), contents.to_owned());
+        FileFacts { path, hash, bytes: 1, modified_ms: 1, stamp: 1, width: 8, height: 8 }
+    }
+
+    #[test]
+    fn filters_and_counts_agree_with_the_state_of_a_sample() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = store_with_run(folder.path());
+        let ann = || Author::Person("ann".into());
+        let new = NewSample { file: file("a"), split: Split::Train, split_by: SplitBy::Draw, label: None };
+        let made = store.write(move |tx| {
+            let dataset = tx.create_dataset("images", ("images", None), 0, Fractions::default())?;
+            tx.ensure_classes(dataset, &["cat".to_owned()])?;
+            let sample = tx.put_samples(dataset, &[new])?[0];
+            tx.change_label(sample, &LabelChange::Set(Some(Label::one(ClassId(0)))), &ann())?;
+            Ok((dataset, sample))
+        });
+        let (dataset, sample) = made.unwrap();
+        let check = |expected: Option<SampleState>| {
+            let found = store.read(|reader| reader.sample(sample)).unwrap();
+            assert_eq!(found.state(), expected);
+            let counts = store.read(|reader| reader.dataset(dataset)).unwrap();
+            for (state, count) in [
+                (SampleState::Missing, counts.missing),
+                (SampleState::Changed, counts.changed),
+                (SampleState::Removed, counts.removed_samples),
+            ] {
+                let filter = SampleFilter { state: Some(state), ..SampleFilter::default() };
+                let (page, total) = store.read(|reader| reader.samples(dataset, &filter, 0, 10)).unwrap();
+                let ids = store.read(|reader| reader.sample_ids(dataset, &filter)).unwrap();
+                let is_in = u64::from(expected == Some(state));
+                assert_eq!(
+                    (count, total, page.len() as u64, ids.len() as u64),
+                    (is_in, is_in, is_in, is_in),
+                    "{state:?}"
+                );
+            }
+        };
+        let confirm = || store.write(move |tx| tx.confirm_label(sample, &ann())).unwrap();
+        check(None);
+        store.write(move |tx| tx.place_sample(sample, &file("b"), Match::Edited)).unwrap();
+        check(Some(SampleState::Changed));
+        store.write(move |tx| tx.mark_missing(dataset, &[sample])).unwrap();
+        check(Some(SampleState::Missing));
+        assert_eq!(confirm(), None, "nobody can look at it");
+        store.write(move |tx| tx.remove_samples(dataset, &[sample])).unwrap();
+        check(Some(SampleState::Removed));
+        store.write(move |tx| tx.restore_samples(dataset, &[sample])).unwrap();
+        store.write(move |tx| tx.place_sample(sample, &file("b"), Match::Same)).unwrap();
+        check(Some(SampleState::Changed));
+        assert!(confirm().is_some());
+        check(None);
+    }
+
+    #[test]
+    fn the_first_sample_outside_a_dataset_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = store_with_run(folder.path());
+        let new = NewSample { file: file("a"), split: Split::Train, split_by: SplitBy::Draw, label: None };
+        let made = store.write(move |tx| {
+            let mut made = Vec::new();
+            for name in ["own", "other"] {
+                let dataset = tx.create_dataset(name, (name, None), 0, Fractions::default())?;
+                made.push((dataset, tx.put_samples(dataset, std::slice::from_ref(&new))?[0]));
+            }
+            Ok(made)
+        });
+        let made = made.unwrap();
+        let ((own, sample), (_, foreign)) = (made[0], made[1]);
+        let outside = |samples: &[SampleId]| store.read(|reader| reader.first_outside(own, samples)).unwrap();
+        assert_eq!(outside(&[]), None);
+        assert_eq!(outside(&[sample, sample]), None);
+        assert_eq!(outside(&[sample, foreign, SampleId(99)]), Some(foreign));
+        assert_eq!(outside(&[sample, SampleId(99)]), Some(SampleId(99)));
     }
 }

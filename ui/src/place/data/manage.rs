@@ -128,9 +128,8 @@ impl Manage {
                 cx.api.act(Method::Post, &address("/relocate"), &request, Then::ShowImport);
             }
             Asks::Export(format) => {
-                let said = format!("The labels are in {line}");
                 let request = ExportLabels { target: line, format };
-                cx.api.act(Method::Post, &address("/export"), &request, Then::Say(said));
+                cx.api.act(Method::Post, &address("/export"), &request, Then::TellExport);
             }
         }
     }

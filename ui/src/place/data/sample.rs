@@ -79,7 +79,7 @@ fn acts_ui(ui: &mut Ui, cx: &Cx<'_>, dataset: DatasetId, sample: &Sample) {
         }
         return;
     }
-    if sample.changed_from.is_some() {
+    if sample.changed_from.is_some() && sample.missing.is_none() {
         let hint = "The file was edited after a person labelled it. Say that the label is right for what it shows now.";
         if primary_button(ui, "Confirm label").on_hover_text(hint).clicked() {
             act(SamplesAct::Confirm(cx.person.clone()), "The label is confirmed");

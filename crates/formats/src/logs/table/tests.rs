@@ -27,6 +27,12 @@ impl Table {
         std::fs::write(self.path(), text).expect("a file");
     }
 
+    /// Adds lines, as a training that goes on does.
+    fn append(&self, text: &str) {
+        let mut file = std::fs::OpenOptions::new().append(true).open(self.path()).expect("it opens");
+        std::io::Write::write_all(&mut file, text.as_bytes()).expect("it takes more");
+    }
+
     fn read_as(&mut self, format: Format<'_>) -> Part {
         let part = read(&self.path(), format, &self.mark, &self.options).expect("it reads");
         self.mark = Mark { read: part.read, state: part.state.clone().or(self.mark.state.take()) };
@@ -287,4 +293,189 @@ fn a_table_that_was_read_in_part_by_an_older_version_is_read_on() {
         assert_eq!((points(&part), restarted(&part)), (vec![("loss", 3, 3.0)], None), "{name}");
         assert_eq!(points(&table.read()), []);
     }
+}
+
+#[test]
+fn a_csv_written_anew_with_the_same_first_lines_is_another_file() {
+    let rows = |count: usize, changed: usize, columns: &str| -> String {
+        let value = |row: usize| if row < changed { 1 } else { 7 };
+        let lines =
+            (0..count).map(|row| format!("{row},{}{}\n", value(row), if columns.is_empty() { "" } else { ",0" }));
+        format!("step,loss{columns}\n{}", lines.collect::<String>())
+    };
+    for (count, columns) in [(250, ""), (200, ""), (250, ",acc")] {
+        let mut table = Table::new("metrics.csv");
+        table.put(rows(200, 200, ""));
+        assert_eq!(table.read().left_out, 0);
+        table.put(rows(count, 100, columns));
+        let part = table.read();
+        assert_eq!(of(&part, "loss").len(), count, "{columns}");
+        assert_eq!(restarted(&part), Some((0, vec!["loss".into()])));
+    }
+    let mut wider = Table::new("metrics.csv");
+    wider.put(rows(200, 200, ""));
+    wider.read();
+    wider.put(rows(202, 200, ",acc"));
+    let part = wider.read();
+    assert_eq!((of(&part, "loss"), restarted(&part)), (vec![(200, 7.0), (201, 7.0)], None));
+    wider.put(rows(203, 200, ",acc,f1").replace(",0\n", ",0,0\n"));
+    let part = wider.read();
+    assert_eq!((of(&part, "f1"), restarted(&part)), (vec![(202, 0.0)], None));
+}
+
+#[test]
+fn a_counter_within_epochs_is_noticed_when_the_next_epoch_begins() {
+    let mut table = Table::new("metrics.csv");
+    table.put("epoch,batch,loss\n0,0,1\n0,1,0.9\n0,2,0.8\n");
+    assert_eq!(of(&table.read(), "loss"), [(0, 1.0), (1, 0.9), (2, 0.8)]);
+    table.append("1,0,0.7\n1,1,0.6\n");
+    let part = table.read();
+    assert_eq!(of(&part, "loss").iter().map(|(step, _)| *step).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!(restarted(&part), Some((0, vec!["epoch".into(), "loss".into()])));
+    table.append("2,0,0.5\n");
+    let part = table.read();
+    assert_eq!((of(&part, "loss"), restarted(&part)), (vec![(5, 0.5)], None));
+}
+
+#[test]
+fn a_step_that_falls_to_the_first_one_supersedes_what_was_after_it() {
+    for header in ["", "epoch,loss\n"] {
+        let mut table = Table::new("results.csv");
+        table.put("epoch,loss\n1,9\n2,8\n3,7\n");
+        assert_eq!(restarted(&table.read()), None);
+        table.append(&format!("{header}1,0.3\n2,0.2\n"));
+        let part = table.read();
+        assert_eq!(restarted(&part), Some((1, vec!["epoch".into(), "loss".into()])));
+        assert_eq!((of(&part, "loss"), part.notes.len()), (vec![(1, 0.3), (2, 0.2)], 1));
+        assert!(matches!(part.logged[0], Logged::Restarted { .. }), "before its points");
+        table.append("3,0.1\n");
+        assert_eq!(restarted(&table.read()), None);
+    }
+    let mut resumed = Table::new("metrics.csv");
+    resumed.put("step,loss\n1,.5\n2,.4\n3,.3\nstep,loss\n2,.35\n3,.25\n");
+    assert_eq!(restarted(&resumed.read()), Some((2, vec!["loss".into()])));
+    let mut lines = Table::new("metrics.jsonl");
+    lines.put([1, 2, 3, 1, 2].map(|step| format!("{{\"step\": {step}, \"loss\": 1}}\n")).concat());
+    assert_eq!(restarted(&lines.read()), Some((1, vec!["loss".into()])));
+}
+
+#[test]
+fn lines_that_come_late_are_no_restart() {
+    for text in [
+        // Workers that overtake each other.
+        "step,loss\n2,1\n1,1\n3,1\n4,1\n3,1\n5,1\n",
+        // Several lines of a step, and a validation of an earlier one.
+        "step,loss,val\n1,1,\n1,1,\n2,1,\n2,1,\n1,,5\n3,1,\n2,,4\n",
+        // A header that is repeated by a training that goes on.
+        "step,loss\n1,1\n2,1\nstep,loss\n3,1\n",
+        "step,loss\n1,1\n2,1\nstep,acc\n2,1\n",
+    ] {
+        let mut table = Table::new("metrics.csv");
+        table.put(text);
+        let part = table.read();
+        assert_eq!((restarted(&part), of(&part, "loss").is_empty()), (None, false), "{text}");
+    }
+    let mut asked = Table::new("metrics.csv");
+    asked.options.step = Some("batch".into());
+    asked.put("epoch,batch,loss\n0,0,1\n0,1,1\n1,0,1\n1,1,1\n");
+    assert_eq!(restarted(&asked.read()), None, "it counts within an epoch");
+}
+
+#[test]
+fn quotes_within_a_field_stop_no_line_and_an_open_one_costs_its_field_only() {
+    let mut table = Table::new("a.csv");
+    table.put("step,loss,note\n1,.5,a\n2,.4,5\" disk\n3,.3,b\n");
+    assert_eq!(of(&table.read(), "loss"), [(1, 0.5), (2, 0.4), (3, 0.3)]);
+    table.append("4,.2,\"two\nlines\"\n");
+    assert_eq!(of(&table.read(), "loss"), [(4, 0.2)]);
+    table.append("5,.1,\"open\n6,.2,c\n7,.3,d\n");
+    assert_eq!(of(&table.read(), "loss"), [], "it may end later");
+    table.options.is_settled = true;
+    let part = table.read();
+    assert_eq!(of(&part, "loss"), [(5, 0.1), (6, 0.2), (7, 0.3)]);
+    assert_eq!(part.left_out_of.get("(a quoted field without an end)"), Some(&1));
+    assert_eq!(points(&table.read()), []);
+}
+
+#[test]
+fn an_emptied_csv_that_goes_on_without_its_header_keeps_it() {
+    let mut table = Table::new("metrics.csv");
+    table.put("step,loss\n1,1\n2,1\n");
+    table.read();
+    table.put("");
+    assert_eq!(points(&table.read()), []);
+    table.put("3,0.5\n4,0.25\n");
+    let part = table.read();
+    assert_eq!((of(&part, "loss"), part.left_out), (vec![(3, 0.5), (4, 0.25)], 0));
+    table.append("5,0.1\n");
+    assert_eq!(of(&table.read(), "loss"), [(5, 0.1)]);
+}
+
+#[test]
+fn a_repeated_header_with_an_empty_name_is_no_line() {
+    let mut table = Table::new("a.csv");
+    table.put(",step,loss\n0,1,0.5\n,step,loss\n0,2,0.25\n");
+    let part = table.read();
+    assert_eq!((of(&part, "loss"), part.left_out), (vec![(1, 0.5), (2, 0.25)], 0));
+    let mut table = Table::new("a.csv");
+    table.put("step,0.1,0.5\n1,7,8\nstep,0.1,0.5\n2,9,10\n");
+    assert_eq!(of(&table.read(), "0.5"), [(1, 8.0), (2, 10.0)]);
+}
+
+#[test]
+fn json_numbers_that_json_lacks_and_texts_of_numbers_are_taken() {
+    let mut table = Table::new("a.jsonl");
+    let big = "9".repeat(400);
+    table.put(format!(
+        "{{\"step\": 1, \"loss\": 0.5}}\n\u{feff}{{\"step\": 2, \"loss\": 0.4, \"big\": 1e400}}\n\
+         {{\"step\": 3, \"loss\": 0.3, \"big\": -{big}}}\n{{\"step\": 4, \"loss\": -inf}}\n\
+         {{\"step\": \"5\", \"loss\": \"0.25\"}}\n{{\"step\": 6, \"loss\": nan}}\n"
+    ));
+    let part = table.read();
+    let losses = of(&part, "loss");
+    assert_eq!(losses[..5], [(1, 0.5), (2, 0.4), (3, 0.3), (4, f64::NEG_INFINITY), (5, 0.25)]);
+    assert!(losses[5].0 == 6 && losses[5].1.is_nan());
+    assert_eq!(of(&part, "big"), [(2, f64::INFINITY), (3, f64::NEG_INFINITY)]);
+    assert_eq!(part.left_out, 0);
+}
+
+#[test]
+fn columns_that_do_not_fit_what_was_asked_of_them_are_told() {
+    let mut table = Table::new("a.csv");
+    table.put("epoch,it,sec,loss\n0.5,1,10,1\n1.0,2,20,0.5\n");
+    table.options.step = Some("epoch".into());
+    table.options.time = Some("sec".into());
+    let part = table.read();
+    for text in ["\"epoch\" has fractions", "\"sec\" has no times", "times of the file"] {
+        assert!(part.notes.iter().any(|note| note.contains(text)), "{text}: {:?}", part.notes);
+    }
+    assert_eq!(of(&part, "sec").len(), 2);
+}
+
+#[test]
+fn a_stored_state_that_cannot_be_parsed_supersedes_what_is_read_anew() {
+    let mut table = Table::new("a.csv");
+    table.put("step,loss\n1,1\n2,2\n");
+    table.mark = Mark { read: 10, state: Some("{".into()) };
+    let part = table.read();
+    assert_eq!((of(&part, "loss").len(), restarted(&part)), (2, Some((1, vec!["loss".into()]))));
+    assert!(part.notes.iter().any(|note| note.contains("cannot be read")), "{:?}", part.notes);
+}
+
+#[test]
+fn a_table_that_cannot_be_read_is_no_other_one() {
+    let mut table = Table::new("a.csv");
+    table.put("step,loss\n1,1\n");
+    table.read();
+    std::fs::remove_file(table.path()).expect("it goes");
+    assert!(read(&table.path(), CSV, &table.mark, &table.options).is_err());
+}
+
+#[test]
+fn a_download_of_the_root_run_has_a_metric_and_no_name() {
+    let mut one = Table::new("run-.-tag-train_loss.csv");
+    one.put("Wall time,Step,Value\n1600000000.5,0,0.75\n");
+    let part = one.read();
+    assert_eq!(of(&part, "train_loss"), [(0, 0.75)]);
+    assert!(!part.logged.iter().any(|logged| matches!(logged, Logged::Name(_))));
 }
