@@ -462,7 +462,8 @@ async fn an_import_that_finds_no_run_fails_and_leaves_neither_a_run_nor_a_source
     assert_eq!(client.get::<Vec<LogSource>>(path::SOURCES).await?, []);
     client.door.close().await;
     let failed = workspace.assay(&["import", "empty.jsonl"]);
-    assert!(!failed.status.success() && String::from_utf8_lossy(&failed.stderr).contains("nothing in it yet"));
+    let told = String::from_utf8_lossy(&failed.stdout);
+    assert!(!failed.status.success() && told.contains("nothing in it yet"), "{told}");
     Ok(())
 }
 

@@ -381,11 +381,11 @@ impl Import<'_> {
         // A file that is there and cannot be taken is no missing one: it may be half written.
         let unusable = self.problems.iter().filter(|problem| problem.kind == ProblemKind::LeftOut);
         let unusable: HashSet<&str> = unusable.map(|problem| problem.path.as_str()).collect();
+        let folder = Engine::source_folder(&self.files.0);
+        let is_unusable = |path: &str| unusable.contains(path) && folder.join(path_of_text(path)).exists();
         let present: HashSet<usize> = matches.iter().flatten().map(|(index, _)| *index).collect();
         let is_gone = |index: &usize| {
-            !present.contains(index)
-                && !known[*index].is_missing
-                && !unusable.contains(known[*index].file.path.as_str())
+            !present.contains(index) && !known[*index].is_missing && !is_unusable(&known[*index].file.path)
         };
         let gone: Vec<SampleId> = (0..known.len()).filter(is_gone).map(|index| known[index].id).collect();
         self.told.missing = gone.len();

@@ -325,12 +325,14 @@ impl Data {
                 ui.painter().rect_filled(rect, 6.0, cx.tokens.panel);
                 return;
             };
-            let label = match sample.state() {
-                Some(state) => format!("{}: {}", sample::word(state), label_text(dataset, sample.label.as_ref())),
-                None => label_text(dataset, sample.label.as_ref()),
+            let label = label_text(dataset, sample.label.as_ref());
+            let named = |word: fn(SampleState) -> &'static str| match sample.state() {
+                Some(state) => format!("{}: {label}", word(state)),
+                None => label.clone(),
             };
-            let (address, name) = (thumbnail(&sample, rect.width()), format!("{}: {label}", sample.path));
-            if tile_ui(ui, cx.images, &address, rect, &name, &label, false).clicked() {
+            let name = format!("{}: {}", sample.path, named(sample::word));
+            let address = thumbnail(&sample, rect.width());
+            if tile_ui(ui, cx.images, &address, rect, &name, &named(sample::short_word), false).clicked() {
                 opened = Some(index);
             }
         });
@@ -369,8 +371,10 @@ fn problems_ui(ui: &mut Ui, cx: &Cx<'_>, dataset: DatasetId) {
                                 ProblemKind::Contradicted => ("source", cx.tokens.accent),
                             };
                             badge_ui(ui, word, color);
-                            ui.label(RichText::new(&problem.path).monospace());
-                            ui.label(RichText::new(&problem.reason).color(cx.tokens.weak));
+                            let half = ui.available_width() / 2.0;
+                            elided_ui(ui, &problem.path, TextStyle::Monospace, cx.tokens.text, half);
+                            let room = ui.available_width();
+                            elided_ui(ui, &problem.reason, TextStyle::Body, cx.tokens.weak, room);
                         });
                     }
                 },

@@ -101,7 +101,7 @@ impl Import {
         ScrollArea::vertical().id_salt("paths").min_scrolled_height(HEIGHT).max_height(HEIGHT).auto_shrink(false).show(
             ui,
             |ui| {
-                if found.as_ref().is_some_and(|found| found.is_empty()) {
+                if !self.source.trim().is_empty() && found.as_ref().is_some_and(|found| found.is_empty()) {
                     let text = "No folder, archive or list begins like this.";
                     ui.label(RichText::new(text).color(cx.tokens.weak));
                 }

@@ -91,6 +91,14 @@ fn acts_ui(ui: &mut Ui, cx: &Cx<'_>, dataset: DatasetId, sample: &Sample) {
     }
 }
 
+/// A state's label where there is little room.
+pub(super) fn short_word(state: SampleState) -> &'static str {
+    match state {
+        SampleState::Changed => "Changed",
+        other => word(other),
+    }
+}
+
 /// A state's label.
 pub(super) fn word(state: SampleState) -> &'static str {
     match state {
