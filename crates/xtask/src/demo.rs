@@ -24,7 +24,7 @@ pub(crate) fn demo(project: &Project, no_open: bool) -> Result<()> {
     interface::build(project, Quality::Daily)?;
     eprintln!("3 of 3: the window");
     system::ensure_build_packages()?;
-    project.build_programs()?;
+    project.build_window()?;
     eprintln!("everything is built after {}", spoken(begun.elapsed()));
     if no_open {
         let ui = demo(&["ui"]);

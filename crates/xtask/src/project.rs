@@ -44,6 +44,18 @@ impl Project {
         terminal.run(self)
     }
 
+    /// Builds the two programs that people run, and nothing that only tests need.
+    pub(crate) fn build_window(&self) -> Result<()> {
+        let window = Build {
+            what: "the window",
+            package: Some("assay-desktop"),
+            target: None,
+            arguments: &["build", "--workspace", "--bin", "assay", "--bin", "assay-desktop"],
+            is_linted: false,
+        };
+        window.run(self)
+    }
+
     /// Builds the programs for daily work.
     pub(crate) fn build_programs(&self) -> Result<()> {
         let programs = Build {
