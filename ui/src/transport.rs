@@ -16,7 +16,7 @@ pub enum Method {
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What it does.
+    /// Its work.
     pub method: Method,
     /// The path with its query.
     pub path: String,

@@ -418,7 +418,7 @@ pub(crate) struct WhichSamples {
     /// These sample ids.
     #[arg(long, value_delimiter = ',', value_name = "NUMBER")]
     pub(crate) sample: Vec<SampleId>,
-    /// Of this class; none: without a label; empty: labelled with no class.
+    /// Keeps samples of a class; `none`: without a label; `empty`: labelled with no class.
     #[arg(long)]
     pub(crate) class: Option<String>,
     /// In train, val or test.

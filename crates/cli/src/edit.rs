@@ -9,7 +9,7 @@ use assay_protocol::{ExperimentPatch, RunPatch, path};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-/// Whether command-line names are runs or experiments.
+/// The kind of thing that a name on the command line denotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Runs,
@@ -23,7 +23,7 @@ enum Named {
     Experiment(ExperimentId),
 }
 
-/// Whether to look among deleted items.
+/// Selects current or deleted items.
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     Kept,

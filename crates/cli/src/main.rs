@@ -255,7 +255,7 @@ async fn command(client: &Client, arguments: &Arguments, existed: bool) -> Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether names denote experiments or runs.
+/// The kind that `--experiment` selects.
 fn kind(of_experiments: bool) -> edit::Kind {
     if of_experiments { edit::Kind::Experiments } else { edit::Kind::Runs }
 }

@@ -41,7 +41,7 @@ pub(crate) fn finish() -> io::Result<()> {
     io::stdout().lock().flush()
 }
 
-/// Whether the error is a closed output pipe.
+/// Detects an error caused by a closed output pipe.
 pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
     let kind = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<io::Error>() {
         Some(error) => Some(error.kind()),

@@ -218,7 +218,7 @@ impl Condition {
     }
 }
 
-/// What conditions that need no single metric say instead of a key.
+/// The placeholder for a key in conditions on no single metric.
 const ANY_METRIC: &str = "any metric";
 
 impl fmt::Display for Condition {
@@ -252,7 +252,7 @@ pub enum ConditionError {
          \"ended failed crashed\"; KEY may be \"any metric\" where it says not finite or silent"
     )]
     Form(String),
-    /// What it says cannot be watched for.
+    /// The condition cannot be watched for.
     #[error("{0:?} is no condition: {1}")]
     Fault(String, &'static str),
 }

@@ -23,7 +23,7 @@ pub const FIELDS: [&str; 13] = [
     "client",
 ];
 
-/// Of these, those with numbers.
+/// The numeric ones among these.
 const NUMERIC_FIELDS: [&str; 6] = ["id", "run", "created", "started", "duration", "dataset"];
 
 /// Which value of a metric.

@@ -49,7 +49,7 @@ impl Phase {
 pub struct Span {
     /// The layer, with the name that its parameters have; empty where there is none.
     pub layer: String,
-    /// What it does.
+    /// Its work.
     pub operation: String,
     /// The part of the step.
     pub phase: Phase,
@@ -83,7 +83,7 @@ pub struct Slice {
 pub struct Cost {
     /// The layer.
     pub layer: String,
-    /// What it does.
+    /// Its work.
     pub operation: String,
     /// Microseconds forward, backward, and in other phases.
     pub us: [f64; 3],

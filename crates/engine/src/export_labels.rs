@@ -258,7 +258,7 @@ impl ClassFolders {
         if let Some(known) = self.0.get(place) {
             return Ok(known.clone());
         }
-        // That there is one already means that the file system takes it for another class's folder.
+        // An existing one: the file system takes it for another class's folder.
         let made = place.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::create_dir(place));
         let refused = match made {
             Ok(()) => None,

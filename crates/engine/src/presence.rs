@@ -95,7 +95,7 @@ impl Engine {
     }
 }
 
-/// What comparing the images of a dataset with their hashes showed.
+/// The result of comparing the images of a dataset with their hashes.
 #[derive(Default)]
 pub(crate) struct Verified {
     /// Images that were read.

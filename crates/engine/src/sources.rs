@@ -331,7 +331,7 @@ enum Outcome {
     Failed(EngineError),
 }
 
-/// What is in a folder; nothing beside a single file.
+/// The contents of a folder; empty for a single file.
 fn survey_of(path: &Path) -> Survey {
     if path.is_dir() { logs::survey(path) } else { Survey::default() }
 }

@@ -173,7 +173,7 @@ fn headed(table: Table, files: &Files<'_>) -> Table {
     if table.headers.iter().any(names_a_file) { table.without_header() } else { table }
 }
 
-/// What a table says of these files, or why it says nothing.
+/// The labels and splits of a table, or the reason that it has none.
 pub(crate) fn kind_of(table: &Table, files: &Files<'_>) -> Result<TableKind, String> {
     let table = headed(table.clone(), files);
     let Some(column) = path_column(&table, files) else { return Err(no_path_column(&table)) };

@@ -291,7 +291,7 @@ struct Labels<'a> {
     wanted: Labelling,
 }
 
-/// What tables say against each other and against the folders.
+/// Contradictions between tables, and between tables and folders.
 #[derive(Default)]
 struct Contradictions {
     /// Images and what is said of them.

@@ -490,7 +490,7 @@ mod tests {
         let notes = Layout::new(&[], paths.into_iter()).notes();
         assert!(notes.contains(&"the folders train are splits".to_owned()), "{notes:?}");
         assert!(notes.iter().all(|note| !note.contains("is taken for")), "{notes:?}");
-        // Of other classes: the split is lost, and that is told.
+        // Other classes: the split is lost, and a note says so.
         let paths = ["train/cat/a.jpg", "train/dog/b.jpg", "extra/fox/c.jpg"];
         assert_eq!(places(&paths), ["cat -", "dog -", "fox -"]);
         let notes = Layout::new(&[], paths.into_iter()).notes();

@@ -221,7 +221,7 @@ fn sealed(
 /// Why a file is read from its beginning: another one replaced it.
 const WRITTEN_ANEW: &str = "was written anew";
 
-/// What was read of a file before it is read from its beginning again.
+/// The earlier reading of a file that is read from its beginning again.
 #[derive(Clone, Debug)]
 struct Former {
     /// Its metrics; `None` if they are not known.
@@ -231,7 +231,7 @@ struct Former {
 }
 
 impl Former {
-    /// Of a file whose stored state cannot be parsed.
+    /// For a file whose stored state cannot be parsed.
     fn unknown() -> Former {
         Former { keys: None, why: "is read anew: what was stored of how far it was read cannot be read" }
     }

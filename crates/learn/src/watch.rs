@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Operation {
     /// The layer's name, as its parameters have it.
     pub(crate) layer: String,
-    /// What it does.
+    /// Its work.
     pub(crate) kind: &'static str,
 }
 

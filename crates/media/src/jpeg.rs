@@ -25,7 +25,7 @@ const START_OF_SCAN: u8 = 0xda;
 const PROGRESSIVE_FRAME: u8 = 0xc2;
 const HUFFMAN_TABLES: u8 = 0xc4;
 
-/// What precedes the pixels.
+/// The facts in the header.
 pub(crate) struct Header {
     pub(crate) width: u32,
     pub(crate) height: u32,
@@ -165,7 +165,7 @@ impl Scans {
 /// Bytes of ones: more than the correction bits of a run of blocks (G.1.2.3) are likely to use up.
 const PADDING: usize = 1024;
 
-/// What bits of zero in a scan stand for.
+/// The meaning of zero bits in a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Zeros {
     /// One coefficient after the other, all of the same small value: no image has this in several blocks.

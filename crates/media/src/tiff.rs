@@ -20,7 +20,7 @@ pub(crate) struct TiffFile<'a> {
 
 /// An image of a TIFF, before its pixels are read.
 pub(crate) struct Tiff<'a> {
-    /// Of the same reader as that in the `image` crate, so that the compiler has it once.
+    /// Uses the reader type of the `image` crate, so that it is compiled once.
     decoder: Decoder<Cursor<&'a [u8]>>,
     /// The palette in 16 bits: all reds, greens, then blues; empty without one.
     palette: Vec<u16>,

@@ -42,7 +42,7 @@ pub struct MergedDataset {
     pub is_new: bool,
     /// Each sample of the other workspace, and what it is here.
     pub samples: HashMap<SampleId, SampleId>,
-    /// What was taken over for samples that both have.
+    /// Changes taken over for samples that both have.
     pub edits: EditsTaken,
 }
 

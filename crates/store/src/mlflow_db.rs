@@ -35,7 +35,7 @@ pub type Points = Rows<(String, String, Point)>;
 pub struct Rows<T> {
     /// The rows.
     pub read: Vec<T>,
-    /// What was left out: rows with values of other types or without one, and those after a damaged page.
+    /// Rows left out: with values of other types or without one, or behind a damaged page.
     pub problems: Vec<String>,
     /// Whether there was no damage before the last of them.
     pub is_whole: bool,

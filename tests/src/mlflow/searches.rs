@@ -1,4 +1,4 @@
-//! What filters and orders of searches may say.
+//! Tests of the filters and orders of searches.
 
 use super::*;
 

@@ -199,7 +199,7 @@ pub struct Problem {
     pub reason: String,
 }
 
-/// Who or what set a label.
+/// The author of a label.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Author {

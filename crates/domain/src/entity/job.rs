@@ -7,7 +7,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What a job does.
+/// The work of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "kind")]
 pub enum JobKind {
@@ -79,13 +79,13 @@ pub enum JobKind {
 pub struct Job {
     /// Its id.
     pub id: JobId,
-    /// What it does.
+    /// Its work.
     pub work: JobKind,
     /// Where it is in its life.
     pub status: RunStatus,
     /// How far it has come.
     pub progress: Progress,
-    /// What it says: the phase it is in, its outcome, or why it failed.
+    /// Its message: the current phase, the outcome, or the reason of a failure.
     pub message: String,
     /// When it was asked for.
     pub created: Timestamp,
@@ -93,7 +93,7 @@ pub struct Job {
     pub started: Option<Timestamp>,
 }
 
-/// What has changed; the interface reads again what an event names.
+/// A change; the interface reads again what an event names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Event {
@@ -131,12 +131,12 @@ pub enum Event {
     LabelChanged {
         /// In which dataset.
         dataset: DatasetId,
-        /// Of which sample.
+        /// The sample.
         sample: SampleId,
     },
     /// A snapshot was made.
     SnapshotMade {
-        /// Of which dataset.
+        /// The dataset.
         dataset: DatasetId,
     },
     /// A model was evaluated.
@@ -183,7 +183,7 @@ pub struct SequencedEvent {
     pub seq: EventSeq,
     /// When it was committed.
     pub at: Timestamp,
-    /// What changed.
+    /// The change.
     #[serde(flatten)]
     pub event: Event,
 }

@@ -1,4 +1,4 @@
-//! What an export writes, and what it leaves out.
+//! Tests of exports: written and left-out samples.
 
 use super::*;
 use crate::engine::{Options, Work};

@@ -1,11 +1,11 @@
-//! What an import did, as its result line and its findings say it.
+//! The result line and the findings of an import.
 
 use assay_domain::entity::{Dataset, Problem, ProblemKind};
 use assay_domain::{Label, counted};
 use assay_store::Copy;
 use std::collections::BTreeSet;
 
-/// What an import did.
+/// The counts and notes of an import.
 #[derive(Default)]
 pub(super) struct Told {
     pub(super) new: usize,

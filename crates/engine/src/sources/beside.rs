@@ -1,4 +1,4 @@
-//! What a source has beside its runs: datasets, which are imported too, and files, which are told.
+//! Datasets and other files beside the runs of a source: datasets are imported too, files are listed.
 
 use crate::import::own_name;
 use crate::{Engine, EngineError, Result};

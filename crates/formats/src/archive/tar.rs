@@ -17,7 +17,7 @@ const END: u64 = 2 * BLOCK;
 /// Maximum parts of a sparse file.
 const MAX_PARTS: u64 = 1_000_000;
 
-/// What may follow an archive's end.
+/// Content allowed behind an archive's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Behind {
     /// Another archive.

@@ -22,9 +22,9 @@ const FOLDER: &str = "it is a folder, not a file";
 pub(crate) struct Files<'a> {
     /// The folder of the table.
     base: PathBuf,
-    /// That folder without links, if it is there.
+    /// The same folder with links resolved, if it exists.
     real_base: Option<PathBuf>,
-    /// That folder relative to the tree's root.
+    /// The same folder relative to the tree's root.
     below: String,
     known: Known<'a>,
     /// The file chosen among those of a range of the index, since many rows may mean the same range.

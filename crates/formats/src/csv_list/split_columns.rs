@@ -161,7 +161,7 @@ impl SplitColumns {
     }
 }
 
-/// What else is known when columns of flags are sought.
+/// Other evidence for the search of flag columns.
 struct Evidence {
     has_words: bool,
     has_label: bool,

@@ -91,7 +91,7 @@ impl Table {
     }
 }
 
-/// What precedes a table.
+/// The lines before a table.
 #[derive(Debug, Default)]
 struct Start {
     bytes: usize,

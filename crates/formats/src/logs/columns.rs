@@ -130,9 +130,9 @@ pub(super) type Row = Vec<(String, Cell)>;
 /// The chosen columns.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Choice {
-    /// Of steps; line numbers if `None`.
+    /// The step column; line numbers if `None`.
     pub(super) step: Option<String>,
-    /// Of times; the file's time if `None`.
+    /// The time column; the file's time if `None`.
     pub(super) time: Option<String>,
 }
 

@@ -32,7 +32,7 @@ const NAMES: usize = 5;
 /// Folders of images that programs write beside their logs; they are no classes.
 const OUTPUTS: [&str; 7] = ["artifacts", "figures", "media", "plots", "predictions", "samples", "visualizations"];
 
-/// What SQLite keeps beside an open database; it is read with it.
+/// Files that SQLite keeps beside an open database; they are read with it.
 const BESIDE_DATABASE: [&str; 3] = ["mlflow.db-wal", "mlflow.db-shm", "mlflow.db-journal"];
 
 /// The files directly in a folder.

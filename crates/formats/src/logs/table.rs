@@ -104,7 +104,7 @@ struct Reading<'a> {
     path: &'a Path,
     format: Format<'a>,
     options: &'a Options,
-    /// What was read before, if the file is read from its beginning again.
+    /// The earlier reading, if the file is read from its beginning again.
     former: Option<Former>,
 }
 
@@ -216,7 +216,7 @@ impl Reading<'_> {
         Ok(Choice { step: asked(&self.options.step)?.or(best.step), time: asked(&self.options.time)?.or(best.time) })
     }
 
-    /// What does not fit the columns that were asked for. One without times is not used for them.
+    /// Notes on requested columns that do not fit; a time column without times is not used.
     fn doubts(&self, choice: &mut Choice, rows: &[Row]) -> Vec<String> {
         let mut doubts = Vec::new();
         let rounded = choice.step.as_ref().filter(|column| self.options.step.is_some() && has_fractions(column, rows));

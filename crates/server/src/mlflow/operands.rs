@@ -1,4 +1,4 @@
-//! What the values of filters may be, by the kind of column, with MLflow's messages.
+//! Checks the values of filters by the kind of column, with MLflow's messages.
 
 use super::Answer;
 use super::failure::Failure;
@@ -11,13 +11,13 @@ const NUMERIC: [Operator; 6] =
 /// The operators of single texts.
 const TEXTUAL: [Operator; 4] = [Operator::Equal, Operator::Different, Operator::Like, Operator::Ilike];
 
-/// Of a column with numbers: the operators of numbers, with one.
+/// A numeric column: comparison operators with one number.
 pub(super) fn check_numeric(comparison: &Comparison, what: &str) -> Answer<()> {
     require_number(comparison, what)?;
     check_operator(comparison, &NUMERIC)
 }
 
-/// Of a column with texts that is compared with one at a time, or with none by `IS NULL`.
+/// A text column: comparison with one text, or `IS NULL`.
 pub(super) fn check_textual(comparison: &Comparison, what: &str) -> Answer<()> {
     refuse_number(comparison, what)?;
     match comparison.operand {
@@ -26,7 +26,7 @@ pub(super) fn check_textual(comparison: &Comparison, what: &str) -> Answer<()> {
     }
 }
 
-/// Of a column with texts that is also compared with lists.
+/// A text column that also takes lists.
 pub(super) fn check_textual_or_list(comparison: &Comparison, what: &str) -> Answer<()> {
     match comparison.operand {
         Operand::List(_) => Ok(()),
@@ -34,7 +34,7 @@ pub(super) fn check_textual_or_list(comparison: &Comparison, what: &str) -> Answ
     }
 }
 
-/// That the value is a number.
+/// Requires a number.
 pub(super) fn require_number(comparison: &Comparison, what: &str) -> Answer<()> {
     let found = match &comparison.operand {
         Operand::Number(_) => return Ok(()),
@@ -45,7 +45,7 @@ pub(super) fn require_number(comparison: &Comparison, what: &str) -> Answer<()> 
     Err(Failure::invalid(format!("Expected numeric value type for {what}. Found {found}")))
 }
 
-/// That the value is no number.
+/// Requires a text.
 pub(super) fn refuse_number(comparison: &Comparison, what: &str) -> Answer<()> {
     match comparison.operand {
         Operand::Number(number) => Err(Failure::invalid(format!(

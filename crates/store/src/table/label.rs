@@ -552,7 +552,7 @@ mod tests {
         assert_eq!(world.label_state(), (None, None));
         world.redo();
         assert_eq!(world.label_state(), (Some(CAT), contents("a")));
-        // What was set for the present contents needs no confirmation.
+        // A label set for the present contents needs no confirmation.
         world.label(Some(DOG));
         world.undo();
         world.redo();

@@ -71,7 +71,7 @@ pub struct FileFacts {
     pub height: u32,
 }
 
-/// Who assigned a split. The source overrules all but a person.
+/// The origin of a split. The source overrules all but a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SplitBy {
     /// It was drawn.
@@ -99,7 +99,7 @@ pub struct NewSample {
     pub file: FileFacts,
     /// Its split.
     pub split: Split,
-    /// Who assigned it.
+    /// Its origin.
     pub split_by: SplitBy,
     /// Its label.
     pub label: Option<Label>,

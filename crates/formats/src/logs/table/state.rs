@@ -1,4 +1,4 @@
-//! What is stored of a partly read table: its columns, its rows' values, and how far its training got.
+//! The stored state of a partly read table: columns, a hash of the rows, and the training's progress.
 
 use super::super::columns::{Cell, Choice, Epochs, Refused, named_as_epoch, named_as_step};
 use super::super::csv_lines::{self, Record};
