@@ -117,8 +117,7 @@ impl Filter {
         words(text)?.iter().map(known).collect::<Result<_, _>>().map(|terms| Filter { terms })
     }
 
-    /// What is questionable in it, in the order of its terms: names that no run has, and values that their columns
-    /// cannot have.
+    /// Doubts about its terms, in their order: names that no run has, and values that their columns cannot have.
     pub fn doubts(&self, names: &Names<'_>) -> Vec<String> {
         let doubt = |term: &Term| match &term.condition {
             Condition::Compare { key, operator, value } => match names.check(key) {
@@ -222,7 +221,7 @@ fn doubt_of_value(key: &str, operator: Operator, value: &str, names: &Names<'_>)
 #[derive(Default)]
 struct Word {
     text: String,
-    /// Of each byte of the text, whether it was in quotes: no sign there has a meaning.
+    /// For each byte of the text, whether it was in quotes, where no sign has a meaning.
     is_literal: Vec<bool>,
 }
 

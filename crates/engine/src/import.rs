@@ -56,14 +56,24 @@ impl Engine {
         if !assay_formats::holds_images(&source) {
             return Err(assay_formats::FormatError::Unknown(source).into());
         }
+        let target = self.target_of_import(&given, &source, request.name.as_deref())?;
+        self.queue_import(target, &source, request)
+    }
+
+    /// Queues the import of a source into a dataset, which is made under this name if there is none.
+    pub(crate) fn queue_import(
+        &self,
+        (dataset, name): (Option<DatasetId>, String),
+        source: &Path,
+        request: &ImportRequest,
+    ) -> Result<Job> {
         let defaults = Fractions::default();
         Fractions::new(request.val.unwrap_or(defaults.val), request.test.unwrap_or(defaults.test))
             .map_err(|why| EngineError::Invalid(why.to_string()))?;
-        let (dataset, name) = self.target_of_import(&given, &source, request.name.as_deref())?;
         self.queue(JobKind::Import {
             dataset,
             name,
-            source: place_text(&source),
+            source: place_text(source),
             val: request.val,
             test: request.test,
             seed: request.seed,

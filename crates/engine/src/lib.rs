@@ -36,6 +36,8 @@ mod retention;
 mod runs;
 mod settings;
 mod sources;
+#[cfg(test)]
+mod testing;
 mod tracking;
 mod training;
 mod watch;

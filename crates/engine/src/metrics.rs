@@ -59,21 +59,13 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Options, Work};
-    use assay_domain::{Best, Timestamp};
-    use std::sync::Arc;
+    use crate::testing::open_engine;
+    use assay_domain::Best;
 
     #[test]
     fn a_direction_is_declared_only_for_keys_that_a_run_can_have() {
         let folder = tempfile::tempdir().expect("a folder");
-        let options = Options {
-            root: folder.path().join(".assay"),
-            clock: Arc::new(|| Timestamp(1)),
-            uid: Arc::new(|| "0".repeat(32)),
-            command: vec!["tests".into()],
-            work: Work::Own,
-        };
-        let engine = Engine::open(options).expect("the workspace opens");
+        let engine = open_engine(&folder.path().join(".assay"));
         let declare =
             |key: &str, best: Option<Best>| engine.declare_direction(DirectionChange { key: key.to_owned(), best });
         for key in ["", " ", "a//b", "..", "a\nb", "x".repeat(LONGEST_KEY + 1).as_str()] {

@@ -1,8 +1,8 @@
 //! Tests of exports: written and left-out samples.
 
 use super::*;
-use crate::engine::{Options, Work};
-use assay_domain::{Label, LabelChange, Labelling, RunStatus, Split, Timestamp};
+use crate::testing::open_engine;
+use assay_domain::{Label, LabelChange, Labelling, RunStatus, Split};
 use assay_protocol::{ImportRequest, LabelRequest};
 use std::sync::Arc;
 
@@ -16,14 +16,7 @@ impl World {
     /// Files with their classes, all to train on.
     fn new(files: &[(&str, &str)]) -> World {
         let folder = tempfile::tempdir().unwrap();
-        let options = Options {
-            root: folder.path().join(".assay"),
-            clock: Arc::new(|| Timestamp(1_700_000_000_000)),
-            uid: Arc::new(|| "0".repeat(32)),
-            command: vec!["tests".into()],
-            work: Work::Own,
-        };
-        let world = World { engine: Engine::open(options).unwrap(), folder };
+        let world = World { engine: open_engine(&folder.path().join(".assay")), folder };
         std::fs::create_dir(world.folder.path().join("images")).unwrap();
         for (number, (path, _)) in files.iter().enumerate() {
             world.write(path, number as u8);

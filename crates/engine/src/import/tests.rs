@@ -1,9 +1,9 @@
 //! Samples and labels after files are renamed, swapped, copied, edited, deleted and restored.
 
 use super::*;
-use crate::engine::{Options, Work};
+use crate::testing::open_engine;
+use assay_domain::LabelChange;
 use assay_domain::entity::{Sample, SampleState};
-use assay_domain::{LabelChange, Timestamp};
 use assay_protocol::{LabelRequest, SamplesAct, SamplesChange, SamplesQuery};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -32,21 +32,10 @@ fn hash(content: u32) -> String {
     blake3::hash(&png(content)).to_hex().to_string()
 }
 
-fn engine(root: &Path) -> Arc<Engine> {
-    let options = Options {
-        root: root.to_owned(),
-        clock: Arc::new(|| Timestamp(1_700_000_000_000)),
-        uid: Arc::new(|| "0".repeat(32)),
-        command: vec!["tests".into()],
-        work: Work::Own,
-    };
-    Engine::open(options).expect("the workspace opens")
-}
-
 impl World {
     fn new(count: u32) -> World {
         let folder = tempfile::tempdir().expect("a folder");
-        let engine = engine(&folder.path().join(".assay"));
+        let engine = open_engine(&folder.path().join(".assay"));
         std::fs::create_dir(folder.path().join("images")).expect("a folder");
         let mut world = World {
             folder,
@@ -122,21 +111,25 @@ impl World {
         self.labelled.insert(sample.id, (sample.hash.clone(), class));
     }
 
-    fn import(&mut self) -> Result<Done> {
-        let source = self.folder.path().join("images");
+    /// Runs the import of a folder, beside `images` in the workspace's folder or `images` itself.
+    fn run_import(&self, dataset: Option<DatasetId>, folder: &str, relocate: bool) -> Result<Done> {
         let work = JobKind::Import {
-            dataset: None,
+            dataset,
             name: "images".into(),
-            source: source.display().to_string(),
+            source: self.folder.path().join(folder).display().to_string(),
             val: None,
             test: None,
             seed: None,
             labelling: Labelling::OneClass,
-            relocate: false,
+            relocate,
         };
         let queued = work.clone();
         let job = self.engine.store.write(move |tx| tx.queue_job(&queued)).expect("a job");
-        let done = self.engine.import(job, &work, &AtomicBool::new(false));
+        self.engine.import(job, &work, &AtomicBool::new(false))
+    }
+
+    fn import(&mut self) -> Result<Done> {
+        let done = self.run_import(None, "images", false);
         if let Some(dataset) = self.dataset() {
             let names = ["a", "b", "c"].map(str::to_owned);
             self.engine.add_classes(dataset, &names).expect("classes");
@@ -468,19 +461,7 @@ fn an_import_that_waits_finds_its_dataset_under_a_new_name() {
     world.import_and_check();
     let dataset = world.dataset().expect("a dataset");
     world.engine.store.write(move |tx| tx.rename_dataset(dataset, "mine")).expect("a name");
-    let work = JobKind::Import {
-        dataset: Some(dataset),
-        name: "images".into(),
-        source: world.folder.path().join("images").display().to_string(),
-        val: None,
-        test: None,
-        seed: None,
-        labelling: Labelling::OneClass,
-        relocate: false,
-    };
-    let queued = work.clone();
-    let job = world.engine.store.write(move |tx| tx.queue_job(&queued)).expect("a job");
-    world.engine.import(job, &work, &AtomicBool::new(false)).expect("an import");
+    world.run_import(Some(dataset), "images", false).expect("an import");
     let names: Vec<String> = world.engine.datasets().expect("datasets").into_iter().map(|found| found.name).collect();
     assert_eq!(names, ["mine"]);
 }
@@ -512,19 +493,7 @@ fn another_folder_with_an_image_in_common_hands_no_sample_to_other_pictures() {
         std::fs::write(place.join(name), png(content)).expect("a file");
     }
     let before = world.samples();
-    let work = JobKind::Import {
-        dataset: world.dataset(),
-        name: "images".into(),
-        source: place.display().to_string(),
-        val: None,
-        test: None,
-        seed: None,
-        labelling: Labelling::OneClass,
-        relocate: true,
-    };
-    let queued = work.clone();
-    let job = world.engine.store.write(move |tx| tx.queue_job(&queued)).expect("a job");
-    world.engine.import(job, &work, &AtomicBool::new(false)).expect("an import");
+    world.run_import(world.dataset(), "elsewhere", true).expect("an import");
     let after = world.samples();
     for old in &before {
         let now = after.iter().find(|sample| sample.id == old.id).expect("no sample is lost");

@@ -3,7 +3,6 @@
 use crate::import::own_name;
 use crate::{Engine, EngineError, Result};
 use assay_domain::entity::{Dataset, Job, JobKind};
-use assay_domain::split::Fractions;
 use assay_domain::{DatasetId, RunStatus, counted};
 use assay_formats::logs::Survey;
 use assay_formats::{path_of_text, place_text};
@@ -58,20 +57,8 @@ impl Engine {
     }
 
     fn start_import_of_images(&self, folder: &Path, request: &ImportRequest) -> Result<Job> {
-        let defaults = Fractions::default();
-        Fractions::new(request.val.unwrap_or(defaults.val), request.test.unwrap_or(defaults.test))
-            .map_err(|why| EngineError::Invalid(why.to_string()))?;
-        let (dataset, name) = self.target_of_images(folder, request.name.as_deref())?;
-        self.queue(JobKind::Import {
-            dataset,
-            name,
-            source: place_text(folder),
-            val: request.val,
-            test: request.test,
-            seed: request.seed,
-            labelling: request.labelling,
-            relocate: false,
-        })
+        let target = self.target_of_images(folder, request.name.as_deref())?;
+        self.queue_import(target, folder, request)
     }
 
     /// The dataset of a folder, and its name; an error if another dataset has it.

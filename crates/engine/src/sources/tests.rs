@@ -1,8 +1,8 @@
 use super::*;
 use crate::RUN_NAME;
-use crate::engine::{Options, Work};
+use crate::testing::open_engine;
+use assay_domain::Point;
 use assay_domain::foreign::Logged;
-use assay_domain::{Point, Timestamp};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,14 +15,7 @@ struct World {
 impl World {
     fn new() -> World {
         let folder = tempfile::tempdir().expect("a folder");
-        let options = Options {
-            root: folder.path().join(".assay"),
-            clock: Arc::new(|| Timestamp(1_700_000_000_000)),
-            uid: Arc::new(|| "0".repeat(32)),
-            command: vec!["tests".into()],
-            work: Work::Own,
-        };
-        World { engine: Engine::open(options).expect("the workspace opens"), folder }
+        World { engine: open_engine(&folder.path().join(".assay")), folder }
     }
 
     fn put(&self, name: &str, text: &str) -> PathBuf {
